@@ -1,0 +1,198 @@
+/* latino.h - restore images with latent consistency models.
+ *
+ * y = A x + n is given (a small, blurred, noisy, holed picture), x is sought; the prior on x is a text-conditioned
+ * latent consistency or diffusion model, the physics A is kept exactly. Method: LATINO, arXiv 2503.12615.
+ *
+ *     ltn_ctx *ctx; ltn_model *m; ltn_degradation *d; ltn_run *run; ltn_image y = {0}, x = {0}; ltn_status s;
+ *     ltn_open(&ctx, NULL);
+ *     ltn_image_read(ctx, "small.png", &y);
+ *     ltn_model_open(ctx, "models/prior", &m);
+ *     ltn_degradation_open_for(ctx, "downsample:factor=4", &y, &d);
+ *     ltn_run_open(ctx, &(ltn_task){.model = m, .degradation = d, .y = &y}, &run);
+ *     while (!(s = ltn_run_step(run))) ;
+ *     ltn_run_estimate(run, &x);
+ *     ltn_image_write(ctx, "large.png", &x, NULL);
+ *
+ * Every object is opened into an out-pointer and closed by its _close, which takes the address, accepts NULL and
+ * leaves NULL behind. Parents outlive children: context > model, degradation > run. `const` parameters are borrowed
+ * for the call; nothing else is ever taken over. A context and its children belong to one thread at a time; contexts
+ * share nothing. Functions that return ltn_status leave the reason of a failure in ltn_error(ctx). */
+#ifndef LATINO_H
+#define LATINO_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#ifndef LTN_API
+#define LTN_API
+#endif
+
+typedef enum ltn_status {
+    LTN_OK = 0,
+    LTN_DONE = 1,     /* nothing left to do; not an error */
+    LTN_EINVAL = -1,  /* a bad argument, option or spec */
+    LTN_ENOMEM = -2,
+    LTN_EIO = -3,     /* a file cannot be opened, read or written */
+    LTN_EFORMAT = -4, /* a file is not what it should be */
+    LTN_ESHAPE = -5,  /* sizes do not fit together */
+    LTN_EDEVICE = -6,
+    LTN_ECANCEL = -7
+} ltn_status;
+
+typedef struct ltn_ctx ltn_ctx;                 /* threads, allocator, log, last error */
+typedef struct ltn_model ltn_model;             /* tokenizer + text encoder + UNet + VAE + schedule, mapped read-only */
+typedef struct ltn_degradation ltn_degradation; /* A, for one picture size */
+typedef struct ltn_run ltn_run;                 /* one restoration in progress */
+
+/* Zero means default, in every field of every struct below. */
+typedef struct ltn_options {
+    const char *device; /* "cpu"; NULL takes the best */
+    int threads;        /* 0: one per core */
+    void *(*realloc)(void *user, void *p, size_t n); /* n == 0 frees; NULL: the C library's */
+    void (*log)(void *user, int level, const char *line); /* level 0 warning, 1 note; NULL: silent */
+    void *user;
+} ltn_options;
+
+LTN_API const char *ltn_version(void);
+LTN_API ltn_status ltn_open(ltn_ctx **out, const ltn_options *opt);
+LTN_API void ltn_close(ltn_ctx **ctx);
+LTN_API const char *ltn_error(const ltn_ctx *ctx); /* one line about the last call that failed; never NULL */
+
+/* ---- Pictures ----
+ * Planar: data[(c * height + y) * width + x], linear memory, nominal range [0,1] in the file's own encoding (sRGB as
+ * a rule); values outside the range and any number of channels are legal in memory and in .npy files.
+ * channels: 1 grey, 2 grey + alpha, 3 RGB, 4 RGBA. */
+typedef struct ltn_meta ltn_meta; /* what travels with a picture: ICC profile, EXIF, settings; opaque */
+typedef struct ltn_image {
+    int width, height, channels;
+    float *data;    /* owned by the caller, allocated by the context when the library fills the struct */
+    ltn_meta *meta; /* likewise; NULL: none */
+} ltn_image;
+
+typedef struct ltn_write_options {
+    int bits;             /* PNG: 8 (default) or 16 */
+    int quality;          /* JPEG, WebP: 1..100, default 95; WebP 100 is lossless */
+    const char *settings; /* PNG: kept as text chunk "latino", read back by ltn_image_settings */
+} ltn_write_options;
+
+/* PNG, JPEG, WebP (by content) or .npy (by content: float or integer, (h, w), (c, h, w)); EXIF orientation applied. */
+LTN_API ltn_status ltn_image_read(ltn_ctx *ctx, const char *path, ltn_image *out);
+/* By extension: .png .jpg .jpeg .webp (clipped to [0,1]) or .npy (float32, (c, h, w), not clipped). The file appears
+ * whole or not at all. */
+LTN_API ltn_status ltn_image_write(ltn_ctx *ctx, const char *path, const ltn_image *im, const ltn_write_options *opt);
+/* A fresh picture of this size, zeros; meta is copied from `like` when that is not NULL. */
+LTN_API ltn_status ltn_image_new(ltn_ctx *ctx, int width, int height, int channels, const ltn_image *like, ltn_image *out);
+LTN_API void ltn_image_free(ltn_ctx *ctx, ltn_image *im);
+LTN_API const char *ltn_image_settings(const ltn_image *im); /* the text written with it, or NULL */
+/* Antialiased bicubic resize (a = -0.5), channels kept. */
+LTN_API ltn_status ltn_image_resize(ltn_ctx *ctx, const ltn_image *im, int width, int height, ltn_image *out);
+
+/* ---- Arrays: .npy files of any rank, for measurements that are no pictures and for a model's parts ---- */
+typedef struct ltn_array {
+    int rank;
+    int64_t dim[8];
+    float *data; /* C order */
+} ltn_array;
+LTN_API ltn_status ltn_array_read(ltn_ctx *ctx, const char *path, ltn_array *out);
+LTN_API ltn_status ltn_array_write(ltn_ctx *ctx, const char *path, const ltn_array *a);
+LTN_API void ltn_array_free(ltn_ctx *ctx, ltn_array *a);
+
+/* ---- Models: a diffusers folder (model_index.json beside unet/, vae/, text_encoder/, tokenizer/, scheduler/) ---- */
+LTN_API ltn_status ltn_model_open(ltn_ctx *ctx, const char *path, ltn_model **out);
+LTN_API void ltn_model_close(ltn_model **m);
+/* A description in JSON: architecture, sizes, parameter counts, schedule. The model owns it. */
+LTN_API const char *ltn_model_describe(const ltn_model *m);
+/* The parts, as diffusers lays them out: text (1, 77, d); sample and latents (n, c, h, w); pictures (n, 3, 8h, 8w)
+ * in [-1, 1] scaled as the VAE's own encode and decode do, latents multiplied by the scaling factor. */
+LTN_API ltn_status ltn_model_text(ltn_model *m, const char *prompt, ltn_array *out);
+LTN_API ltn_status ltn_model_unet(ltn_model *m, const ltn_array *sample, double t, const ltn_array *text, ltn_array *out);
+LTN_API ltn_status ltn_model_encode(ltn_model *m, const ltn_array *picture, ltn_array *out);
+LTN_API ltn_status ltn_model_decode(ltn_model *m, const ltn_array *latent, ltn_array *out);
+/* The ids of a prompt: 77 (the model's length) of them, padded as the tokenizer pads. */
+LTN_API ltn_status ltn_model_tokens(ltn_model *m, const char *prompt, int *ids, int n);
+
+/* ---- Degradations: A, by spec; see ltn_list(LTN_DEGRADATIONS) ----
+ * "downsample:factor=4,filter=bicubic", "blur:sigma=3", "inpaint:mask=hole.png", chains "blur:sigma=2+downsample:factor=2"
+ * (left acts first). */
+LTN_API ltn_status ltn_degradation_open(ltn_ctx *ctx, const char *spec, int width, int height, int channels, ltn_degradation **out);
+/* The same, with the size of x found from that of the measurement y. */
+LTN_API ltn_status ltn_degradation_open_for(ltn_ctx *ctx, const char *spec, const ltn_image *y, ltn_degradation **out);
+LTN_API void ltn_degradation_close(ltn_degradation **d);
+/* y = A x + n; noise by spec ("gaussian:sigma=0.05" in units of [0,1]; NULL: none), drawn from the seed. */
+LTN_API ltn_status ltn_degrade(ltn_degradation *d, const ltn_image *x, const char *noise, uint64_t seed, ltn_image *y);
+LTN_API ltn_status ltn_adjoint(ltn_degradation *d, const ltn_image *y, ltn_image *x);
+/* argmin_x gamma/2 |A x - y|^2 + 1/2 |x - u|^2 */
+LTN_API ltn_status ltn_prox(ltn_degradation *d, const ltn_image *y, double gamma, const ltn_image *u, ltn_image *x);
+/* The naive inverse: bicubic for downsampling, holes filled by averages, y itself for the rest. */
+LTN_API ltn_status ltn_naive(ltn_degradation *d, const ltn_image *y, ltn_image *x);
+/* A robust estimate of gaussian noise in a picture (median of the finest diagonal wavelet band), units of [0,1]. */
+LTN_API ltn_status ltn_estimate_sigma(ltn_ctx *ctx, const ltn_image *y, double *sigma);
+
+/* ---- Restoring. The loop is the caller's: look at the estimate between steps, or stop. ---- */
+typedef struct ltn_task {
+    ltn_model *model;
+    ltn_degradation *degradation;
+    const ltn_image *y;
+    double sigma;        /* of the noise in y, units of [0,1]; 0 is exact (no noise); < 0: estimated from y */
+    const char *solver;  /* NULL: "latino" */
+    const char *prompt;  /* NULL: "" */
+    uint64_t seed;
+    const ltn_array *noise; /* the solver's standard normal draws (steps, c, h, w), for comparisons; NULL: from the seed */
+} ltn_task;
+
+typedef struct ltn_progress {
+    int step, steps; /* done, in all */
+    int calls;       /* network calls so far */
+    double t;        /* time step of the last call */
+    double gamma;    /* weight of the data term in the last step */
+    double residual; /* |A x - y| / (sigma sqrt(m)), or |A x - y| / |y| when sigma = 0 */
+    double seconds;
+} ltn_progress;
+
+LTN_API ltn_status ltn_run_open(ltn_ctx *ctx, const ltn_task *task, ltn_run **out);
+LTN_API ltn_status ltn_run_step(ltn_run *r); /* LTN_OK, LTN_DONE, or an error */
+LTN_API ltn_progress ltn_run_progress(const ltn_run *r);
+LTN_API ltn_status ltn_run_estimate(ltn_run *r, ltn_image *x);
+LTN_API void ltn_run_cancel(ltn_run *r); /* the one call safe from another thread or a signal */
+LTN_API void ltn_run_close(ltn_run **r);
+
+/* A picture from a prompt alone, width x height. */
+typedef struct ltn_generation {
+    ltn_model *model;
+    const char *prompt;
+    int width, height; /* 0: the model's own size */
+    int steps;         /* 0: 8 */
+    uint64_t seed;
+} ltn_generation;
+LTN_API ltn_status ltn_generate(ltn_ctx *ctx, const ltn_generation *g, ltn_image *out);
+
+/* ---- Measuring: "psnr" (dB), "ssim"; pictures of equal size, data range 1 ---- */
+LTN_API ltn_status ltn_measure(ltn_ctx *ctx, const char *metric, const ltn_image *a, const ltn_image *b, double *out);
+
+/* ---- What there is. The command line, the tests and the manual are written from this and nothing else. ---- */
+typedef enum ltn_kind {
+    LTN_OPERATIONS, LTN_DEGRADATIONS, LTN_NOISES, LTN_SOLVERS, LTN_MODELS, LTN_METRICS
+} ltn_kind;
+typedef enum ltn_type { LTN_INT, LTN_FLOAT, LTN_STRING, LTN_CHOICE } ltn_type;
+typedef struct ltn_param {
+    const char *name, *help;
+    ltn_type type;
+    double def, min, max; /* LTN_CHOICE: def is the index in choices */
+    const char *choices;  /* "bicubic|box|lanczos" */
+    int required;         /* no default: the spec must give it */
+} ltn_param;
+typedef struct ltn_entry {
+    const char *name, *help, *cite;
+    const ltn_param *param; /* ends with a NULL name; NULL: none */
+    const char *alias;      /* other names people type, "a|b"; or NULL */
+} ltn_entry;
+LTN_API const ltn_entry *ltn_list(ltn_kind kind, int i); /* NULL past the last */
+
+#ifdef __cplusplus
+}
+#endif
+#endif

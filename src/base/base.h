@@ -1,0 +1,93 @@
+/* base.h - what every other file may use: status and message, memory, random numbers, spec strings, threads.
+ * Depends on the C library alone. */
+#ifndef LTN_BASE_H
+#define LTN_BASE_H
+
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "latino.h"
+
+#ifdef __GNUC__
+#define LTN_PRINTF(a, b) __attribute__((format(printf, a, b)))
+#else
+#define LTN_PRINTF(a, b)
+#endif
+
+/* ---- Context ---- */
+struct ltn_ctx {
+    ltn_options opt;
+    int threads;
+    char error[1024];
+};
+
+/* Puts one line into the context, with no final stop, and returns s. */
+ltn_status ltn__fail(ltn_ctx *ctx, ltn_status s, const char *fmt, ...) LTN_PRINTF(3, 4);
+/* Puts "what: " in front of the message that stands there; returns s. For callers who know the path. */
+ltn_status ltn__within(ltn_ctx *ctx, ltn_status s, const char *fmt, ...) LTN_PRINTF(3, 4);
+void ltn__log(ltn_ctx *ctx, int level, const char *fmt, ...) LTN_PRINTF(3, 4);
+
+/* ---- Memory: all of it goes through the context's realloc. Contents are zeroed; NULL has left LTN_ENOMEM. ----
+ * Blocks are aligned to 64 bytes. ltn__free accepts NULL. */
+void *ltn__alloc(ltn_ctx *ctx, size_t count, size_t size); /* refuses products that overflow */
+void *ltn__grow(ltn_ctx *ctx, void *p, size_t old_count, size_t count, size_t size); /* new tail zeroed; p stays on failure */
+void ltn__free(ltn_ctx *ctx, void *p);
+char *ltn__strdup(ltn_ctx *ctx, const char *s);
+char *ltn__format(ltn_ctx *ctx, const char *fmt, ...) LTN_PRINTF(2, 3);
+
+/* An arena: many small blocks, freed at once. */
+typedef struct ltn_arena {
+    ltn_ctx *ctx;
+    struct ltn_block *head;
+} ltn_arena;
+void *ltn__arena_alloc(ltn_arena *a, size_t count, size_t size);
+char *ltn__arena_format(ltn_arena *a, const char *fmt, ...) LTN_PRINTF(2, 3);
+void ltn__arena_free(ltn_arena *a);
+
+/* ---- Random numbers: Philox 4x32-10 (Salmon et al. 2011), counter based: value i of stream s of a seed is the same on
+ * every machine and for every number of threads. ---- */
+typedef struct ltn_rng {
+    uint64_t seed, stream;
+} ltn_rng;
+/* Streams, so that no two uses of one seed meet. */
+enum { LTN_STREAM_NOISE = 1, LTN_STREAM_MASK = 2, LTN_STREAM_SOLVER = 16 /* + step */ };
+void ltn__philox(ltn_rng r, uint64_t i, uint32_t out[4]);
+double ltn__uniform(ltn_rng r, uint64_t i);                    /* [0, 1) */
+double ltn__normal(ltn_rng r, uint64_t i);                     /* N(0, 1), Box-Muller */
+void ltn__normals(ltn_rng r, uint64_t first, float *out, size_t n); /* out[k] = ltn__normal(r, first + k) */
+
+/* ---- Spec strings: name:key=value,key=value ----
+ * Parsed against a table of entries (row(i) is the i-th, NULL past the last); unknown names and keys are refused with
+ * the nearest known one; numbers are checked against their range. A value may be quoted with '...' to hold , + or =. */
+typedef const ltn_entry *ltn_rows(int i);
+enum { LTN_MAXPARAM = 16 };
+typedef struct ltn_spec {
+    int row; /* index in the table */
+    const ltn_entry *entry;
+    double num[LTN_MAXPARAM];      /* value or default; choices: their index */
+    const char *str[LTN_MAXPARAM]; /* strings: value or NULL; lives in the arena */
+    bool given[LTN_MAXPARAM];
+} ltn_spec;
+ltn_status ltn__spec_parse(ltn_ctx *ctx, const char *what, ltn_rows *rows, const char *text, ltn_arena *arena, ltn_spec *out);
+double ltn__num(const ltn_spec *s, const char *name);
+const char *ltn__str(const ltn_spec *s, const char *name); /* LTN_STRING: NULL if absent; LTN_CHOICE: the word */
+bool ltn__given(const ltn_spec *s, const char *name);
+/* Splits "a+b+c" at top level; returns the number of parts, at most max, or -1 with the message set. */
+int ltn__spec_split(ltn_ctx *ctx, const char *text, char sep, ltn_arena *arena, const char **part, int max);
+/* The row whose name or alias is `name`, or -1. */
+int ltn__find(ltn_rows *rows, const char *name);
+/* The known name nearest to `name` (edit distance), or NULL if none is near. */
+const char *ltn__nearest(ltn_rows *rows, const char *name);
+
+/* ---- Threads and time ---- */
+int ltn__cores(void);
+double ltn__seconds(void); /* monotonic */
+
+#define LTN_MIN(a, b) ((a) < (b) ? (a) : (b))
+#define LTN_MAX(a, b) ((a) > (b) ? (a) : (b))
+#define LTN_COUNT(a) ((int)(sizeof(a) / sizeof((a)[0])))
+
+#endif
