@@ -128,9 +128,6 @@ ltn_node *ltn__scatter(ltn_graph *g, ltn_node *x, ltn_node *ids, int64_t rows); 
 ltn_status ltn__grad(ltn_graph *g, ltn_node *y, ltn_node *cotangent, ltn_node *const *wrt, int n, ltn_node **grad);
 
 /* ---- An operation: one row of op.def ---- */
-typedef struct ltn_example { /* what tests and benchmark feed it: fills g, returns the node; k = 0, 1, ... until NULL */
-    ltn_node *(*build)(ltn_graph *g, int k);
-} ltn_example;
 struct ltn_op {
     const char *name, *help;
     /* The reference kernel: src[k] is the data of n->src[k] (NULL if that is); dst never overlaps a source unless
@@ -141,6 +138,7 @@ struct ltn_op {
     void (*vjp)(ltn_graph *g, ltn_node *n, ltn_node *dy, const bool *want, ltn_node **gsrc);
     /* Or, when vjp is NULL: the same value by simpler operations, whose gradients are then taken. */
     ltn_node *(*decompose)(ltn_graph *g, ltn_node *n);
+    /* What the tests and the benchmark feed it: the k-th case built in g from inputs, NULL past the last. */
     ltn_node *(*example)(ltn_graph *g, int k);
     bool inplace;
 };
@@ -149,23 +147,23 @@ const ltn_entry *ltn__op_entry(int i); /* the same for ltn_list */
 /* What constructors use: a node of this op, checked by them. */
 ltn_node *ltn__node(ltn_graph *g, const ltn_op *op, ltn_dims dims, int nsrc, ltn_node *const *src);
 
-/* ---- A cell: a backend's kernel for one operation; the table is cell.def ---- */
-typedef struct ltn_cell {
-    const char *name;  /* "onednn:conv2d" */
-    const ltn_op *op;
-    /* Makes its primitives and packs its weights; returns LTN_OK with *state, or LTN_DONE if it does not fit this node
-     * (no message), or an error. `fuse` lists what the plan would like done to the result, see plan.c. */
-    ltn_status (*open)(ltn_ctx *ctx, const ltn_node *n, const struct ltn_fusion *fuse, int threads, void **state, size_t *scratch);
-    void (*run)(void *state, const real *const *src, real *dst, void *scratch);
-    void (*close)(ltn_ctx *ctx, void *state);
-} ltn_cell;
-
 /* What may follow a product inside its own kernel: + residual, then an activation. */
 typedef struct ltn_fusion {
     const ltn_node *residual; /* added to the result; NULL: nothing */
     const ltn_op *activation; /* relu, silu ...; NULL: none */
     bool before;              /* the activation acts before the residual is added */
 } ltn_fusion;
+
+/* ---- A cell: a backend's kernel for one operation; the table is cell.def ---- */
+typedef struct ltn_cell {
+    const char *name;  /* "onednn:conv2d" */
+    const ltn_op *op;
+    /* Makes its primitives and packs its weights; returns LTN_OK with *state, or LTN_DONE if it does not fit this node
+     * (no message), or an error. `fuse` lists what the plan would like done to the result, see plan.c. */
+    ltn_status (*open)(ltn_ctx *ctx, const ltn_node *n, const ltn_fusion *fuse, int threads, void **state, size_t *scratch);
+    void (*run)(void *state, const real *const *src, real *dst, void *scratch);
+    void (*close)(ltn_ctx *ctx, void *state);
+} ltn_cell;
 
 /* ---- Plan and run ---- */
 typedef struct ltn_plan_options {
