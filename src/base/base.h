@@ -9,6 +9,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifdef __GNUC__
+#define LTN_API __attribute__((visibility("default"))) /* the library's own objects are compiled hidden */
+#endif
 #include "latino.h"
 
 #ifdef __GNUC__
@@ -61,7 +64,8 @@ void ltn__normals(ltn_rng r, uint64_t first, float *out, size_t n); /* out[k] = 
 
 /* ---- Spec strings: name:key=value,key=value ----
  * Parsed against a table of entries (row(i) is the i-th, NULL past the last); unknown names and keys are refused with
- * the nearest known one; numbers are checked against their range. A value may be quoted with '...' to hold , + or =. */
+ * the nearest known one; numbers are checked against their range. A value may be quoted with '...' to hold , + or =, and ''
+ * inside stands for one quote. min < max bounds a number; otherwise any is legal. */
 typedef const ltn_entry *ltn_rows(int i);
 enum { LTN_MAXPARAM = 16 };
 typedef struct ltn_spec {
@@ -77,6 +81,8 @@ const char *ltn__str(const ltn_spec *s, const char *name); /* LTN_STRING: NULL i
 bool ltn__given(const ltn_spec *s, const char *name);
 /* Splits "a+b+c" at top level; returns the number of parts, at most max, or -1 with the message set. */
 int ltn__spec_split(ltn_ctx *ctx, const char *text, char sep, ltn_arena *arena, const char **part, int max);
+/* A number in the C locale's notation whatever the locale, no NaN or infinity; *end is set behind it, to s if there is none. */
+double ltn__parse_number(const char *s, const char **end);
 /* The row whose name or alias is `name`, or -1. */
 int ltn__find(ltn_rows *rows, const char *name);
 /* The known name nearest to `name` (edit distance), or NULL if none is near. */
