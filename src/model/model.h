@@ -25,6 +25,7 @@ typedef struct ltn_schedule {
     bool consistency;     /* LCMScheduler: c_skip, c_out act on the prediction */
     int original_steps, steps_offset;
     double timestep_scaling, sigma_data; /* LCM: 10, 0.5 */
+    double clip;          /* the clean latent is clipped to +-clip; 0: it is not */
     char spacing[16];
 } ltn_schedule;
 ltn_status ltn__schedule_read(ltn_ctx *ctx, const char *path, ltn_schedule *out);
@@ -38,32 +39,59 @@ int ltn__schedule_steps(const ltn_schedule *s, int n, int *t);
 typedef struct ltn_nn {
     ltn_graph *g;
     ltn_tensors *w;
-    const char *path;   /* "down_blocks.0.resnets.1" */
-    int groups;         /* group norm */
-    double eps;
+    const ltn_json *config; /* config.json */
+    int groups;             /* of group norms */
+    double eps;             /* of norms */
+    bool plain;             /* this layer has no bias */
+    char path[160];         /* "down_blocks.0.resnets.1" */
 } ltn_nn;
 ltn_nn ltn__in(ltn_nn b, const char *name);
 ltn_nn ltn__in_i(ltn_nn b, const char *name, int i); /* name.i */
+ltn_nn ltn__plain(ltn_nn b);
 bool ltn__has(ltn_nn b, const char *name);
-/* The weight path.name, checked against these dimensions (0: any); a missing or misshapen one fails the graph with its
- * whole path. */
+/* The weight path.name, checked against these dimensions; a missing or misshapen one fails the graph with its whole
+ * path. */
 ltn_node *ltn__param(ltn_nn b, const char *name, int rank, int64_t d0, int64_t d1, int64_t d2, int64_t d3);
-ltn_node *ltn__nn_conv(ltn_nn b, ltn_node *x, int64_t out, int kernel);           /* stride 1, same size; bias if there is one */
-ltn_node *ltn__nn_conv_down(ltn_nn b, ltn_node *x, int64_t out, int pad);        /* 3x3 stride 2; pad 1: symmetric; 0: right and bottom */
-ltn_node *ltn__nn_linear(ltn_nn b, ltn_node *x, int64_t out);                     /* accepts a 1x1 convolution's weight */
+ltn_node *ltn__nn_conv(ltn_nn b, ltn_node *x, int64_t out, int kernel);     /* odd kernel, stride 1, same size */
+ltn_node *ltn__nn_conv_down(ltn_nn b, ltn_node *x, int64_t out, int pad);  /* 3x3 stride 2; pad 1: symmetric; 0: right and bottom */
+ltn_node *ltn__nn_linear(ltn_nn b, ltn_node *x, int64_t out);               /* accepts a 1x1 convolution's weight */
 ltn_node *ltn__nn_group_norm(ltn_nn b, ltn_node *x);
 ltn_node *ltn__nn_layer_norm(ltn_nn b, ltn_node *x);
+/* Attention of x (n,1,t,c) to context (n,1,s,d), NULL: to itself. name: query, key, value and output projections; b.plain
+ * is for the first three. */
+ltn_node *ltn__nn_attention(ltn_nn b, const char *const name[4], ltn_node *x, ltn_node *context, int heads, bool causal);
+/* x + conv2 silu norm2 (conv1 silu norm1 x + time_emb_proj emb), x through conv_shortcut where the width changes; emb NULL: none. */
+ltn_node *ltn__nn_resnet(ltn_nn b, ltn_node *x, ltn_node *emb, int64_t out);
 /* After all parts are built: every tensor of the file must have been used. */
 ltn_status ltn__nn_check_unused(ltn_ctx *ctx, ltn_tensors *w);
+bool ltn__weight_finite(const ltn_weight *w);
+
+/* ---- config.c: config.json. What is missing or out of range fails the graph with the key's name. ---- */
+bool ltn__config_has(ltn_nn b, const char *key); /* there, and not null */
+int64_t ltn__config_int(ltn_nn b, const char *key, int64_t absent, int64_t max); /* 1..max; absent 0: required */
+double ltn__config_num(ltn_nn b, const char *key, double absent);
+bool ltn__config_bool(ltn_nn b, const char *key, bool absent);
+int ltn__config_length(ltn_nn b, const char *key, int max);                   /* of a list, 1..max; required */
+int64_t ltn__config_at(ltn_nn b, const char *key, int i, int64_t absent, int64_t max); /* one number for all, or the i-th of a list */
+bool ltn__config_is(ltn_nn b, const char *key, int i, const char *word);      /* is the list's i-th this word? */
+/* What an architecture has no other value for: the key must be absent, null or this word; alternatives "a|b"; NULL: false. */
+typedef struct ltn_only {
+    const char *key, *value;
+} ltn_only;
+void ltn__config_only(ltn_nn b, const ltn_only *only); /* ends with a NULL key */
 
 /* ---- Architectures: one row of model.def each ---- */
 typedef enum ltn_part_kind { LTN_TEXT, LTN_UNET, LTN_ENCODE, LTN_DECODE, LTN_PARTS } ltn_part_kind;
+typedef struct ltn_part_size {
+    int64_t n, h, w; /* latents for unet and decode, pixels for encode */
+    int64_t tokens;  /* text and unet */
+} ltn_part_size;
 typedef struct ltn_arch {
     ltn_entry entry;         /* name: the _class_name or architectures[0] in config.json */
-    /* Builds this part's graph from inputs of size n, h, w (in that part's own units: latents for unet and decode,
-     * pixels for encode, tokens for text). Input names: "ids"; "sample", "time" (the sinusoid, (n,1,1,c)), "text";
-     * "picture"; "latent". Output name: "out". */
-    void (*build)(ltn_nn b, const ltn_json *config, ltn_part_kind part, int64_t n, int64_t h, int64_t w);
+    /* Builds this part's graph. Inputs, channels last: "ids" (n,1,tokens,1); "sample", "time" (the sinusoid, (n,1,1,c)),
+     * "text" (n,1,tokens,c); "picture" in [-1,1]; "latent". Output: "out". Latents are the UNet's everywhere: what the
+     * autoencoder gives, minus its shift factor, times its scaling factor. */
+    void (*build)(ltn_nn b, ltn_part_kind part, ltn_part_size s);
 } ltn_arch;
 const ltn_arch *ltn__arch_row(int i);
 const ltn_entry *ltn__arch_entry(int i);
@@ -79,8 +107,8 @@ typedef struct ltn_part {
 
 struct ltn_model {
     ltn_ctx *ctx;
+    ltn_arena arena;           /* the strings and configurations below */
     char *path;
-    ltn_arena arena;
     ltn_json *config[3];       /* text_encoder, unet, vae */
     const ltn_arch *arch[3];
     ltn_tensors *tensors[3];
@@ -89,14 +117,14 @@ struct ltn_model {
     int latent_channels, factor; /* of the autoencoder: 8 */
     int sample_size;           /* latent side the UNet was trained at */
     int text_length, text_width;
-    double scaling, shift;     /* z = (latent - shift) * scaling */
+    bool finite[LTN_PARTS];    /* this part's weights have been looked through for NaN and infinity */
     ltn_part *parts;
     char *description;
     ltn_json *calibration;     /* latino.json beside model_index.json, or NULL */
 };
 /* The plan of a part for this shape, made on first use. */
 ltn_status ltn__model_part(ltn_model *m, ltn_part_kind kind, int64_t n, int64_t h, int64_t w, ltn_part **out);
-/* The sinusoid that goes into the UNet's time embedding, `width` values. */
+/* The sinusoid that goes into the UNet's time embedding, ltn__time_width values. */
 void ltn__time_sinusoid(const ltn_model *m, double t, float *out);
 int ltn__time_width(const ltn_model *m);
 /* Planar (n, c, h, w) <-> channels last. */

@@ -1,0 +1,430 @@
+/* model.c - a diffusers folder: model_index.json beside text_encoder/, unet/, vae/, tokenizer/ and scheduler/. Opening maps
+ * the weights and builds every part once, small, so that whatever is missing, misshapen or left over is said at once; parts
+ * are planned on first use and kept by shape. */
+#include "model.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { TEXT_ENCODER, UNET, VAE };
+static const char *const folders[3] = {"text_encoder", "unet", "vae"};
+static const int folder_of[LTN_PARTS] = {TEXT_ENCODER, UNET, VAE, VAE};
+
+static const char *const weight_files[] = {
+    "diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.fp16.safetensors", "model.safetensors",
+    "model.fp16.safetensors",
+};
+
+#define ARCH(name) extern const ltn_arch ltn__arch_##name;
+#include "model.def"
+#undef ARCH
+static const ltn_arch *const architectures[] = {
+#define ARCH(name) &ltn__arch_##name,
+#include "model.def"
+#undef ARCH
+};
+
+const ltn_arch *ltn__arch_row(int i)
+{
+    return i >= 0 && i < LTN_COUNT(architectures) ? architectures[i] : NULL;
+}
+
+const ltn_entry *ltn__arch_entry(int i)
+{
+    const ltn_arch *a = ltn__arch_row(i);
+    return a ? &a->entry : NULL;
+}
+
+/* ---- Opening ---- */
+
+static ltn_status read_config(ltn_model *m, int f)
+{
+    const char *path = ltn__arena_format(&m->arena, "%s/%s/config.json", m->path, folders[f]);
+    if (!path) return LTN_ENOMEM;
+    ltn_status s = ltn__json_read(m->ctx, path, &m->arena, &m->config[f]);
+    if (s) return s;
+    const ltn_json *list = ltn__json_at(ltn__json_get(m->config[f], "architectures"), 0);
+    const char *name = list && list->type == LTN_JSON_STRING ? list->string : ltn__json_str(m->config[f], "_class_name", "");
+    const int row = ltn__find(ltn__arch_entry, name);
+    if (row < 0) return ltn__fail(m->ctx, LTN_EFORMAT, "%s: architecture \"%s\" is not known", path, name);
+    m->arch[f] = ltn__arch_row(row);
+    return LTN_OK;
+}
+
+static ltn_status open_weights(ltn_model *m, int f)
+{
+    for (int i = 0; i < LTN_COUNT(weight_files); i++) {
+        const char *path = ltn__arena_format(&m->arena, "%s/%s/%s", m->path, folders[f], weight_files[i]);
+        if (!path) return LTN_ENOMEM;
+        if (ltn__file_exists(path)) return ltn__tensors_open(m->ctx, path, &m->tensors[f]);
+    }
+    return ltn__fail(m->ctx, LTN_EIO, "%s/%s: no weights: neither %s nor %s", m->path, folders[f], weight_files[0], weight_files[2]);
+}
+
+static ltn_status build(ltn_model *m, ltn_part_kind kind, ltn_part_size size, ltn_graph **out)
+{
+    const int f = folder_of[kind];
+    ltn_status s = ltn__graph_open(m->ctx, out);
+    if (s) return s;
+    m->arch[f]->build((ltn_nn){.g = *out, .w = m->tensors[f], .config = m->config[f]}, kind, size);
+    if (!(s = ltn__graph_status(*out))) return LTN_OK;
+    ltn__graph_close(out);
+    return ltn__within(m->ctx, s, "%s/%s", m->path, folders[f]);
+}
+
+static ltn_dims dims_of(ltn_graph *g, const char *name)
+{
+    for (int i = 0; i < ltn__graph_size(g); i++) {
+        const ltn_node *n = ltn__graph_node(g, i);
+        if ((n->input && !strcmp(n->input, name)) || (n->output && !strcmp(n->output, name))) return n->dims;
+    }
+    return ltn__dims(0, 0, 0, 0);
+}
+
+/* Builds a part without planning it, for the sizes of these inputs and outputs. */
+static ltn_status probe(ltn_model *m, ltn_part_kind kind, int64_t side, const char *const *name, int n, ltn_dims *dims)
+{
+    ltn_graph *g;
+    ltn_status s = build(m, kind, (ltn_part_size){1, side, side, m->text_length}, &g);
+    if (s) return s;
+    for (int k = 0; k < n; k++) dims[k] = dims_of(g, name[k]);
+    ltn__graph_close(&g);
+    return LTN_OK;
+}
+
+/* Every part fits the others: what one gives is what the next takes. */
+static ltn_status probe_all(ltn_model *m)
+{
+    enum { PIXELS = 256, LATENTS = 128 };
+    ltn_dims text, unet[3], enc[2], dec[2];
+    ltn_status s;
+    m->text_length = ltn__tokenizer_length(m->tokenizer);
+    if ((s = probe(m, LTN_TEXT, 1, (const char *const[]){"out"}, 1, &text))) return s;
+    if ((s = probe(m, LTN_UNET, LATENTS, (const char *const[]){"sample", "text", "out"}, 3, unet))) return s;
+    if ((s = probe(m, LTN_ENCODE, PIXELS, (const char *const[]){"picture", "out"}, 2, enc))) return s;
+    if ((s = probe(m, LTN_DECODE, enc[1].d[1], (const char *const[]){"latent", "out"}, 2, dec))) return s;
+    m->text_width = (int)text.d[3];
+    m->latent_channels = (int)enc[1].d[3];
+    m->factor = (int)(PIXELS / enc[1].d[1]);
+    if (unet[1].d[3] != m->text_width)
+        return ltn__fail(m->ctx, LTN_ESHAPE, "%s: text of width %d, the UNet takes %d", m->path, m->text_width, (int)unet[1].d[3]);
+    if (unet[0].d[3] != m->latent_channels || unet[2].d[3] != m->latent_channels)
+        return ltn__fail(m->ctx, LTN_ESHAPE, "%s: latents of %d channels, the UNet takes %d and gives %d", m->path,
+                         m->latent_channels, (int)unet[0].d[3], (int)unet[2].d[3]);
+    if (enc[0].d[3] != 3 || !ltn__same_dims(enc[0], dec[1]))
+        return ltn__fail(m->ctx, LTN_ESHAPE, "%s/vae: a picture of %d x %d x %d is decoded to %d x %d x %d", m->path, PIXELS, PIXELS,
+                         (int)enc[0].d[3], (int)dec[1].d[2], (int)dec[1].d[1], (int)dec[1].d[3]);
+    return LTN_OK;
+}
+
+static ltn_status check_unused(ltn_model *m)
+{
+    for (int f = 0; f < 3; f++) {
+        ltn_status s = ltn__nn_check_unused(m->ctx, m->tensors[f]);
+        if (s) return ltn__within(m->ctx, s, "%s/%s", m->path, folders[f]);
+    }
+    return LTN_OK;
+}
+
+/* ---- Describing ---- */
+
+static const char *part_text(ltn_model *m, int f)
+{
+    static const char *const types[] = {"f32", "f16", "bf16", "f64"};
+    int64_t parameters = 0;
+    for (int i = 0; i < ltn__tensors_count(m->tensors[f]); i++) {
+        const ltn_weight *w = ltn__tensors_at(m->tensors[f], i);
+        int64_t n = 1;
+        for (int k = 0; k < w->rank; k++) n *= w->dim[k];
+        parameters += n;
+    }
+    const char *type = ltn__tensors_count(m->tensors[f]) ? types[ltn__tensors_at(m->tensors[f], 0)->dtype] : "none";
+    return ltn__arena_format(&m->arena, "{\"architecture\": \"%s\", \"parameters\": %lld, \"type\": \"%s\"}",
+                             m->arch[f]->entry.name, (long long)parameters, type);
+}
+
+static ltn_status describe(ltn_model *m)
+{
+    static const char *const predictions[] = {"epsilon", "sample", "v_prediction"};
+    const char *text = part_text(m, TEXT_ENCODER), *unet = part_text(m, UNET), *vae = part_text(m, VAE);
+    if (!text || !unet || !vae) return LTN_ENOMEM;
+    m->description = ltn__arena_format(&m->arena,
+        "{\n"
+        "  \"text_encoder\": %s,\n"
+        "  \"unet\": %s,\n"
+        "  \"vae\": %s,\n"
+        "  \"text_length\": %d,\n"
+        "  \"text_width\": %d,\n"
+        "  \"latent_channels\": %d,\n"
+        "  \"factor\": %d,\n"
+        "  \"latent_size\": %d,\n"
+        "  \"picture_size\": %d,\n"
+        "  \"scheduler\": {\"name\": \"%s\", \"prediction\": \"%s\", \"train_steps\": %d, \"consistency\": %s},\n"
+        "  \"calibrated\": %s\n"
+        "}",
+        text, unet, vae, m->text_length, m->text_width, m->latent_channels, m->factor, m->sample_size, m->sample_size * m->factor,
+        m->schedule.name, predictions[m->schedule.prediction], m->schedule.train_steps, m->schedule.consistency ? "true" : "false",
+        m->calibration ? "true" : "false");
+    return m->description ? LTN_OK : LTN_ENOMEM;
+}
+
+/* ---- The model ---- */
+
+static int sample_size(const ltn_model *m)
+{
+    const ltn_json *v = ltn__json_get(m->config[UNET], "sample_size");
+    if (v && v->type == LTN_JSON_ARRAY) v = ltn__json_at(v, 0);
+    return v && v->type == LTN_JSON_NUMBER && v->number >= 1 && v->number <= 1 << 14 ? (int)v->number : 64;
+}
+
+static ltn_status open_beside(ltn_model *m)
+{
+    const char *tokenizer = ltn__arena_format(&m->arena, "%s/tokenizer", m->path);
+    const char *scheduler = ltn__arena_format(&m->arena, "%s/scheduler/scheduler_config.json", m->path);
+    const char *calibration = ltn__arena_format(&m->arena, "%s/latino.json", m->path);
+    ltn_status s;
+    if (!tokenizer || !scheduler || !calibration) return LTN_ENOMEM;
+    if ((s = ltn__tokenizer_open(m->ctx, tokenizer, &m->tokenizer))) return s;
+    if ((s = ltn__schedule_read(m->ctx, scheduler, &m->schedule))) return s;
+    if (!ltn__file_exists(calibration)) return LTN_OK;
+    return ltn__json_read(m->ctx, calibration, &m->arena, &m->calibration);
+}
+
+static ltn_status check_index(ltn_model *m)
+{
+    const char *path = ltn__arena_format(&m->arena, "%s/model_index.json", m->path);
+    ltn_json *index;
+    if (!path) return LTN_ENOMEM;
+    if (!ltn__file_exists(m->path)) return ltn__fail(m->ctx, LTN_EIO, "%s: no such folder", m->path);
+    if (!ltn__file_exists(path)) return ltn__fail(m->ctx, LTN_EFORMAT, "%s: no model_index.json: not a diffusers folder", m->path);
+    ltn_status s = ltn__json_read(m->ctx, path, &m->arena, &index);
+    for (int f = 0; !s && f < 3; f++)
+        if (!ltn__json_get(index, folders[f])) s = ltn__fail(m->ctx, LTN_EFORMAT, "%s: no %s", path, folders[f]);
+    return s;
+}
+
+static ltn_status open_all(ltn_model *m)
+{
+    ltn_status s = check_index(m);
+    if (s) return s;
+    for (int f = 0; f < 3; f++) {
+        if ((s = read_config(m, f))) return s;
+        if ((s = open_weights(m, f))) return s;
+    }
+    m->sample_size = sample_size(m);
+    if ((s = open_beside(m))) return s;
+    if ((s = probe_all(m))) return s;
+    if ((s = check_unused(m))) return s;
+    return describe(m);
+}
+
+ltn_status ltn_model_open(ltn_ctx *ctx, const char *path, ltn_model **out)
+{
+    ltn_model *m = *out = ltn__alloc(ctx, 1, sizeof *m);
+    if (!m) return LTN_ENOMEM;
+    m->ctx = m->arena.ctx = ctx;
+    m->path = ltn__arena_format(&m->arena, "%s", path);
+    ltn_status s = m->path ? open_all(m) : LTN_ENOMEM;
+    if (s) ltn_model_close(out);
+    return s;
+}
+
+void ltn_model_close(ltn_model **model)
+{
+    if (!model || !*model) return;
+    ltn_model *m = *model;
+    for (ltn_part *p = m->parts, *next; p; p = next) {
+        next = p->next;
+        ltn__plan_close(&p->plan);
+        ltn__graph_close(&p->graph);
+        ltn__free(m->ctx, p);
+    }
+    for (int f = 0; f < 3; f++) ltn__tensors_close(&m->tensors[f]);
+    ltn__tokenizer_close(&m->tokenizer);
+    ltn__schedule_free(m->ctx, &m->schedule);
+    ltn__arena_free(&m->arena);
+    ltn__free(m->ctx, m);
+    *model = NULL;
+}
+
+const char *ltn_model_describe(const ltn_model *m)
+{
+    return m->description;
+}
+
+/* ---- Parts ---- */
+
+/* Large files would be read whole for this, so it waits until their values are needed anyway. */
+static ltn_status check_finite(ltn_model *m, ltn_part_kind kind, ltn_graph *g)
+{
+    for (int i = 0; i < ltn__graph_size(g) && !m->finite[kind]; i++) {
+        const ltn_weight *w = ltn__graph_node(g, i)->weight;
+        if (w && !ltn__weight_finite(w))
+            return ltn__fail(m->ctx, LTN_EFORMAT, "%s/%s: %s: not finite", m->path, folders[folder_of[kind]], w->name);
+    }
+    m->finite[kind] = true;
+    return LTN_OK;
+}
+
+ltn_status ltn__model_part(ltn_model *m, ltn_part_kind kind, int64_t n, int64_t h, int64_t w, ltn_part **out)
+{
+    for (ltn_part *p = m->parts; p; p = p->next)
+        if (p->kind == kind && p->n == n && p->h == h && p->w == w) {
+            *out = p;
+            return LTN_OK;
+        }
+    ltn_part *p = *out = ltn__alloc(m->ctx, 1, sizeof *p);
+    if (!p) return LTN_ENOMEM;
+    *p = (ltn_part){.kind = kind, .n = n, .h = h, .w = w, .next = m->parts};
+    m->parts = p;
+    ltn_status s = build(m, kind, (ltn_part_size){n, h, w, m->text_length}, &p->graph);
+    if (!s) s = check_finite(m, kind, p->graph);
+    if (!s) s = ltn__plan_open(p->graph, NULL, &p->plan);
+    if (!s) return LTN_OK;
+    m->parts = p->next;
+    ltn__graph_close(&p->graph);
+    ltn__free(m->ctx, p);
+    *out = NULL;
+    return s;
+}
+
+int ltn__time_width(const ltn_model *m)
+{
+    const ltn_json *first = ltn__json_at(ltn__json_get(m->config[UNET], "block_out_channels"), 0);
+    return (int)first->number;
+}
+
+/* Vaswani et al. 2017: sines and cosines of t at frequencies from 1 down to 1/10000. */
+void ltn__time_sinusoid(const ltn_model *m, double t, float *out)
+{
+    const int width = ltn__time_width(m), half = width / 2;
+    const double shift = ltn__json_num(m->config[UNET], "freq_shift", 0);
+    const bool cosine_first = ltn__json_bool(m->config[UNET], "flip_sin_to_cos", true);
+    float *sine = out + (cosine_first ? half : 0), *cosine = out + (cosine_first ? 0 : half);
+    for (int i = 0; i < half; i++) {
+        const double a = t * exp(-log(10000) * i / (half - shift));
+        sine[i] = (float)sin(a);
+        cosine[i] = (float)cos(a);
+    }
+    if (width % 2) out[width - 1] = 0;
+}
+
+void ltn__to_last(const float *planar, float *last, int64_t n, int64_t c, int64_t hw)
+{
+    for (int64_t k = 0; k < n; k++, planar += c * hw, last += c * hw)
+        for (int64_t i = 0; i < hw; i++)
+            for (int64_t j = 0; j < c; j++) last[i * c + j] = planar[j * hw + i];
+}
+
+void ltn__to_planar(const float *last, float *planar, int64_t n, int64_t c, int64_t hw)
+{
+    for (int64_t k = 0; k < n; k++, planar += c * hw, last += c * hw)
+        for (int64_t j = 0; j < c; j++)
+            for (int64_t i = 0; i < hw; i++) planar[j * hw + i] = last[i * c + j];
+}
+
+/* ---- The parts on arrays ---- */
+
+static ltn_status new_array(ltn_ctx *ctx, int rank, const int64_t *dim, ltn_array *out)
+{
+    size_t n = 1;
+    *out = (ltn_array){.rank = rank};
+    for (int k = 0; k < rank; k++) n *= (size_t)(out->dim[k] = dim[k]);
+    out->data = ltn__alloc(ctx, n, sizeof *out->data);
+    return out->data ? LTN_OK : LTN_ENOMEM;
+}
+
+/* The part's output, planar. */
+static ltn_status take_output(ltn_model *m, ltn_part *p, ltn_array *out)
+{
+    const ltn_dims s = ltn__plan_dims(p->plan, "out");
+    ltn_status e = new_array(m->ctx, 4, (const int64_t[]){s.d[0], s.d[3], s.d[1], s.d[2]}, out);
+    if (!e) ltn__to_planar(ltn__plan_data(p->plan, "out"), out->data, s.d[0], s.d[3], s.d[1] * s.d[2]);
+    return e;
+}
+
+static ltn_status check_planar(ltn_model *m, const char *what, const ltn_array *a, int64_t channels, int64_t multiple)
+{
+    const bool ok = a->rank == 4 && a->dim[0] > 0 && a->dim[1] == channels && a->dim[2] > 0 && a->dim[3] > 0;
+    if (!ok) return ltn__fail(m->ctx, LTN_ESHAPE, "%s: expected an array (n, %d, height, width)", what, (int)channels);
+    if (a->dim[2] % multiple || a->dim[3] % multiple)
+        return ltn__fail(m->ctx, LTN_ESHAPE, "%s: %lld x %lld: sides must be divisible by %d", what, (long long)a->dim[3],
+                         (long long)a->dim[2], (int)multiple);
+    return LTN_OK;
+}
+
+ltn_status ltn_model_tokens(ltn_model *m, const char *prompt, int *ids, int n)
+{
+    if (n < m->text_length) return ltn__fail(m->ctx, LTN_EINVAL, "room for %d ids, %d are needed", n, m->text_length);
+    ltn_status s = ltn__tokenize(m->tokenizer, prompt, ids, m->text_length);
+    const double vocabulary = ltn__json_num(m->config[TEXT_ENCODER], "vocab_size", 0);
+    for (int i = 0; !s && i < m->text_length; i++)
+        if (ids[i] < 0 || ids[i] >= vocabulary)
+            s = ltn__fail(m->ctx, LTN_EFORMAT, "%s: the tokenizer gives %d, the text encoder knows %g", m->path, ids[i], vocabulary);
+    return s;
+}
+
+ltn_status ltn_model_text(ltn_model *m, const char *prompt, ltn_array *out)
+{
+    ltn_part *p;
+    *out = (ltn_array){0};
+    int *ids = ltn__alloc(m->ctx, (size_t)m->text_length, sizeof *ids);
+    if (!ids) return LTN_ENOMEM;
+    ltn_status s = ltn_model_tokens(m, prompt, ids, m->text_length);
+    if (!s) s = ltn__model_part(m, LTN_TEXT, 1, 1, 1, &p);
+    if (!s) s = new_array(m->ctx, 3, (const int64_t[]){1, m->text_length, m->text_width}, out);
+    if (!s) {
+        float *in = ltn__plan_data(p->plan, "ids");
+        for (int i = 0; i < m->text_length; i++) in[i] = (float)ids[i];
+        ltn__plan_run(p->plan);
+        memcpy(out->data, ltn__plan_data(p->plan, "out"), (size_t)m->text_length * (size_t)m->text_width * sizeof *out->data);
+    }
+    ltn__free(m->ctx, ids);
+    return s;
+}
+
+ltn_status ltn_model_unet(ltn_model *m, const ltn_array *sample, double t, const ltn_array *text, ltn_array *out)
+{
+    ltn_part *p;
+    *out = (ltn_array){0};
+    ltn_status s = check_planar(m, "sample", sample, m->latent_channels, 1);
+    if (s) return s;
+    const int64_t n = sample->dim[0], hw = sample->dim[2] * sample->dim[3];
+    if (text->rank != 3 || (text->dim[0] != 1 && text->dim[0] != n) || text->dim[1] != m->text_length || text->dim[2] != m->text_width)
+        return ltn__fail(m->ctx, LTN_ESHAPE, "text: expected an array (1, %d, %d)", m->text_length, m->text_width);
+    if ((s = ltn__model_part(m, LTN_UNET, n, sample->dim[2], sample->dim[3], &p))) return s;
+    const size_t each = (size_t)text->dim[1] * (size_t)text->dim[2];
+    float *time = ltn__plan_data(p->plan, "time"), *context = ltn__plan_data(p->plan, "text");
+    ltn__to_last(sample->data, ltn__plan_data(p->plan, "sample"), n, m->latent_channels, hw);
+    for (int64_t i = 0; i < n; i++) {
+        ltn__time_sinusoid(m, t, time + i * ltn__time_width(m));
+        memcpy(context + (size_t)i * each, text->data + (text->dim[0] == 1 ? 0 : (size_t)i * each), each * sizeof *context);
+    }
+    ltn__plan_run(p->plan);
+    return take_output(m, p, out);
+}
+
+static ltn_status code(ltn_model *m, ltn_part_kind kind, const char *input, const ltn_array *in, ltn_array *out)
+{
+    ltn_part *p;
+    ltn_status s = ltn__model_part(m, kind, in->dim[0], in->dim[2], in->dim[3], &p);
+    if (s) return s;
+    ltn__to_last(in->data, ltn__plan_data(p->plan, input), in->dim[0], in->dim[1], in->dim[2] * in->dim[3]);
+    ltn__plan_run(p->plan);
+    return take_output(m, p, out);
+}
+
+ltn_status ltn_model_encode(ltn_model *m, const ltn_array *picture, ltn_array *out)
+{
+    *out = (ltn_array){0};
+    ltn_status s = check_planar(m, "picture", picture, 3, m->factor);
+    return s ? s : code(m, LTN_ENCODE, "picture", picture, out);
+}
+
+ltn_status ltn_model_decode(ltn_model *m, const ltn_array *latent, ltn_array *out)
+{
+    *out = (ltn_array){0};
+    ltn_status s = check_planar(m, "latent", latent, m->latent_channels, 1);
+    return s ? s : code(m, LTN_DECODE, "latent", latent, out);
+}
