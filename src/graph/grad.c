@@ -1,1 +1,87 @@
+/* grad.c - reverse mode: walks back from y and hands each node's cotangent to its sources, summed where a value has several
+ * readers. What comes out is graph, so it can be differentiated again. */
 #include "graph.h"
+
+typedef struct walk {
+    ltn_graph *g;
+    bool *between; /* by id: depends on some wrt */
+    ltn_node **cotangent;
+} walk;
+
+static ltn_status reverse(ltn_graph *g, ltn_node *y, ltn_node *cotangent, int first, ltn_node *const *wrt, int n, ltn_node **grad);
+
+static void accumulate(walk *w, const ltn_node *n, ltn_node *more)
+{
+    ltn_node **sum = &w->cotangent[n->id];
+    if (!ltn__same_dims(n->dims, more->dims))
+        ltn__graph_fail(w->g, LTN_ESHAPE, "gradient of another shape than its %s", n->op ? n->op->entry.name : "leaf");
+    *sum = *sum ? ltn__add(w->g, *sum, more) : more;
+}
+
+/* Rebuilds the node's value from simpler operations and differentiates those. */
+static void through_parts(walk *w, ltn_node *n, ltn_node *dy, const bool *want, ltn_node **gsrc)
+{
+    ltn_node *wrt[LTN_MAXSRC], *grad[LTN_MAXSRC];
+    int count = 0;
+    for (int k = 0; k < n->nsrc; k++)
+        if (want[k]) wrt[count++] = n->src[k];
+    const int first = ltn__graph_size(w->g);
+    ltn_node *value = n->op->decompose(w->g, n);
+    if (reverse(w->g, value, dy, first, wrt, count, grad)) return;
+    for (int k = n->nsrc - 1; k >= 0; k--)
+        if (want[k]) gsrc[k] = grad[--count];
+}
+
+/* A source that stands twice in a node is wanted twice by a vjp, which has one gradient per place, but once by a
+ * decomposition, which has one per value. */
+static void step_back(walk *w, ltn_node *n)
+{
+    ltn_node *gsrc[LTN_MAXSRC] = {NULL};
+    bool want[LTN_MAXSRC] = {false}, any = false;
+    for (int k = 0; k < n->nsrc; k++) {
+        want[k] = n->src[k] && w->between[n->src[k]->id];
+        for (int j = 0; j < k && !n->op->vjp; j++)
+            if (n->src[j] == n->src[k]) want[k] = false;
+        any |= want[k];
+    }
+    if (!any) return;
+    if (n->op->vjp) n->op->vjp(w->g, n, w->cotangent[n->id], want, gsrc);
+    else if (n->op->decompose) through_parts(w, n, w->cotangent[n->id], want, gsrc);
+    else ltn__graph_fail(w->g, LTN_EINVAL, "%s has no gradient", n->op->entry.name);
+    for (int k = 0; k < n->nsrc; k++)
+        if (want[k] && gsrc[k]) accumulate(w, n->src[k], gsrc[k]);
+}
+
+/* Only nodes from `first` on are walked. A wrt among them is passed through as well: its gradient is total. */
+static ltn_status reverse(ltn_graph *g, ltn_node *y, ltn_node *cotangent, int first, ltn_node *const *wrt, int n, ltn_node **grad)
+{
+    if (ltn__graph_status(g)) return ltn__graph_status(g);
+    ltn_ctx *ctx = ltn__graph_ctx(g);
+    const int count = ltn__graph_size(g);
+    walk w = {g, ltn__alloc(ctx, (size_t)count, sizeof(bool)), ltn__alloc(ctx, (size_t)count, sizeof(ltn_node *))};
+    if (!w.between || !w.cotangent) {
+        ltn__graph_fail(g, LTN_ENOMEM, "no memory for the gradient of %d nodes", count);
+    } else {
+        for (int k = 0; k < n; k++) w.between[wrt[k]->id] = true;
+        for (int i = first; i <= y->id; i++) {
+            const ltn_node *v = ltn__graph_node(g, i);
+            for (int k = 0; k < v->nsrc; k++)
+                if (v->src[k] && w.between[v->src[k]->id]) w.between[i] = true;
+        }
+        w.cotangent[y->id] = cotangent;
+        for (int i = y->id; i >= first && !ltn__graph_status(g); i--) {
+            ltn_node *v = ltn__graph_node(g, i);
+            if (w.cotangent[i] && w.between[i] && v->op) step_back(&w, v);
+        }
+        for (int k = 0; k < n; k++) grad[k] = w.between[y->id] ? w.cotangent[wrt[k]->id] : NULL;
+    }
+    ltn__free(ctx, w.between);
+    ltn__free(ctx, w.cotangent);
+    return ltn__graph_status(g);
+}
+
+ltn_status ltn__grad(ltn_graph *g, ltn_node *y, ltn_node *cotangent, ltn_node *const *wrt, int n, ltn_node **grad)
+{
+    if (!ltn__same_dims(y->dims, cotangent->dims)) ltn__graph_fail(g, LTN_ESHAPE, "a cotangent of another shape than its value");
+    return reverse(g, y, cotangent, 0, wrt, n, grad);
+}

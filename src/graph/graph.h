@@ -35,7 +35,7 @@ typedef struct ltn_weight {
     ltn_dtype dtype;
     int rank;
     int64_t dim[4];
-    const void *data;
+    const void *data; /* of any alignment */
     struct ltn_copy *copies;
     bool used;
 } ltn_weight;
@@ -44,6 +44,8 @@ void *ltn__weight_copy(const ltn_weight *w, const char *key);
 /* Allocates room for a new copy; the caller fills it. NULL: LTN_ENOMEM. */
 void *ltn__weight_make_copy(ltn_ctx *ctx, ltn_weight *w, const char *key, size_t bytes);
 void ltn__weight_free(ltn_ctx *ctx, ltn_weight *w);
+/* All of it as real: where it lies if it is that already, else the copy "real". NULL: LTN_ENOMEM. */
+const real *ltn__weight_real(ltn_ctx *ctx, ltn_weight *w);
 /* Widens values [first, first + n) to real. */
 void ltn__weight_widen(const ltn_weight *w, int64_t first, int64_t n, real *out);
 
@@ -127,43 +129,61 @@ ltn_node *ltn__scatter(ltn_graph *g, ltn_node *x, ltn_node *ids, int64_t rows); 
  * grad[k] is NULL where y does not depend on it. Only what lies between is differentiated. */
 ltn_status ltn__grad(ltn_graph *g, ltn_node *y, ltn_node *cotangent, ltn_node *const *wrt, int n, ltn_node **grad);
 
-/* ---- An operation: one row of op.def ---- */
+/* ---- An operation: one row ltn__op_NAME of op.def ---- */
 struct ltn_op {
-    const char *name, *help;
+    ltn_entry entry; /* .entry = {.name = "silu", .help = "x sigmoid(x)"} */
     /* The reference kernel: src[k] is the data of n->src[k] (NULL if that is); dst never overlaps a source unless
-     * `inplace`, when dst may be src[0]. scratch has scratch(n) bytes. */
+     * `inplace`, when dst may be src[0]. scratch has scratch(n, threads) bytes, 64-byte aligned. */
     void (*run)(const ltn_node *n, const real *const *src, real *dst, void *scratch, int threads);
-    size_t (*scratch)(const ltn_node *n); /* NULL: none */
+    size_t (*scratch)(const ltn_node *n, int threads); /* NULL: none */
     /* Gradient as graph: fills gsrc[k] for the sources that want[k]; dy has n's shape. */
     void (*vjp)(ltn_graph *g, ltn_node *n, ltn_node *dy, const bool *want, ltn_node **gsrc);
     /* Or, when vjp is NULL: the same value by simpler operations, whose gradients are then taken. */
     ltn_node *(*decompose)(ltn_graph *g, ltn_node *n);
-    /* What the tests and the benchmark feed it: the k-th case built in g from inputs, NULL past the last. */
+    /* What the tests and the benchmark feed it: the k-th case built in g from inputs, NULL past the last. Inputs are fed
+     * normal numbers; those whose name begins with "ids" 0, 1, 2, 0, 1, 2 ..., with "positive" numbers in [0.5, 1.5]. */
     ltn_node *(*example)(ltn_graph *g, int k);
-    bool inplace;
+    bool inplace; /* dst may be src[0], which has the same count */
+    bool alias;   /* the value is src[0]'s memory under other dimensions: never run */
 };
 const ltn_op *ltn__op(int i); /* the i-th row, NULL past the last */
 const ltn_entry *ltn__op_entry(int i); /* the same for ltn_list */
-/* What constructors use: a node of this op, checked by them. */
+#define ROW(name) extern const ltn_op ltn__op_##name;
+#include "op.def"
+#undef ROW
+/* What constructors use: a node of this op, its sources checked by them, its dimensions here. */
 ltn_node *ltn__node(ltn_graph *g, const ltn_op *op, ltn_dims dims, int nsrc, ltn_node *const *src);
 
-/* What may follow a product inside its own kernel: + residual, then an activation. */
+/* What follows an operation inside the same kernel: + residual, then an activation. The table of patterns is fuse.c. */
 typedef struct ltn_fusion {
     const ltn_node *residual; /* added to the result; NULL: nothing */
     const ltn_op *activation; /* relu, silu ...; NULL: none */
     bool before;              /* the activation acts before the residual is added */
+    const ltn_node *result;   /* the node whose value this is; the operation itself if nothing follows */
 } ltn_fusion;
+enum { LTN_MAXFUSION = 3 };
+/* The chains that may follow n in one kernel, longest first, the last of them nothing; returns how many. readers[id] is
+ * the node that alone reads node id, or NULL. */
+int ltn__fusions(const ltn_node *n, const ltn_node *const *reader, ltn_fusion out[LTN_MAXFUSION]);
 
 /* ---- A cell: a backend's kernel for one operation; the table is cell.def ---- */
-typedef struct ltn_cell {
+typedef struct ltn_cell ltn_cell;
+typedef struct ltn_kernel {
+    void *state;
+    size_t scratch;  /* bytes of a run */
+    unsigned packed; /* bit k: source k is a weight that the cell holds in its own layout; run gets NULL for it */
+} ltn_kernel;
+struct ltn_cell {
     const char *name;  /* "onednn:conv2d" */
     const ltn_op *op;
-    /* Makes its primitives and packs its weights; returns LTN_OK with *state, or LTN_DONE if it does not fit this node
-     * (no message), or an error. `fuse` lists what the plan would like done to the result, see plan.c. */
-    ltn_status (*open)(ltn_ctx *ctx, const ltn_node *n, const ltn_fusion *fuse, int threads, void **state, size_t *scratch);
+    /* Makes its primitives and packs its weights; returns LTN_OK with *out, or LTN_DONE if it does not fit this node or
+     * cannot do what `fuse` asks (no message), or an error. */
+    ltn_status (*open)(ltn_ctx *ctx, const ltn_node *n, const ltn_fusion *fuse, int threads, ltn_kernel *out);
+    /* src as for the reference, then the residual; dst may be the residual's memory, and no other source's. */
     void (*run)(void *state, const real *const *src, real *dst, void *scratch);
     void (*close)(ltn_ctx *ctx, void *state);
-} ltn_cell;
+};
+const ltn_cell *ltn__cell(int i); /* NULL past the last */
 
 /* ---- Plan and run ---- */
 typedef struct ltn_plan_options {

@@ -1,0 +1,181 @@
+/* attention.c - softmax(q k^T / sqrt(d)) v by heads, q (n,1,t,c), k and v (n,1,s,c), c = heads d. Keys are taken in
+ * blocks with a running maximum and sum (Dao et al. 2022, arXiv 2205.14135), so no more than a block of the score matrix
+ * ever exists. i[0]: heads, i[1]: 1 if causal. */
+#include "exp.h"
+#include "tile.h"
+
+enum { QUERIES = 192, KEYS = 128 }; /* a block of the score matrix */
+
+ltn_node *ltn__attention(ltn_graph *g, ltn_node *q, ltn_node *k, ltn_node *v, int heads, bool causal)
+{
+    const int64_t *a = q->dims.d, *b = k->dims.d;
+    if (a[0] != b[0] || a[1] != 1 || b[1] != 1 || a[3] != b[3] || heads < 1 || a[3] % heads || !ltn__same_dims(k->dims, v->dims) ||
+        (causal && a[2] != b[2]))
+        return ltn__graph_fail(g, LTN_ESHAPE, "attention: %lld tokens of %lld over %lld of %lld with %d heads", (long long)a[2],
+                               (long long)a[3], (long long)b[2], (long long)b[3], heads);
+    ltn_node *n = ltn__node(g, &ltn__op_attention, q->dims, 3, (ltn_node *[]){q, k, v});
+    n->i[0] = heads;
+    n->i[1] = causal;
+    return n;
+}
+
+/* What one thread works with; every part a multiple of 16 numbers. */
+typedef struct workplace {
+    real *keys;    /* k^T of a block, in panels */
+    real *values;  /* v of a block, in panels */
+    real *score;   /* (QUERIES, KEYS) */
+    real *part;    /* (QUERIES, d), what a block adds */
+    real *sum;     /* (QUERIES, d) */
+    real *highest; /* (QUERIES), of the scores so far */
+    real *weight;  /* (QUERIES), sum of their exponentials */
+} workplace;
+
+static int64_t head_size(const ltn_node *n)
+{
+    return n->dims.d[3] / n->i[0];
+}
+
+static size_t workplace_size(const ltn_node *n)
+{
+    const int64_t d = head_size(n), wide = ltn__panels(d) * LTN_TILE_N;
+    return (size_t)(KEYS * d + KEYS * wide + QUERIES * (KEYS + 2 * wide + 2));
+}
+
+static workplace workplace_at(const ltn_node *n, real *p)
+{
+    const int64_t d = head_size(n), wide = ltn__panels(d) * LTN_TILE_N;
+    workplace w = {.keys = p, .values = p + KEYS * d};
+    w.score = w.values + KEYS * wide;
+    w.part = w.score + QUERIES * KEYS;
+    w.sum = w.part + QUERIES * wide;
+    w.highest = w.sum + QUERIES * wide;
+    w.weight = w.highest + QUERIES;
+    return w;
+}
+
+static size_t attention_scratch(const ltn_node *n, int threads)
+{
+    return (size_t)threads * workplace_size(n) * sizeof(real);
+}
+
+/* Scores of one row into exponentials relative to the new maximum; returns their sum. */
+LTN_KERNEL static real exponentials(real *s, int64_t n, real highest, real scale)
+{
+    real sum[16] = {0}, all = 0;
+    int64_t j = 0;
+    for (; j + 16 <= n; j += 16)
+        for (int k = 0; k < 16; k++) sum[k] += s[j + k] = ltn__fast_exp((s[j + k] - highest) * scale);
+    for (; j < n; j++) sum[j % 16] += s[j] = ltn__fast_exp((s[j] - highest) * scale);
+    for (int k = 0; k < 16; k++) all += sum[k];
+    return all;
+}
+
+LTN_KERNEL static real maximum(const real *s, int64_t n, real start)
+{
+    real m[16];
+    for (int k = 0; k < 16; k++) m[k] = start;
+    int64_t j = 0;
+    for (; j + 16 <= n; j += 16)
+        for (int k = 0; k < 16; k++) m[k] = m[k] > s[j + k] ? m[k] : s[j + k];
+    for (; j < n; j++) m[0] = m[0] > s[j] ? m[0] : s[j];
+    for (int k = 0; k < 16; k++) start = start > m[k] ? start : m[k];
+    return start;
+}
+
+/* Row r's scores of a block of keys become weights; what was summed before shrinks to the new maximum. `seen` keys of
+ * the block are not ahead of it. */
+static void soften(const workplace *w, int64_t r, int64_t keys, int64_t seen, int64_t d, real scale)
+{
+    real *s = w->score + r * KEYS, *sum = w->sum + r * d;
+    const real highest = maximum(s, seen, w->highest[r]);
+    const real shrink = ltn__fast_exp((w->highest[r] - highest) * scale);
+    w->highest[r] = highest;
+    w->weight[r] = w->weight[r] * shrink + exponentials(s, seen, highest, scale);
+    for (int64_t j = seen; j < keys; j++) s[j] = 0;
+    for (int64_t e = 0; e < d; e++) sum[e] *= shrink;
+}
+
+/* One head's queries [first, first + m). The pointers stand at the head's first number; rows are c apart. */
+static void head(const ltn_node *n, const real *q, const real *k, const real *v, real *dst, int64_t first, int64_t m, const workplace *w)
+{
+    const int64_t c = n->dims.d[3], d = head_size(n), tokens = n->src[1]->dims.d[2], end = n->i[1] ? first + m : tokens;
+    const real scale = (real)(1 / sqrt((double)d));
+    for (int64_t r = 0; r < m; r++) w->highest[r] = -INFINITY, w->weight[r] = 0;
+    memset(w->sum, 0, (size_t)(m * d) * sizeof(real));
+    for (int64_t j = 0; j < end; j += KEYS) {
+        const int64_t keys = LTN_MIN(KEYS, end - j);
+        for (int64_t p = 0; p < ltn__panels(keys); p++) ltn__panel(d, keys, p, k + j * c, 1, c, w->keys + p * d * LTN_TILE_N);
+        for (int64_t p = 0; p < ltn__panels(d); p++) ltn__panel(keys, d, p, v + j * c, c, 1, w->values + p * keys * LTN_TILE_N);
+        ltn__product(m, keys, d, q + first * c, c, w->keys, NULL, w->score, KEYS);
+        for (int64_t r = 0; r < m; r++) {
+            const int64_t seen = n->i[1] ? LTN_MAX(0, LTN_MIN(keys, first + r - j + 1)) : keys;
+            soften(w, r, keys, seen, d, scale);
+        }
+        ltn__product(m, d, keys, w->score, KEYS, w->values, NULL, w->part, d);
+        for (int64_t e = 0; e < m * d; e++) w->sum[e] += w->part[e];
+    }
+    for (int64_t r = 0; r < m; r++)
+        for (int64_t e = 0; e < d; e++) dst[(first + r) * c + e] = w->sum[r * d + e] / w->weight[r];
+}
+
+static void attention_run(const ltn_node *n, const real *const *src, real *dst, void *scratch, int threads)
+{
+    const int64_t c = n->dims.d[3], t = n->dims.d[2], s = n->src[1]->dims.d[2], heads = n->i[0], d = head_size(n);
+    const int64_t blocks = (t + QUERIES - 1) / QUERIES, jobs = n->dims.d[0] * heads * blocks;
+#pragma omp parallel for num_threads(threads)
+    for (int thread = 0; thread < threads; thread++) {
+        const workplace w = workplace_at(n, (real *)scratch + (size_t)thread * workplace_size(n));
+        for (int64_t job = jobs * thread / threads; job < jobs * (thread + 1) / threads; job++) {
+            const int64_t picture = job / (heads * blocks), column = job / blocks % heads * d, first = job % blocks * QUERIES;
+            const int64_t from = picture * s * c + column, to = picture * t * c + column;
+            head(n, src[0] + to, src[1] + from, src[2] + from, dst + to, first, LTN_MIN(QUERIES, t - first), &w);
+        }
+    }
+}
+
+/* (n,1,t,c) -> (n,heads,t,d) */
+static ltn_node *split(ltn_graph *g, ltn_node *x, int64_t heads)
+{
+    const int64_t *d = x->dims.d;
+    return ltn__permute(g, ltn__reshape(g, x, ltn__dims(d[0], d[2], heads, d[3] / heads)), 0, 2, 1, 3);
+}
+
+/* Zeros, and where a key is ahead of the query a number whose exponential vanishes. */
+static ltn_node *mask(ltn_graph *g, int64_t t)
+{
+    ltn_node *ahead = ltn__fill(g, ltn__dims(1, 1, t, t), 0);
+    if (ahead->constant)
+        for (int64_t i = 0; i < t; i++)
+            for (int64_t j = i + 1; j < t; j++) ((real *)ahead->constant)[i * t + j] = (real)-1e9;
+    return ahead;
+}
+
+static ltn_node *attention_decompose(ltn_graph *g, ltn_node *n)
+{
+    const int64_t heads = n->i[0];
+    ltn_node *score = ltn__matmul(g, split(g, n->src[0], heads), split(g, n->src[1], heads), false, true);
+    score = ltn__affine(g, score, 1 / sqrt((double)head_size(n)), 0);
+    if (n->i[1]) score = ltn__add(g, score, mask(g, n->dims.d[2]));
+    ltn_node *y = ltn__matmul(g, ltn__softmax(g, score), split(g, n->src[2], heads), false, false);
+    return ltn__reshape(g, ltn__permute(g, y, 0, 2, 1, 3), n->dims);
+}
+
+static ltn_node *attention_example(ltn_graph *g, int k)
+{
+    static const struct {
+        int64_t n, t, s, c;
+        int heads;
+        bool causal;
+    } cases[] = {{2, 5, 7, 6, 2, false}, {1, 9, 9, 8, 2, true}, {1, 6, 6, 5, 1, false}, {1, 210, 150, 80, 2, false}, {2, 150, 150, 40, 1, true}};
+    if (k >= LTN_COUNT(cases)) return NULL;
+    const ltn_dims from = ltn__dims(cases[k].n, 1, cases[k].s, cases[k].c), to = ltn__dims(cases[k].n, 1, cases[k].t, cases[k].c);
+    return ltn__attention(g, ltn__input(g, "q", to), ltn__input(g, "k", from), ltn__input(g, "v", from), cases[k].heads, cases[k].causal);
+}
+
+const ltn_op ltn__op_attention = {
+    .entry = {.name = "attention", .help = "softmax(q k^T / sqrt(d)) v by heads, causal or not"},
+    .run = attention_run,
+    .scratch = attention_scratch,
+    .decompose = attention_decompose,
+    .example = attention_example,
+};
