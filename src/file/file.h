@@ -12,8 +12,17 @@ typedef struct ltn_bytes {
     size_t size;
 } ltn_bytes;
 ltn_status ltn__file_read(ltn_ctx *ctx, const char *path, ltn_bytes *out); /* free data with ltn__free */
+ltn_status ltn__file_map(ltn_ctx *ctx, const char *path, ltn_bytes *out);  /* read-only, without the zero byte */
+void ltn__file_unmap(ltn_bytes *b);
 /* Beside, fsync, then rename: the file appears whole or not at all, and the temporary one is gone in either case. */
 ltn_status ltn__file_write(ltn_ctx *ctx, const char *path, const void *data, size_t size);
+/* Bytes that grow at the end, for encoders. */
+typedef struct ltn_sink {
+    ltn_ctx *ctx;
+    ltn_bytes bytes;
+    size_t room;
+} ltn_sink;
+bool ltn__sink_put(ltn_sink *k, const void *p, size_t n); /* false: no memory */
 bool ltn__file_exists(const char *path);
 char *ltn__path_join(ltn_ctx *ctx, const char *dir, const char *name);
 
@@ -22,18 +31,34 @@ struct ltn_meta {
     ltn_bytes icc, exif; /* exif without the "Exif\0\0" prefix, orientation already set to 1 */
     char *settings;
 };
+/* For decoders: copy what travels into a picture. */
+ltn_status ltn__meta_add_icc(ltn_ctx *ctx, ltn_image *im, const void *p, size_t n);
+ltn_status ltn__meta_add_exif(ltn_ctx *ctx, ltn_image *im, const void *p, size_t n);
+ltn_status ltn__meta_add_settings(ltn_ctx *ctx, ltn_image *im, const char *text);
+/* For encoders: the profile, if it fits a grey or a colour file; otherwise empty. */
+ltn_bytes ltn__meta_icc(ltn_ctx *ctx, const char *path, const ltn_image *im, bool grey);
+ltn_bytes ltn__meta_exif(const ltn_image *im);
 void ltn__meta_free(ltn_ctx *ctx, ltn_meta *m);
 ltn_status ltn__meta_copy(ltn_ctx *ctx, const ltn_meta *m, ltn_meta **out);
 
 /* An image format: one row of format.def. */
 typedef struct ltn_format {
-    const char *name, *extensions; /* "png", ".png"; ".jpg|.jpeg" */
+    const char *name, *extensions; /* "PNG", ".png"; "JPEG", ".jpg|.jpeg" */
     bool (*matches)(const uint8_t *p, size_t n);
     ltn_status (*decode)(ltn_ctx *ctx, const char *path, const uint8_t *p, size_t n, ltn_image *out);
     ltn_status (*encode)(ltn_ctx *ctx, const char *path, const ltn_image *im, const ltn_write_options *opt, ltn_bytes *out);
 } ltn_format;
-const ltn_format *ltn__format_row(int i);
+const ltn_format *ltn__format_row(int i); /* NULL past the last */
+/* Checks a size that a stranger's file claims (1 .. 2^28 samples) and makes room: what every decoder does first. */
+ltn_status ltn__image_begin(ltn_ctx *ctx, const char *path, int64_t width, int64_t height, int channels, ltn_image *out);
+/* The value as a sample of 0 .. max, rounded half up, clipped; NaN is 0. */
+static inline unsigned ltn__sample(float v, unsigned max)
+{
+    return !(v > 0) ? 0 : v >= 1 ? max : (unsigned)(v * (float)max + 0.5f);
+}
 ltn_status ltn__image_decode(ltn_ctx *ctx, const char *path, const uint8_t *p, size_t n, ltn_image *out);
+/* The EXIF orientation, 1..8 (1 where there is none); it is set to 1 in the bytes. */
+int ltn__exif_take_orientation(ltn_bytes *exif);
 /* Turns the picture so that EXIF orientation o (1..8) becomes 1. */
 ltn_status ltn__image_orient(ltn_ctx *ctx, ltn_image *im, int o);
 
@@ -70,6 +95,7 @@ int ltn__tensors_count(const ltn_tensors *t);
 ltn_weight *ltn__tensors_at(ltn_tensors *t, int i); /* in file order; skips dtypes that are no weights (I64 position_ids) */
 ltn_weight *ltn__tensors_find(ltn_tensors *t, const char *name); /* NULL: no such tensor */
 const char *ltn__tensors_path(const ltn_tensors *t);
+bool ltn__weight_finite(const ltn_weight *w); /* no NaN, no infinity */
 /* Writing, for tests and tools: f32, whole or not at all. */
 typedef struct ltn_named_array {
     const char *name;
