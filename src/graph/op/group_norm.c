@@ -1,5 +1,5 @@
 /* group_norm.c - (x - mean) / sqrt(variance + eps) over all pixels and the channels of a group, times w, plus b
- * (Wu and He 2018), and the same followed by silu. i[0]: groups, f[0]: eps.
+ * (Wu and He 2018); a cell does it with the silu that follows. i[0]: groups, f[0]: eps.
  *
  * Each channel of each block of pixels gets its mean and its sum of squares around it; a group's are put together from
  * those in double, always in the same order, so the result does not depend on the number of threads. */
@@ -8,19 +8,19 @@
 
 enum { PIXELS = 64, STRIP = 256 }; /* a block that the second pass over it finds in the cache */
 
-static ltn_node *norm(ltn_graph *g, const ltn_op *op, ltn_node *x, ltn_node *w, ltn_node *b, int groups, double eps)
+ltn_node *ltn__group_norm(ltn_graph *g, ltn_node *x, ltn_node *w, ltn_node *b, int groups, double eps)
 {
     const int64_t c = x->dims.d[3];
-    if (ltn__graph_status(g)) return ltn__node(g, op, x->dims, 1, &x);
+    if (ltn__graph_status(g)) return ltn__node(g, &ltn__op_group_norm, x->dims, 1, &x);
     if (groups < 1 || c % groups)
-        return ltn__graph_fail(g, LTN_ESHAPE, "%s: %lld channels in %d groups", op->entry.name, (long long)c, groups);
+        return ltn__graph_fail(g, LTN_ESHAPE, "group_norm: %lld channels in %d groups", (long long)c, groups);
     for (int k = 0; k < 2; k++) {
         const ltn_node *p = k ? b : w;
         if (p && !ltn__same_dims(p->dims, ltn__dims(1, 1, 1, c)))
-            return ltn__graph_fail(g, LTN_ESHAPE, "%s: %s has %lld values for %lld channels", op->entry.name, k ? "b" : "w",
+            return ltn__graph_fail(g, LTN_ESHAPE, "group_norm: %s has %lld values for %lld channels", k ? "b" : "w",
                                    (long long)ltn__count(p->dims), (long long)c);
     }
-    ltn_node *n = ltn__node(g, op, x->dims, 3, (ltn_node *[]){x, w, b});
+    ltn_node *n = ltn__node(g, &ltn__op_group_norm, x->dims, 3, (ltn_node *[]){x, w, b});
     n->i[0] = groups;
     n->f[0] = eps;
     return n;
@@ -123,24 +123,6 @@ static void norm_run(const ltn_node *n, const real *const *src, real *dst, void 
     }
 }
 
-static ltn_node *norm_example(ltn_graph *g, const ltn_op *op, int k)
-{
-    static const struct {
-        ltn_dims x;
-        int groups;
-    } cases[] = {{{{1, 1, 1, 4}}, 1}, {{{2, 3, 5, 12}}, 4}, {{{1, 9, 8, 15}}, 5}, {{{2, 13, 11, 320}}, 32}, {{{1, 3, 3, 6}}, 6}};
-    if (k >= LTN_COUNT(cases)) return NULL;
-    const ltn_dims one = ltn__dims(1, 1, 1, cases[k].x.d[3]);
-    ltn_node *x = ltn__input(g, "x", cases[k].x);
-    ltn_node *w = k != 1 ? ltn__input(g, "w", one) : NULL, *b = k != 2 ? ltn__input(g, "b", one) : NULL;
-    return norm(g, op, x, w, b, cases[k].groups, 1e-5);
-}
-
-ltn_node *ltn__group_norm(ltn_graph *g, ltn_node *x, ltn_node *w, ltn_node *b, int groups, double eps)
-{
-    return norm(g, &ltn__op_group_norm, x, w, b, groups, eps);
-}
-
 static void group_norm_run(const ltn_node *n, const real *const *src, real *dst, void *scratch, int threads)
 {
     norm_run(n, src, dst, scratch, threads, false);
@@ -163,7 +145,15 @@ static ltn_node *group_norm_decompose(ltn_graph *g, ltn_node *n)
 
 static ltn_node *group_norm_example(ltn_graph *g, int k)
 {
-    return norm_example(g, &ltn__op_group_norm, k);
+    static const struct {
+        ltn_dims x;
+        int groups;
+    } cases[] = {{{{1, 1, 1, 4}}, 1}, {{{2, 3, 5, 12}}, 4}, {{{1, 9, 8, 15}}, 5}, {{{2, 13, 11, 320}}, 32}, {{{1, 3, 3, 6}}, 6}};
+    if (k >= LTN_COUNT(cases)) return NULL;
+    const ltn_dims one = ltn__dims(1, 1, 1, cases[k].x.d[3]);
+    ltn_node *x = ltn__input(g, "x", cases[k].x);
+    ltn_node *w = k != 1 ? ltn__input(g, "w", one) : NULL, *b = k != 2 ? ltn__input(g, "b", one) : NULL;
+    return ltn__group_norm(g, x, w, b, cases[k].groups, 1e-5);
 }
 
 const ltn_op ltn__op_group_norm = {
@@ -175,31 +165,39 @@ const ltn_op ltn__op_group_norm = {
     .inplace = true,
 };
 
-ltn_node *ltn__group_norm_silu(ltn_graph *g, ltn_node *x, ltn_node *w, ltn_node *b, int groups, double eps)
+
+/* ---- With silu ---- */
+
+typedef struct with_silu {
+    const ltn_node *n;
+    int threads;
+} with_silu;
+
+static ltn_status silu_open(ltn_ctx *ctx, const ltn_node *n, const ltn_fusion *fuse, int threads, ltn_kernel *out)
 {
-    return norm(g, &ltn__op_group_norm_silu, x, w, b, groups, eps);
+    if (fuse->activation != &ltn__op_silu || fuse->residual) return LTN_DONE;
+    with_silu *s = out->state = ltn__alloc(ctx, 1, sizeof *s);
+    if (!s) return LTN_ENOMEM;
+    *s = (with_silu){n, threads};
+    out->scratch = norm_scratch(n, threads);
+    return LTN_OK;
 }
 
-static void group_norm_silu_run(const ltn_node *n, const real *const *src, real *dst, void *scratch, int threads)
+static void silu_run(void *state, const real *const *src, real *dst, void *scratch)
 {
-    norm_run(n, src, dst, scratch, threads, true);
+    const with_silu *s = state;
+    norm_run(s->n, src, dst, scratch, s->threads, true);
 }
 
-static ltn_node *group_norm_silu_decompose(ltn_graph *g, ltn_node *n)
+static void silu_close(ltn_ctx *ctx, void *state)
 {
-    return ltn__silu(g, ltn__group_norm(g, n->src[0], n->src[1], n->src[2], (int)n->i[0], n->f[0]));
+    ltn__free(ctx, state);
 }
 
-static ltn_node *group_norm_silu_example(ltn_graph *g, int k)
-{
-    return norm_example(g, &ltn__op_group_norm_silu, k);
-}
-
-const ltn_op ltn__op_group_norm_silu = {
-    .entry = {.name = "group_norm_silu", .help = "silu(group_norm(x))"},
-    .run = group_norm_silu_run,
-    .scratch = norm_scratch,
-    .decompose = group_norm_silu_decompose,
-    .example = group_norm_silu_example,
-    .inplace = true,
+const ltn_cell ltn__cell_group_norm_silu = {
+    .name = "group_norm_silu",
+    .op = &ltn__op_group_norm,
+    .open = silu_open,
+    .run = silu_run,
+    .close = silu_close,
 };

@@ -17,6 +17,11 @@ static void step_run(const ltn_node *n, const real *const *src, real *dst, void 
     ltn__map(step_part, src[0], dst, ltn__count(n->dims), threads);
 }
 
+/* No gradient for any source. */
+static void step_vjp(ltn_graph *g, ltn_node *n, ltn_node *dy, const bool *want, ltn_node **gsrc)
+{
+}
+
 static ltn_node *step_example(ltn_graph *g, int k)
 {
     ltn_node *x = ltn__example_input(g, "x", k);
@@ -26,6 +31,7 @@ static ltn_node *step_example(ltn_graph *g, int k)
 const ltn_op ltn__op_step = {
     .entry = {.name = "step", .help = "1 where x > 0, else 0"},
     .run = step_run,
+    .vjp = step_vjp,
     .example = step_example,
     .inplace = true,
 };
