@@ -1,8 +1,8 @@
 /* test_graph.c - the graph, its plan and its kernels: every row's examples on every kernel there is for them, fused against
  * plain, any number of threads, any failing allocation. */
-#include "test.h"
-
 #include "graph/graph.h"
+
+#include "test.h"
 
 enum { GUARD = 64 };
 

@@ -25,12 +25,11 @@ static bool extend(const struct pattern *p, const ltn_node *r, ltn_fusion *f)
     if (!r) return false;
     if (!f->activation && (is(r, p->activation[0]) || is(r, p->activation[1]))) {
         f->activation = r->op;
-        f->before = true; /* than a residual, should one follow */
+        f->before = !f->residual;
     } else if (p->residual && !f->residual && is(r, "add")) {
         const ltn_node *other = r->src[r->src[0] == f->result];
         if (other == f->result || !ltn__same_dims(other->dims, r->dims) || !ltn__same_dims(f->result->dims, r->dims)) return false;
         f->residual = other;
-        f->before = f->activation != NULL;
     } else {
         return false;
     }

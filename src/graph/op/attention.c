@@ -1,7 +1,7 @@
 /* attention.c - softmax(q k^T / sqrt(d)) v by heads, q (n,1,t,c), k and v (n,1,s,c), c = heads d. Keys are taken in
  * blocks with a running maximum and sum (Dao et al. 2022, arXiv 2205.14135), so no more than a block of the score matrix
  * ever exists. i[0]: heads, i[1]: 1 if causal. */
-#include "exp.h"
+#include "real_math.h"
 #include "tile.h"
 
 enum { QUERIES = 192, KEYS = 128 }; /* a block of the score matrix */
@@ -64,8 +64,8 @@ LTN_KERNEL static real exponentials(real *s, int64_t n, real highest, real scale
     real sum[16] = {0}, all = 0;
     int64_t j = 0;
     for (; j + 16 <= n; j += 16)
-        for (int k = 0; k < 16; k++) sum[k] += s[j + k] = ltn__fast_exp((s[j + k] - highest) * scale);
-    for (; j < n; j++) sum[j % 16] += s[j] = ltn__fast_exp((s[j] - highest) * scale);
+        for (int k = 0; k < 16; k++) sum[k] += s[j + k] = fast_exp((s[j + k] - highest) * scale);
+    for (; j < n; j++) sum[j % 16] += s[j] = fast_exp((s[j] - highest) * scale);
     for (int k = 0; k < 16; k++) all += sum[k];
     return all;
 }
@@ -88,7 +88,7 @@ static void soften(const workplace *w, int64_t r, int64_t keys, int64_t seen, in
 {
     real *s = w->score + r * KEYS, *sum = w->sum + r * d;
     const real highest = maximum(s, seen, w->highest[r]);
-    const real shrink = ltn__fast_exp((w->highest[r] - highest) * scale);
+    const real shrink = fast_exp((w->highest[r] - highest) * scale);
     w->highest[r] = highest;
     w->weight[r] = w->weight[r] * shrink + exponentials(s, seen, highest, scale);
     for (int64_t j = seen; j < keys; j++) s[j] = 0;
@@ -143,11 +143,14 @@ static ltn_node *split(ltn_graph *g, ltn_node *x, int64_t heads)
 /* Zeros, and where a key is ahead of the query a number whose exponential vanishes. */
 static ltn_node *mask(ltn_graph *g, int64_t t)
 {
-    ltn_node *ahead = ltn__fill(g, ltn__dims(1, 1, t, t), 0);
-    if (ahead->constant)
-        for (int64_t i = 0; i < t; i++)
-            for (int64_t j = i + 1; j < t; j++) ((real *)ahead->constant)[i * t + j] = (real)-1e9;
-    return ahead;
+    ltn_ctx *ctx = ltn__graph_ctx(g);
+    real *ahead = ltn__alloc(ctx, (size_t)(t * t), sizeof *ahead);
+    if (!ahead) return ltn__graph_fail(g, LTN_ENOMEM, "no memory for a mask of %lld tokens", (long long)t);
+    for (int64_t i = 0; i < t; i++)
+        for (int64_t j = i + 1; j < t; j++) ahead[i * t + j] = (real)-1e9;
+    ltn_node *n = ltn__constant(g, ltn__dims(1, 1, t, t), ahead);
+    ltn__free(ctx, ahead);
+    return n;
 }
 
 static ltn_node *attention_decompose(ltn_graph *g, ltn_node *n)
