@@ -2,7 +2,7 @@
  *
  * A row gives forward and adjoint; the prox (A^T A + 1/gamma)^-1 is conjugate gradients unless the row has a closed form.
  * A chain "a+b" is itself an operator made of rows. Values have no range here: solvers use [-1, 1], users [0, 1]; all
- * rows are linear (no offset), so both are right. */
+ * rows are linear (no offset), so both are right. Rows act on every channel alike, except those that say otherwise. */
 #ifndef LTN_DEGRADE_H
 #define LTN_DEGRADE_H
 
@@ -14,25 +14,34 @@ typedef struct ltn_size {
 static inline size_t ltn__size_count(ltn_size s) { return (size_t)s.width * (size_t)s.height * (size_t)s.channels; }
 
 typedef struct ltn_operator ltn_operator; /* one row with its state, for one size */
+
+/* What an operator does. Nothing here allocates or fails, and no output overlaps an input except where it says so. */
+typedef struct ltn_map {
+    void (*forward)(const ltn_operator *op, const float *x, float *y);
+    void (*adjoint)(const ltn_operator *op, const float *y, float *x);
+    /* x = argmin gamma/2 |A x - y|^2 + 1/2 |x - u|^2, x may be u; NULL: conjugate gradients. */
+    void (*prox)(const ltn_operator *op, const float *y, double gamma, const float *u, float *x);
+    bool exact; /* prox takes gamma = INFINITY: the x nearest to u among those with A x = y */
+    /* x from y without a prior, for a start and for comparison; NULL: y itself (the sizes agree). */
+    void (*naive)(const ltn_operator *op, const float *y, float *x);
+    /* Where part of y is no measurement: clears that part and returns the number of values that are (y may be NULL);
+     * NULL: all are. */
+    size_t (*measured)(const ltn_operator *op, float *y);
+} ltn_map;
+
 typedef struct ltn_degradation_row {
     ltn_entry entry;
     /* The size of x that gives a measurement of size y (before open). */
     ltn_status (*input_size)(ltn_ctx *ctx, const ltn_spec *s, ltn_size y, ltn_size *x); /* NULL: the same */
-    /* Fills op->y and op->state; op->x is set. */
+    /* Fills map and state, and y where it differs from x; op->x is set. */
     ltn_status (*open)(ltn_operator *op, const ltn_spec *s);
-    void (*close)(ltn_operator *op);
-    void (*forward)(const ltn_operator *op, const float *x, float *y);
-    void (*adjoint)(const ltn_operator *op, const float *y, float *x);
-    /* x = argmin gamma/2 |A x - y|^2 + 1/2 |x - u|^2, x may be u; NULL: conjugate gradients. gamma may be INFINITY
-     * (the constraint A x = y) where `exact` is set. */
-    void (*prox)(const ltn_operator *op, const float *y, double gamma, const float *u, float *x);
-    bool exact;
-    /* x from y without a prior, for a start and for comparison; NULL: A^T y normalised, or y if the sizes agree. */
-    void (*naive)(const ltn_operator *op, const float *y, float *x);
+    void (*close)(ltn_operator *op); /* also of an operator whose open failed; NULL: nothing to free */
 } ltn_degradation_row;
+
 struct ltn_operator {
     ltn_ctx *ctx;
     const ltn_degradation_row *row;
+    ltn_map map;
     ltn_size x, y;
     void *state;
 };
@@ -44,15 +53,23 @@ struct ltn_degradation {
     int n;               /* parts of the chain; part[0] acts first */
     ltn_operator *part;
     ltn_size x, y;
-    float *work[8];      /* conjugate gradients and intermediate pictures, allocated at open */
+    float *one;          /* A 1 */
+    float *between[2];   /* pictures between the parts of a chain */
+    float *cg[4];        /* conjugate gradients, where no closed form is; else NULL */
     char *spec;
 };
-/* All memory exists when open returns; these neither allocate nor fail. */
+/* All memory exists when open returns; these neither allocate nor fail. They share the degradation's scratch: one at a
+ * time. */
 void ltn__forward(const ltn_degradation *d, const float *x, float *y);
 void ltn__adjoint(const ltn_degradation *d, const float *y, float *x);
-/* Returns the iterations of conjugate gradients (0: closed form). Tolerance 1e-6 relative residual, at most 200 steps. */
+/* x may be u. Returns the iterations of conjugate gradients (0: closed form): down to a relative residual of 1e-6, at
+ * most 200. Where the form is not exact, 1/gamma is taken as 1e-7 at least. */
 int ltn__prox(const ltn_degradation *d, const float *y, double gamma, const float *u, float *x);
 void ltn__naive(const ltn_degradation *d, const float *y, float *x);
+/* A measurement in [0, 1] as one of a picture in [-1, 1]: 2 y - A 1, and 0 where nothing was measured. out may be y. */
+void ltn__to_signed(const ltn_degradation *d, const float *y, float *out);
+/* How many values of y are measurements: all of them, but for holes; y's other values become 0 (y may be NULL). */
+size_t ltn__measured(const ltn_degradation *d, float *y);
 
 /* ---- Noise: one row of noise.def ---- */
 typedef struct ltn_noise_row {
@@ -62,7 +79,7 @@ typedef struct ltn_noise_row {
 const ltn_entry *ltn__noise_entry(int i);
 const ltn_noise_row *ltn__noise_row(int i);
 
-/* Standard deviation of white gaussian noise: median(|d|) / 0.6745 of the finest diagonal Haar band, least over channels' mean. */
+/* Standard deviation of white gaussian noise in y (estimate.c); 0 and *status = LTN_ENOMEM if memory fails. */
 double ltn__estimate_sigma(ltn_ctx *ctx, const float *y, ltn_size s, ltn_status *status);
 
 #endif

@@ -1,0 +1,136 @@
+/* blur.c - convolution with a gaussian, k(i) ~ exp(-i^2 / 2 sigma^2) for |i| <= int(sigma / 0.3 + 1), or with a kernel
+ * from a file: .npy, a picture, or text as in Levin et al. 2009 ("height width", then the rows). */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "convolve.h"
+
+enum { LARGEST = 4096 };
+
+static ltn_status gaussian(ltn_ctx *ctx, double sigma, ltn_kernel *k)
+{
+    const int c = (int)(sigma / 0.3 + 1), n = 2 * c + 1;
+    const ltn_status s = ltn__kernel_new(ctx, n, n, k);
+    for (int i = 0; !s && i < n * n; i++) {
+        const double y = i / n - c, x = i % n - c;
+        k->tap[i] = (float)exp(-(x * x + y * y) / (2 * sigma * sigma));
+    }
+    return s;
+}
+
+static ltn_status read_array(ltn_ctx *ctx, const char *path, ltn_kernel *k)
+{
+    ltn_array a = {0};
+    ltn_status s = ltn_array_read(ctx, path, &a);
+    if (s) return s;
+    if (a.rank != 2 || a.dim[0] < 1 || a.dim[1] < 1 || a.dim[0] > LARGEST || a.dim[1] > LARGEST)
+        s = ltn__fail(ctx, LTN_ESHAPE, "%s: a kernel has two dimensions of at most %d", path, LARGEST);
+    if (!s) s = ltn__kernel_new(ctx, (int)a.dim[1], (int)a.dim[0], k);
+    if (!s) memcpy(k->tap, a.data, (size_t)k->width * (size_t)k->height * sizeof *k->tap);
+    ltn_array_free(ctx, &a);
+    return s;
+}
+
+/* The mean of the colours. */
+static ltn_status read_picture(ltn_ctx *ctx, const char *path, ltn_kernel *k)
+{
+    ltn_image im = {0};
+    ltn_status s = ltn_image_read(ctx, path, &im);
+    if (!s && (im.width > LARGEST || im.height > LARGEST))
+        s = ltn__fail(ctx, LTN_ESHAPE, "%s: a kernel is at most %d pixels wide", path, LARGEST);
+    if (!s) s = ltn__kernel_new(ctx, im.width, im.height, k);
+    const size_t n = (size_t)im.width * (size_t)im.height;
+    const int colours = im.channels > 2 ? 3 : 1;
+    for (size_t i = 0; !s && i < n * (size_t)colours; i++) k->tap[i % n] += im.data[i] / (float)colours;
+    ltn_image_free(ctx, &im);
+    return s;
+}
+
+/* The next number of a text; false: there is none. */
+static bool number(FILE *f, double *v)
+{
+    char word[64];
+    const char *end;
+    if (fscanf(f, "%63s", word) != 1) return false;
+    *v = ltn__parse_number(word, &end);
+    return end != word && !*end;
+}
+
+static ltn_status read_text(ltn_ctx *ctx, const char *path, FILE *f, ltn_kernel *k)
+{
+    double h, w, v;
+    if (!number(f, &h) || !number(f, &w) || h < 1 || w < 1 || h > LARGEST || w > LARGEST)
+        return ltn__fail(ctx, LTN_EFORMAT, "%s: expected a kernel's height and width (at most %d)", path, LARGEST);
+    const ltn_status s = ltn__kernel_new(ctx, (int)w, (int)h, k);
+    for (int i = 0; !s && i < k->width * k->height; i++) {
+        if (!number(f, &v))
+            return ltn__fail(ctx, LTN_EFORMAT, "%s: expected %d numbers, found %d", path, k->width * k->height, i);
+        k->tap[i] = (float)v;
+    }
+    return s;
+}
+
+/* By content: text begins with a digit. */
+static ltn_status read_kernel(ltn_ctx *ctx, const char *path, ltn_kernel *k)
+{
+    FILE *f = fopen(path, "rb");
+    if (!f) return ltn__fail(ctx, LTN_EIO, "%s: cannot be opened", path);
+    const int first = fgetc(f);
+    ltn_status s = LTN_OK;
+    if (first >= '0' && first <= '9') {
+        rewind(f);
+        s = read_text(ctx, path, f, k);
+    }
+    fclose(f);
+    if (first >= '0' && first <= '9') return s;
+    return first == 0x93 ? read_array(ctx, path, k) : read_picture(ctx, path, k);
+}
+
+/* On failure nothing is left in *k to free. */
+static ltn_status make_kernel(ltn_ctx *ctx, const ltn_spec *s, ltn_kernel *k)
+{
+    const char *path = ltn__str(s, "kernel");
+    *k = (ltn_kernel){0};
+    if (path && ltn__given(s, "sigma"))
+        return ltn__fail(ctx, LTN_EINVAL, "blur: sigma and kernel exclude each other");
+    ltn_status st = path ? read_kernel(ctx, path, k) : gaussian(ctx, ltn__num(s, "sigma"), k);
+    if (!st && (!path || ltn__num(s, "normalize") != 0)) st = ltn__kernel_normalize(ctx, path ? path : "blur", k);
+    if (st) {
+        ltn__free(ctx, k->tap);
+        k->tap = NULL;
+    }
+    return st;
+}
+
+static ltn_status input_size(ltn_ctx *ctx, const ltn_spec *s, ltn_size y, ltn_size *x)
+{
+    ltn_kernel k;
+    const ltn_status st = make_kernel(ctx, s, &k);
+    ltn__free(ctx, k.tap);
+    return st ? st : ltn__convolve_input(s, k.width, k.height, y, x);
+}
+
+static ltn_status open(ltn_operator *op, const ltn_spec *s)
+{
+    ltn_kernel k;
+    ltn_status st = make_kernel(op->ctx, s, &k);
+    if (!st) st = ltn__convolve_open(op, s, &k, ltn__num(s, "order") != 0);
+    ltn__free(op->ctx, k.tap);
+    return st;
+}
+
+static const ltn_param params[] = {
+    {.name = "sigma", .help = "of the gaussian, pixels", .type = LTN_FLOAT, .def = 3, .min = 0.05, .max = 500},
+    {.name = "kernel", .help = "a file instead: .npy, a picture, or text", .type = LTN_STRING},
+    {.name = "normalize", .help = "1: the file's kernel is divided by its sum", .type = LTN_INT, .def = 1, .max = 1},
+    LTN_BORDER_PARAM,
+    LTN_ORDER_PARAM,
+    {0},
+};
+
+const ltn_degradation_row ltn__degradation_blur = {
+    .entry = {.name = "blur", .alias = "gaussian-blur|deblur|deblurring", .help = "blur by a gaussian or a kernel from a file",
+              .param = params},
+    .input_size = input_size, .open = open, .close = ltn__convolve_close,
+};

@@ -1,0 +1,65 @@
+/* colorize.c - a colour picture seen in grey: y = w . x per pixel, w the luma of ITU-R BT.601. A A^T = |w|^2, so the prox
+ * is x = u + w (y - w . u) / (|w|^2 + 1/gamma). */
+#include <string.h>
+
+#include "degrade.h"
+
+static const float luma[3] = {0.299f, 0.587f, 0.114f};
+
+static size_t pixels(const ltn_operator *op)
+{
+    return (size_t)op->y.width * (size_t)op->y.height;
+}
+
+static void forward(const ltn_operator *op, const float *x, float *y)
+{
+    const size_t n = pixels(op);
+    for (size_t i = 0; i < n; i++) y[i] = luma[0] * x[i] + luma[1] * x[n + i] + luma[2] * x[2 * n + i];
+}
+
+static void adjoint(const ltn_operator *op, const float *y, float *x)
+{
+    const size_t n = pixels(op);
+    for (int c = 0; c < 3; c++)
+        for (size_t i = 0; i < n; i++) x[(size_t)c * n + i] = luma[c] * y[i];
+}
+
+static void prox(const ltn_operator *op, const float *y, double gamma, const float *u, float *x)
+{
+    const size_t n = pixels(op);
+    const double square = luma[0] * luma[0] + luma[1] * luma[1] + luma[2] * luma[2];
+    const float over = (float)(1 / (square + 1 / gamma));
+    for (size_t i = 0; i < n; i++) {
+        const float v = over * (y[i] - (luma[0] * u[i] + luma[1] * u[n + i] + luma[2] * u[2 * n + i]));
+        for (size_t c = 0; c < 3; c++) x[c * n + i] = u[c * n + i] + luma[c] * v;
+    }
+}
+
+static void naive(const ltn_operator *op, const float *y, float *x)
+{
+    const size_t n = pixels(op);
+    for (size_t c = 0; c < 3; c++) memcpy(x + c * n, y, n * sizeof *x);
+}
+
+static ltn_status input_size(ltn_ctx *ctx, const ltn_spec *s, ltn_size y, ltn_size *x)
+{
+    if (y.channels != 1)
+        return ltn__fail(ctx, LTN_ESHAPE, "colorize: the measurement has %d channels, not 1 (grey)", y.channels);
+    *x = (ltn_size){y.width, y.height, 3};
+    return LTN_OK;
+}
+
+static ltn_status open(ltn_operator *op, const ltn_spec *s)
+{
+    if (op->x.channels != 3)
+        return ltn__fail(op->ctx, LTN_ESHAPE, "colorize: the picture has %d channels, not 3 (colour)", op->x.channels);
+    op->y.channels = 1;
+    op->map = (ltn_map){.forward = forward, .adjoint = adjoint, .prox = prox, .naive = naive, .exact = true};
+    return LTN_OK;
+}
+
+const ltn_degradation_row ltn__degradation_colorize = {
+    .entry = {.name = "colorize", .alias = "grey|gray|decolorize", .help = "the grey of a colour picture (luma of BT.601)",
+              .cite = "ITU-R BT.601"},
+    .input_size = input_size, .open = open,
+};

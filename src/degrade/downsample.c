@@ -1,0 +1,220 @@
+/* downsample.c - a smaller picture: A = R_h (x) R_w, antialiased resampling of rows and columns, so that
+ * A A^T = (Q_h D_h Q_h^T) (x) (Q_w D_w Q_w^T) and the prox is exact:
+ * x = u + A^T (Q_h (x) Q_w) [1 / (d_i e_j + 1/gamma)] (Q_h (x) Q_w)^T (y - A u).
+ * boundary=clip: pixels are areas, y(i) looks at the middle of its factor x factor pixels, and the filter ends at the
+ * border, as in PIL and most programs. boundary=circular: y(i) = (k * x)(factor i) with a kernel of 4 factor taps
+ * (bicubic) whose centre is tap number 2 factor, as in deepinv; order=correlation turns that kernel around. */
+#include <math.h>
+#include <string.h>
+
+#include "degrade.h"
+#include "resample.h"
+
+enum { LARGEST = 1024 }; /* side of y up to which eigenvectors are computed */
+enum { ROWS, COLUMNS };
+
+/* Per axis: R and R^T, the eigenvectors of R R^T as rows of q and as columns (qt), and bicubic enlargement. */
+typedef struct axis {
+    ltn_sparse down, up, naive;
+    float *q, *qt;
+    double *value;
+} axis;
+
+typedef struct resizer {
+    axis axis[2];
+    float *between, *part[2], *back; /* planes */
+} resizer;
+
+static size_t small(const ltn_operator *op) { return (size_t)op->y.width * (size_t)op->y.height; }
+static size_t large(const ltn_operator *op) { return (size_t)op->x.width * (size_t)op->x.height; }
+
+static void forward(const ltn_operator *op, const float *x, float *y)
+{
+    const resizer *r = op->state;
+    for (int c = 0; c < op->x.channels; c++)
+        ltn__sparse_apply(&r->axis[ROWS].down, &r->axis[COLUMNS].down, x + (size_t)c * large(op), r->between,
+                          y + (size_t)c * small(op), op->ctx->threads);
+}
+
+static void adjoint(const ltn_operator *op, const float *y, float *x)
+{
+    const resizer *r = op->state;
+    for (int c = 0; c < op->x.channels; c++)
+        ltn__sparse_apply(&r->axis[ROWS].up, &r->axis[COLUMNS].up, y + (size_t)c * small(op), r->between,
+                          x + (size_t)c * large(op), op->ctx->threads);
+}
+
+static void naive(const ltn_operator *op, const float *y, float *x)
+{
+    const resizer *r = op->state;
+    for (int c = 0; c < op->x.channels; c++)
+        ltn__sparse_apply(&r->axis[ROWS].naive, &r->axis[COLUMNS].naive, y + (size_t)c * small(op), r->between,
+                          x + (size_t)c * large(op), op->ctx->threads);
+}
+
+/* c (m x n) = a (m x k) b (k x n), four rows at a time. */
+static void product(const float *a, const float *b, float *c, int m, int k, int n, int threads)
+{
+    const size_t w = (size_t)n, d = (size_t)k;
+    memset(c, 0, (size_t)m * w * sizeof *c);
+#pragma omp parallel for num_threads(threads)
+    for (int i = 0; i < m; i += 4) {
+        const int rows = LTN_MIN(4, m - i);
+        const float *a0 = a + (size_t)i * d, *a1 = a0 + (rows > 1 ? d : 0), *a2 = a0 + (rows > 2 ? 2 * d : 0),
+                    *a3 = a0 + (rows > 3 ? 3 * d : 0);
+        float *c0 = c + (size_t)i * w;
+        for (size_t p = 0; p < d; p++) {
+            const float *from = b + p * w;
+            if (rows == 4)
+                for (size_t j = 0; j < w; j++) {
+                    c0[j] += a0[p] * from[j];
+                    c0[w + j] += a1[p] * from[j];
+                    c0[2 * w + j] += a2[p] * from[j];
+                    c0[3 * w + j] += a3[p] * from[j];
+                }
+            else
+                for (int q = 0; q < rows; q++)
+                    for (size_t j = 0; j < w; j++) c0[(size_t)q * w + j] += a0[(size_t)q * d + p] * from[j];
+        }
+    }
+}
+
+/* part[0] = (A A^T + lambda)^-1 part[0]; where both vanish, 0. */
+static void solve(const ltn_operator *op, double lambda)
+{
+    const resizer *r = op->state;
+    const axis *v = &r->axis[ROWS], *h = &r->axis[COLUMNS];
+    const int n = op->y.height, m = op->y.width, threads = op->ctx->threads;
+    product(v->q, r->part[0], r->part[1], n, n, m, threads);
+    product(r->part[1], h->qt, r->part[0], n, m, m, threads);
+    for (int i = 0; i < n; i++)
+        for (int j = 0; j < m; j++) {
+            const double s = LTN_MAX(v->value[i], 0) * LTN_MAX(h->value[j], 0);
+            r->part[0][i * m + j] *= s + lambda > 1e-12 ? (float)(1 / (s + lambda)) : 0;
+        }
+    product(v->qt, r->part[0], r->part[1], n, n, m, threads);
+    product(r->part[1], h->q, r->part[0], n, m, m, threads);
+}
+
+static void prox(const ltn_operator *op, const float *y, double gamma, const float *u, float *x)
+{
+    const resizer *r = op->state;
+    const axis *v = &r->axis[ROWS], *h = &r->axis[COLUMNS];
+    const size_t n = small(op), big = large(op);
+    for (int c = 0; c < op->x.channels; c++, u += big, x += big, y += n) {
+        ltn__sparse_apply(&v->down, &h->down, u, r->between, r->part[0], op->ctx->threads);
+        for (size_t i = 0; i < n; i++) r->part[0][i] = y[i] - r->part[0][i];
+        solve(op, 1 / gamma);
+        ltn__sparse_apply(&v->up, &h->up, r->part[0], r->between, r->back, op->ctx->threads);
+        for (size_t i = 0; i < big; i++) x[i] = u[i] + r->back[i];
+    }
+}
+
+/* ---- Opening ---- */
+static ltn_status open_vectors(ltn_ctx *ctx, axis *a)
+{
+    const int n = a->down.rows;
+    const size_t count = (size_t)n * (size_t)n;
+    double *gram = ltn__alloc(ctx, count, sizeof *gram);
+    a->q = ltn__alloc(ctx, count, sizeof *a->q);
+    a->qt = ltn__alloc(ctx, count, sizeof *a->qt);
+    a->value = ltn__alloc(ctx, (size_t)n, sizeof *a->value);
+    ltn_status s = gram && a->q && a->qt && a->value ? LTN_OK : LTN_ENOMEM;
+    for (int p = 0; !s && p < a->up.rows; p++)
+        for (int i = a->up.start[p]; i < a->up.start[p + 1]; i++)
+            for (int j = a->up.start[p]; j < a->up.start[p + 1]; j++)
+                gram[(size_t)a->up.index[i] * (size_t)n + (size_t)a->up.index[j]] += (double)a->up.weight[i] * a->up.weight[j];
+    if (!s) s = ltn__eigen(ctx, n, gram, a->value);
+    for (size_t i = 0; !s && i < count; i++) {
+        a->q[i] = (float)gram[i];
+        a->qt[i % (size_t)n * (size_t)n + i / (size_t)n] = (float)gram[i];
+    }
+    ltn__free(ctx, gram);
+    return s;
+}
+
+/* Where sample i of y looks: clip: the middle of its pixels; circular: factor i plus the centre of the kernel. */
+static ltn_status open_axis(ltn_operator *op, const ltn_spec *s, int in, int out, bool vectors, axis *a)
+{
+    const ltn_filter filter = (ltn_filter)ltn__num(s, "filter");
+    const int factor = (int)ltn__num(s, "factor");
+    const bool wrap = ltn__num(s, "boundary") != 0, turned = ltn__num(s, "order") != 0;
+    const double scale = wrap ? factor : (double)in / out;
+    double centre = scale / 2;
+    if (wrap) centre = ltn__filter_span(filter, scale) % 2 ? 0.5 : turned ? 0 : 1;
+    else if (filter == LTN_NEAREST) centre = floor(centre) + 0.5;
+    const ltn_sampling down = {in, out, filter, scale, wrap || filter == LTN_NEAREST ? centre - scale / 2 : 0, wrap};
+    const ltn_sampling enlarge = {out, in, LTN_BICUBIC, 1 / scale, 0.5 - centre / scale, false};
+    ltn_status st = ltn__sparse_sampling(op->ctx, &down, &a->down);
+    if (!st) st = ltn__sparse_transpose(op->ctx, &a->down, &a->up);
+    if (!st) st = ltn__sparse_sampling(op->ctx, &enlarge, &a->naive);
+    return st || !vectors ? st : open_vectors(op->ctx, a);
+}
+
+static ltn_status open(ltn_operator *op, const ltn_spec *s)
+{
+    const int f = (int)ltn__num(s, "factor");
+    if (f > op->x.width || f > op->x.height)
+        return ltn__fail(op->ctx, LTN_ESHAPE, "downsample: factor %d is larger than the picture, %d x %d", f, op->x.width,
+                         op->x.height);
+    op->y.width = (op->x.width + f - 1) / f;
+    op->y.height = (op->x.height + f - 1) / f;
+    const bool vectors = LTN_MAX(op->y.width, op->y.height) <= LARGEST;
+    resizer *r = op->state = ltn__alloc(op->ctx, 1, sizeof *r);
+    if (!r) return LTN_ENOMEM;
+    ltn_status st = open_axis(op, s, op->x.height, op->y.height, vectors, &r->axis[ROWS]);
+    if (!st) st = open_axis(op, s, op->x.width, op->y.width, vectors, &r->axis[COLUMNS]);
+    if (st) return st;
+    op->map = (ltn_map){.forward = forward, .adjoint = adjoint, .prox = vectors ? prox : NULL, .naive = naive,
+                        .exact = vectors && ltn__num(s, "filter") != LTN_GAUSSIAN};
+    const size_t between = LTN_MAX((size_t)op->x.height * (size_t)op->y.width, (size_t)op->y.height * (size_t)op->x.width);
+    r->between = ltn__alloc(op->ctx, between, sizeof *r->between);
+    r->part[0] = ltn__alloc(op->ctx, small(op), sizeof(float));
+    r->part[1] = ltn__alloc(op->ctx, small(op), sizeof(float));
+    r->back = ltn__alloc(op->ctx, large(op), sizeof(float));
+    return r->between && r->part[0] && r->part[1] && r->back ? LTN_OK : LTN_ENOMEM;
+}
+
+static void close(ltn_operator *op)
+{
+    resizer *r = op->state;
+    if (!r) return;
+    for (int i = 0; i < 2; i++) {
+        ltn__sparse_free(op->ctx, &r->axis[i].down);
+        ltn__sparse_free(op->ctx, &r->axis[i].up);
+        ltn__sparse_free(op->ctx, &r->axis[i].naive);
+        ltn__free(op->ctx, r->axis[i].q);
+        ltn__free(op->ctx, r->axis[i].qt);
+        ltn__free(op->ctx, r->axis[i].value);
+        ltn__free(op->ctx, r->part[i]);
+    }
+    ltn__free(op->ctx, r->between);
+    ltn__free(op->ctx, r->back);
+    ltn__free(op->ctx, r);
+    op->state = NULL;
+}
+
+static ltn_status input_size(ltn_ctx *ctx, const ltn_spec *s, ltn_size y, ltn_size *x)
+{
+    const int f = (int)ltn__num(s, "factor");
+    if (y.width > INT32_MAX / f || y.height > INT32_MAX / f)
+        return ltn__fail(ctx, LTN_ESHAPE, "downsample: %d x %d times %d is too large", y.width, y.height, f);
+    *x = (ltn_size){f * y.width, f * y.height, y.channels};
+    return LTN_OK;
+}
+
+static const ltn_param params[] = {
+    {.name = "factor", .help = "how many times smaller y is", .type = LTN_INT, .def = 4, .min = 1, .max = 1024},
+    {.name = "filter", .help = "against aliasing; none takes single pixels", .type = LTN_CHOICE, .choices = LTN_FILTER_NAMES},
+    {.name = "boundary", .help = "clip: centred, cut at the border, as PIL; circular: as deepinv", .type = LTN_CHOICE,
+     .choices = "clip|circular"},
+    {.name = "order", .help = "circular: the kernel as it is, or turned by 180 degrees", .type = LTN_CHOICE,
+     .choices = "convolution|correlation"},
+    {0},
+};
+
+const ltn_degradation_row ltn__degradation_downsample = {
+    .entry = {.name = "downsample", .alias = "upscale|sr|superresolution|super-resolution",
+              .help = "a smaller picture, to be enlarged", .param = params},
+    .input_size = input_size, .open = open, .close = close,
+};

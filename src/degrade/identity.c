@@ -1,0 +1,28 @@
+/* identity.c - A = 1: what is left to do is denoising. */
+#include <math.h>
+#include <string.h>
+
+#include "degrade.h"
+
+static void copy(const ltn_operator *op, const float *x, float *y)
+{
+    memcpy(y, x, ltn__size_count(op->x) * sizeof *y);
+}
+
+static void prox(const ltn_operator *op, const float *y, double gamma, const float *u, float *x)
+{
+    const size_t n = ltn__size_count(op->x);
+    const float pull = (float)(isinf(gamma) ? 1 : gamma / (1 + gamma));
+    for (size_t i = 0; i < n; i++) x[i] = pull == 1 ? y[i] : u[i] + pull * (y[i] - u[i]);
+}
+
+static ltn_status open(ltn_operator *op, const ltn_spec *s)
+{
+    op->map = (ltn_map){.forward = copy, .adjoint = copy, .prox = prox, .exact = true};
+    return LTN_OK;
+}
+
+const ltn_degradation_row ltn__degradation_identity = {
+    .entry = {.name = "identity", .alias = "denoise|denoising|none", .help = "nothing but noise"},
+    .open = open,
+};
