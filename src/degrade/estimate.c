@@ -1,0 +1,128 @@
+/* estimate.c - the noise level of a picture from its patches: small patches of natural pictures fill only some directions
+ * of their space, so the least eigenvalues of their covariance are the noise's alone. The set of eigenvalues is cut from
+ * above until its mean is its median (Chen, Zhu and Heng, ICCV 2015); sigma^2 is that mean. Patches span the colours, whose
+ * detail is nearly shared: this is what tells noise from fine texture. Pixels that are exactly black in all colours are
+ * holes or clipped, and count as unknown: each covariance is taken over the patches that know both of its pixels. */
+#include <math.h>
+#include <stdlib.h>
+
+#include "degrade.h"
+#include "resample.h"
+
+enum { SIDE = 4, COLOURS = 3, MOST = SIDE * SIDE * COLOURS, PATCHES = 20000 };
+
+typedef struct moments {
+    int n; /* values per patch */
+    double sum[MOST][MOST], square[MOST][MOST], count[MOST][MOST]; /* of value i, of i times j, where both are known */
+} moments;
+
+/* Unknown values become NaN. */
+static void read_patch(const float *y, ltn_size s, int colours, int top, int left, float *v)
+{
+    const size_t plane = (size_t)s.width * (size_t)s.height;
+    for (int p = 0; p < SIDE * SIDE; p++) {
+        const size_t at = (size_t)(top + p / SIDE) * (size_t)s.width + (size_t)(left + p % SIDE);
+        bool black = true;
+        for (int c = 0; c < colours; c++) black &= y[(size_t)c * plane + at] == 0;
+        for (int c = 0; c < colours; c++) v[c * SIDE * SIDE + p] = black ? NAN : y[(size_t)c * plane + at];
+    }
+}
+
+static void add_patch(moments *m, const float *v)
+{
+    int known[MOST], n = 0;
+    for (int i = 0; i < m->n; i++)
+        if (!isnan(v[i])) known[n++] = i;
+    for (int a = 0; a < n; a++)
+        for (int b = 0; b < n; b++) {
+            const int i = known[a], j = known[b];
+            m->count[i][j] += 1;
+            m->sum[i][j] += v[i];
+            m->square[i][j] += (double)v[i] * v[j];
+        }
+}
+
+static void gather(const float *y, ltn_size s, int colours, moments *m)
+{
+    const int64_t wide = s.width - SIDE + 1, all = wide * (s.height - SIDE + 1);
+    /* A stride without a common factor with the width, so that samples do not line up in columns. */
+    const int64_t stride = all <= PATCHES ? 1 : all / PATCHES + (wide % (all / PATCHES) == 0);
+    float v[MOST];
+    m->n = colours * SIDE * SIDE;
+    for (int64_t k = 0; k < all; k += stride) {
+        read_patch(y, s, colours, (int)(k / wide), (int)(k % wide), v);
+        add_patch(m, v);
+    }
+}
+
+/* False: some pair of values was never seen together, or too seldom. */
+static bool covariance(const moments *m, double *c)
+{
+    for (int i = 0; i < m->n; i++)
+        for (int j = 0; j < m->n; j++) {
+            const double n = m->count[i][j];
+            if (n < 4 * m->n) return false;
+            c[i * m->n + j] = m->square[i][j] / n - m->sum[i][j] / n * (m->sum[j][i] / n);
+        }
+    return true;
+}
+
+/* The mean of the least eigenvalues, as many of them as have half below their mean and half above. */
+static double floor_of(double *value, int n)
+{
+    for (int i = 1; i < n; i++) /* insertion sort, least first */
+        for (int j = i; j > 0 && value[j] < value[j - 1]; j--) {
+            const double t = value[j];
+            value[j] = value[j - 1];
+            value[j - 1] = t;
+        }
+    double sum = 0;
+    for (int i = 0; i < n; i++) sum += value[i];
+    for (; n > 1; sum -= value[--n]) {
+        const double median = 0.5 * (value[(n - 1) / 2] + value[n / 2]);
+        if (sum / n <= median) break;
+    }
+    return sum / n;
+}
+
+/* Few patches: half the least squares of the finest diagonal differences, |d| / 2 ~ N(0, sigma^2), by their median. */
+static int ascending(const void *a, const void *b)
+{
+    return (*(const float *)a > *(const float *)b) - (*(const float *)a < *(const float *)b);
+}
+
+static double by_differences(ltn_ctx *ctx, const float *y, ltn_size s, int colours, ltn_status *status)
+{
+    const size_t w = (size_t)s.width, h = (size_t)s.height;
+    float *d = ltn__alloc(ctx, w * h * (size_t)colours, sizeof *d);
+    size_t n = 0;
+    *status = d ? LTN_OK : LTN_ENOMEM;
+    for (int c = 0; d && c < colours; c++)
+        for (size_t i = 0; i + 1 < h; i++)
+            for (size_t j = 0; j + 1 < w; j++) {
+                const float *p = y + ((size_t)c * h + i) * w + j;
+                if (p[0] == 0 || p[1] == 0 || p[w] == 0 || p[w + 1] == 0) continue;
+                d[n++] = fabsf(p[0] - p[1] - p[w] + p[w + 1]) / 2;
+            }
+    if (n) qsort(d, n, sizeof *d, ascending);
+    const double sigma = n ? d[n / 2] / 0.6745 : 0;
+    ltn__free(ctx, d);
+    return sigma;
+}
+
+double ltn__estimate_sigma(ltn_ctx *ctx, const float *y, ltn_size s, ltn_status *status)
+{
+    const int colours = s.channels < COLOURS ? 1 : COLOURS;
+    double sigma = by_differences(ctx, y, s, colours, status);
+    if (*status || s.width < SIDE || s.height < SIDE) return sigma;
+    moments *m = ltn__alloc(ctx, 1, sizeof *m);
+    double c[MOST * MOST], value[MOST];
+    *status = m ? LTN_OK : LTN_ENOMEM;
+    if (m) {
+        gather(y, s, colours, m);
+        if (covariance(m, c) && !(*status = ltn__eigen(ctx, m->n, c, value)))
+            sigma = LTN_MIN(sigma, sqrt(LTN_MAX(floor_of(value, m->n), 0)));
+    }
+    ltn__free(ctx, m);
+    return sigma;
+}
