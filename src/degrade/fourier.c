@@ -118,7 +118,8 @@ static int laid(int n, int j)
     return j < (n + 1) / 2 ? 2 * j : 2 * (n - 1 - j) + 1;
 }
 
-/* Cosine transform of lines a and b, element j of a line at [j * stride]; b may be NULL. in and out each n long. */
+/* Cosine transform of lines a and b, element j of a line at [j * stride]; b may be NULL (then xb is not
+ * written). */
 static void cosine(const ltn_fft *f, const ltn_complex *turn, const float *a, const float *b, int64_t stride, float *xa,
                    float *xb, int64_t out_stride, ltn_complex *s)
 {
@@ -153,7 +154,7 @@ static void uncosine(const ltn_fft *f, const ltn_complex *turn, const float *xa,
     for (int j = 0; j < n; j++) {
         const int64_t at = laid(n, j) * out_stride;
         a[at] = s[n + j].r * scale;
-        if (b) b[at] = s[n + j].i * scale;
+        if (xb) b[at] = s[n + j].i * scale;
     }
 }
 
@@ -184,7 +185,7 @@ static void unfourier(const ltn_fft *f, const ltn_complex *fa, const ltn_complex
     transform(f, true, s, s + n, s + 2 * n);
     for (int j = 0; j < n; j++) {
         a[j] = s[n + j].r * scale;
-        if (b) b[j] = s[n + j].i * scale;
+        if (fb) b[j] = s[n + j].i * scale;
     }
 }
 
