@@ -139,7 +139,10 @@ static double prox_error(ltn_degradation *d, double gamma, const float *y, const
 
 static void check_prox(const example *e, ltn_degradation *d, size_t n, size_t m)
 {
-    float *y = numbers(m, 1), *u = numbers(n, 2), *x = numbers(n, 3);
+    float *y = numbers(m, 1), *u = numbers(n, 2), *x = numbers(n, 3), *clean = numbers(m, 4);
+    ltn__forward(d, x, clean);
+    for (size_t i = 0; i < m; i++) y[i] = clean[i] + 0.05f * y[i];
+    free(clean);
     for (double gamma = 1e-4; gamma <= fmin(e->most_gamma, 1e6); gamma *= 10) {
         test_name("%s on %d x %d, gamma %g", e->spec, e->width, e->height, gamma);
         const int steps = ltn__prox(d, y, gamma, u, x);

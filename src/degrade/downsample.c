@@ -11,6 +11,7 @@
 #include "resample.h"
 
 enum { LARGEST = 1024 }; /* side of y up to which eigenvectors are computed */
+enum { SMALL = 64 * 64 };  /* fewer values: one thread */
 enum { ROWS, COLUMNS };
 
 /* Per axis: R and R^T, the eigenvectors of R R^T as rows of q and as columns (qt), and bicubic enlargement. */
@@ -57,7 +58,7 @@ static void product(const float *a, const float *b, float *c, int m, int k, int 
 {
     const size_t w = (size_t)n, d = (size_t)k;
     memset(c, 0, (size_t)m * w * sizeof *c);
-#pragma omp parallel for num_threads(threads)
+#pragma omp parallel for num_threads(m * n < SMALL ? 1 : threads)
     for (int i = 0; i < m; i += 4) {
         const int rows = LTN_MIN(4, m - i);
         const float *a0 = a + (size_t)i * d, *a1 = a0 + (rows > 1 ? d : 0), *a2 = a0 + (rows > 2 ? 2 * d : 0),

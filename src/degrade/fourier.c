@@ -6,7 +6,8 @@
 #include <math.h>
 #include <string.h>
 
-enum { BLOCK = 8 }; /* columns gathered together, so that whole cache lines are used */
+enum { BLOCK = 8 };       /* columns gathered together, so that whole cache lines are used */
+enum { SMALL = 128 * 64 }; /* below this many pixels a second thread costs more than it gives */
 
 /* ---- One line ---- */
 static ltn_complex times(ltn_complex a, ltn_complex b)
@@ -199,7 +200,7 @@ typedef void pass(const ltn_plane *p, lines_in_out io, int first, int count, ltn
 
 static void over_lines(const ltn_plane *p, pass *f, lines_in_out io, int lines, int step)
 {
-    const int threads = p->ctx->threads, blocks = (lines + step - 1) / step;
+    const int blocks = (lines + step - 1) / step, threads = p->width * p->height < SMALL ? 1 : p->ctx->threads;
 #pragma omp parallel for num_threads(threads) schedule(static, 1)
     for (int t = 0; t < threads; t++)
         for (int b = t; b < blocks; b += threads)

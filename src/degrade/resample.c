@@ -5,6 +5,8 @@
 #include <math.h>
 #include <string.h>
 
+enum { SMALL = 128 * 64 }; /* below this many pixels a second thread costs more than it gives */
+
 static double bicubic(double x)
 {
     const double a = -0.5;
@@ -121,7 +123,8 @@ void ltn__sparse_apply(const ltn_sparse *rows, const ltn_sparse *columns, const 
                        int threads)
 {
     const size_t wide = (size_t)columns->columns, n = (size_t)columns->rows;
-#pragma omp parallel for num_threads(threads)
+    const int many = (size_t)rows->columns * wide < SMALL ? 1 : threads;
+#pragma omp parallel for num_threads(many)
     for (int i = 0; i < rows->columns; i++) {
         const float *x = in + (size_t)i * wide;
         for (size_t o = 0; o < n; o++) {
@@ -130,7 +133,7 @@ void ltn__sparse_apply(const ltn_sparse *rows, const ltn_sparse *columns, const 
             between[(size_t)i * n + o] = sum;
         }
     }
-#pragma omp parallel for num_threads(threads)
+#pragma omp parallel for num_threads(many)
     for (int o = 0; o < rows->rows; o++) {
         float *y = out + (size_t)o * n;
         memset(y, 0, n * sizeof *y);
