@@ -13,6 +13,7 @@ void ltn__tokenizer_close(ltn_tokenizer **t);
 /* length ids: BOS, the text's (cut), EOS, padding; the attention of CLIP is causal, so no mask is needed. */
 ltn_status ltn__tokenize(ltn_tokenizer *t, const char *utf8, int *ids, int length);
 int ltn__tokenizer_length(const ltn_tokenizer *t); /* model_max_length, 77 */
+int ltn__tokenizer_size(const ltn_tokenizer *t);   /* highest id + 1: the text encoder must have as many rows */
 
 /* ---- Schedule (schedule.c): alpha-bar of the 1,000 training steps, from scheduler_config.json ---- */
 typedef enum ltn_prediction { LTN_EPSILON, LTN_SAMPLE, LTN_V } ltn_prediction;
