@@ -87,6 +87,7 @@ ltn_status ltn__image_decode(ltn_ctx *ctx, const char *path, const uint8_t *p, s
     *out = (ltn_image){0};
     for (int i = 0; i < LTN_COUNT(formats) && !f; i++)
         if (formats[i]->matches(p, n)) f = formats[i];
+    if (!n) return ltn__fail(ctx, LTN_EFORMAT, "%s: the file is empty", path);
     if (!f) return unknown_content(ctx, path);
     ltn_status s = f->decode(ctx, path, p, n, out);
     if (!s && out->meta) s = ltn__image_orient(ctx, out, ltn__exif_take_orientation(&out->meta->exif));

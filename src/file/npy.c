@@ -226,7 +226,7 @@ static ltn_status check_picture(ltn_ctx *ctx, const char *path, const header *h)
     const int64_t *d = h->dim;
     if (h->rank != 2 && h->rank != 3)
         return ltn__fail(ctx, LTN_ESHAPE, "%s: %d dimensions; a picture is (h, w) or (c, h, w)", path, h->rank);
-    if (h->rank == 3 && d[0] > 4 && d[2] <= 4)
+    if (h->rank == 3 && d[0] > 16 && d[2] <= 4)
         return ltn__fail(ctx, LTN_ESHAPE, "%s: (%" PRId64 ", %" PRId64 ", %" PRId64 ") looks like (h, w, c); expected (c, h, w)",
                          path, d[0], d[1], d[2]);
     if (h->kind == 'i' || (h->kind == 'u' && h->size > 2))

@@ -116,7 +116,9 @@ static ltn_status write_pixels(ltn_ctx *ctx, const char *path, const ltn_image *
     const bool good = taken && WebPEncode(&config, &picture);
     WebPPictureFree(&picture);
     ltn__free(ctx, pixels);
-    return good ? LTN_OK : ltn__fail(ctx, LTN_ENOMEM, "%s: WebP encoder: error %d", path, (int)picture.error_code);
+    if (good) return LTN_OK;
+    if (picture.error_code == VP8_ENC_ERROR_BAD_WRITE) return LTN_ENOMEM; /* the sink has said so */
+    return ltn__fail(ctx, LTN_ENOMEM, "%s: no memory for libwebp (its error %d)", path, (int)picture.error_code);
 }
 
 /* The same file with profile and EXIF around the picture. */

@@ -1,0 +1,20 @@
+#!/usr/bin/env python3
+"""Makes the golden files of the tests, with independent implementations: python tools/golden.py [ROOM ...]
+
+Every module in tools/golden/ has make(out), which writes into the folder `out` (tests/golden) and records the versions of
+what it used in the metadata of its file. The tests themselves need no Python."""
+import importlib.util
+import pathlib
+import sys
+
+here = pathlib.Path(__file__).resolve().parent
+out = here.parent / "tests" / "golden"
+out.mkdir(exist_ok=True)
+for path in sorted((here / "golden").glob("*.py")):
+    if sys.argv[1:] and path.stem not in sys.argv[1:]:
+        continue
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    print(path.stem, flush=True)
+    module.make(out)
