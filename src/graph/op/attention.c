@@ -28,6 +28,7 @@ typedef struct workplace {
     real *sum;     /* (QUERIES, d) */
     real *highest; /* (QUERIES), of the scores so far */
     real *weight;  /* (QUERIES), sum of their exponentials */
+    real *shrink;  /* (QUERIES), of the exponentials when a block raises the highest */
 } workplace;
 
 static int64_t head_size(const ltn_node *n)
@@ -38,7 +39,7 @@ static int64_t head_size(const ltn_node *n)
 static size_t workplace_size(const ltn_node *n)
 {
     const int64_t d = head_size(n), wide = ltn__panels(d) * LTN_TILE_N;
-    return (size_t)(KEYS * d + KEYS * wide + QUERIES * (KEYS + 2 * wide + 2));
+    return (size_t)(KEYS * d + KEYS * wide + QUERIES * (KEYS + 2 * wide + 3));
 }
 
 static workplace workplace_at(const ltn_node *n, real *p)
@@ -50,6 +51,7 @@ static workplace workplace_at(const ltn_node *n, real *p)
     w.sum = w.part + QUERIES * wide;
     w.highest = w.sum + QUERIES * wide;
     w.weight = w.highest + QUERIES;
+    w.shrink = w.weight + QUERIES;
     return w;
 }
 
@@ -61,38 +63,47 @@ static size_t attention_scratch(const ltn_node *n, int threads)
 /* Scores of one row into exponentials relative to the new maximum; returns their sum. */
 LTN_KERNEL static real exponentials(real *s, int64_t n, real highest, real scale)
 {
-    real sum[16] = {0}, all = 0;
-    int64_t j = 0;
-    for (; j + 16 <= n; j += 16)
-        for (int k = 0; k < 16; k++) sum[k] += s[j + k] = fast_exp((s[j + k] - highest) * scale);
-    for (; j < n; j++) sum[j % 16] += s[j] = fast_exp((s[j] - highest) * scale);
-    for (int k = 0; k < 16; k++) all += sum[k];
-    return all;
+    real sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t j = 0; j < n; j++) {
+        const real e = fast_exp((s[j] - highest) * scale);
+        s[j] = e;
+        sum += e;
+    }
+    return sum;
 }
 
 LTN_KERNEL static real maximum(const real *s, int64_t n, real start)
 {
-    real m[16];
-    for (int k = 0; k < 16; k++) m[k] = start;
-    int64_t j = 0;
-    for (; j + 16 <= n; j += 16)
-        for (int k = 0; k < 16; k++) m[k] = m[k] > s[j + k] ? m[k] : s[j + k];
-    for (; j < n; j++) m[0] = m[0] > s[j] ? m[0] : s[j];
-    for (int k = 0; k < 16; k++) start = start > m[k] ? start : m[k];
-    return start;
+    real m = start;
+#pragma omp simd reduction(max : m)
+    for (int64_t j = 0; j < n; j++) m = s[j] > m ? s[j] : m;
+    return m;
 }
 
-/* Row r's scores of a block of keys become weights; what was summed before shrinks to the new maximum. `seen` keys of
- * the block are not ahead of it. */
-static void soften(const workplace *w, int64_t r, int64_t keys, int64_t seen, int64_t d, real scale)
+/* Row r's scores of a block of keys become weights, relative to the highest score so far; `seen` keys of the block are
+ * not ahead of it. */
+static void soften(const workplace *w, int64_t r, int64_t keys, int64_t seen, real scale)
 {
-    real *s = w->score + r * KEYS, *sum = w->sum + r * d;
+    real *s = w->score + r * KEYS;
     const real highest = maximum(s, seen, w->highest[r]);
-    const real shrink = fast_exp((w->highest[r] - highest) * scale);
+    w->shrink[r] = fast_exp((w->highest[r] - highest) * scale);
     w->highest[r] = highest;
-    w->weight[r] = w->weight[r] * shrink + exponentials(s, seen, highest, scale);
+    w->weight[r] = w->weight[r] * w->shrink[r] + exponentials(s, seen, highest, scale);
     for (int64_t j = seen; j < keys; j++) s[j] = 0;
-    for (int64_t e = 0; e < d; e++) sum[e] *= shrink;
+}
+
+/* What was summed before shrinks to the new maximum. */
+LTN_KERNEL static void add_part(real *restrict sum, const real *restrict part, const real *restrict shrink, int64_t m, int64_t d)
+{
+    for (int64_t r = 0; r < m; r++)
+        for (int64_t e = 0; e < d; e++) sum[r * d + e] = sum[r * d + e] * shrink[r] + part[r * d + e];
+}
+
+LTN_KERNEL static void finish(const real *restrict sum, const real *restrict weight, real *restrict y, int64_t c, int64_t m, int64_t d)
+{
+    for (int64_t r = 0; r < m; r++)
+        for (int64_t e = 0; e < d; e++) y[r * c + e] = sum[r * d + e] / weight[r];
 }
 
 /* One head's queries [first, first + m). The pointers stand at the head's first number; rows are c apart. */
@@ -109,13 +120,12 @@ static void head(const ltn_node *n, const real *q, const real *k, const real *v,
         ltn__product(m, keys, d, q + first * c, c, w->keys, NULL, w->score, KEYS);
         for (int64_t r = 0; r < m; r++) {
             const int64_t seen = n->i[1] ? LTN_MAX(0, LTN_MIN(keys, first + r - j + 1)) : keys;
-            soften(w, r, keys, seen, d, scale);
+            soften(w, r, keys, seen, scale);
         }
         ltn__product(m, d, keys, w->score, KEYS, w->values, NULL, w->part, d);
-        for (int64_t e = 0; e < m * d; e++) w->sum[e] += w->part[e];
+        add_part(w->sum, w->part, w->shrink, m, d);
     }
-    for (int64_t r = 0; r < m; r++)
-        for (int64_t e = 0; e < d; e++) dst[(first + r) * c + e] = w->sum[r * d + e] / w->weight[r];
+    finish(w->sum, w->weight, dst + first * c, c, m, d);
 }
 
 static void attention_run(const ltn_node *n, const real *const *src, real *dst, void *scratch, int threads)

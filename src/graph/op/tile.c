@@ -32,21 +32,27 @@ void ltn__panel(int64_t rows, int64_t columns, int64_t p, const real *b, int64_t
         for (int64_t j = 0; j < width; j++) out[k * LTN_TILE_N + j] = b[k * row + j * column];
 }
 
-void ltn__product(int64_t m, int64_t n, int64_t k, const real *a, int64_t lda, const real *panels, const real *bias, real *c, int64_t ldc)
+/* Columns that are all there are copied as one vector. */
+static inline void copy_row(real *to, const real *from, int64_t width)
+{
+    if (width == LTN_TILE_N) memcpy(to, from, LTN_TILE_N * sizeof(real));
+    else memcpy(to, from, (size_t)width * sizeof(real));
+}
+
+LTN_KERNEL void ltn__product(int64_t m, int64_t n, int64_t k, const real *a, int64_t lda, const real *panels, const real *bias, real *c,
+                             int64_t ldc)
 {
     for (int64_t p = 0; p < ltn__panels(n); p++) {
         const int64_t width = LTN_MIN(n - p * LTN_TILE_N, LTN_TILE_N);
+        ltn_tile start = {0};
+        for (int64_t r = 0; bias && r < LTN_TILE_M; r++) copy_row(start.v[r], bias + p * LTN_TILE_N, width);
         for (int64_t i = 0; i < m; i += LTN_TILE_M) {
             const int64_t height = LTN_MIN(m - i, LTN_TILE_M);
             const real *rows[LTN_TILE_M];
-            ltn_tile t = {0};
-            for (int64_t r = 0; r < LTN_TILE_M; r++) {
-                rows[r] = a + (i + LTN_MIN(r, height - 1)) * lda;
-                if (bias) memcpy(t.v[r], bias + p * LTN_TILE_N, (size_t)width * sizeof(real));
-            }
+            ltn_tile t = start;
+            for (int64_t r = 0; r < LTN_TILE_M; r++) rows[r] = a + (i + LTN_MIN(r, height - 1)) * lda;
             ltn__tile(k, rows, panels + p * k * LTN_TILE_N, &t);
-            for (int64_t r = 0; r < height; r++)
-                memcpy(c + (i + r) * ldc + p * LTN_TILE_N, t.v[r], (size_t)width * sizeof(real));
+            for (int64_t r = 0; r < height; r++) copy_row(c + (i + r) * ldc + p * LTN_TILE_N, t.v[r], width);
         }
     }
 }
