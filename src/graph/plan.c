@@ -101,12 +101,14 @@ static int compare_steps(const void *a, const void *b)
     return (s->fuse.result->id > t->fuse.result->id) - (s->fuse.result->id < t->fuse.result->id);
 }
 
+/* The residual is read from memory: no chain of its own may go through the sum. */
 static void absorb(ltn_plan *p, const step *s)
 {
     for (const ltn_node *n = s->node; n != s->fuse.result;) {
         n = p->reader[n->id];
         p->root[n->id] = NULL;
     }
+    if (s->fuse.residual) p->reader[s->fuse.residual->id] = NULL;
 }
 
 /* Afterwards root[id] is NULL for links of a chain other than its operation. */

@@ -63,9 +63,10 @@ ltn_node *ltn__nn_layer_norm(ltn_nn b, ltn_node *x);
 ltn_node *ltn__nn_attention(ltn_nn b, const char *const name[4], ltn_node *x, ltn_node *context, int heads, bool causal);
 /* x + conv2 silu norm2 (conv1 silu norm1 x + time_emb_proj emb), x through conv_shortcut where the width changes; emb NULL: none. */
 ltn_node *ltn__nn_resnet(ltn_nn b, ltn_node *x, ltn_node *emb, int64_t out);
+/* x + proj_out of depth transformer blocks, which attend to themselves and to the text (n,1,s,d); in unet.c. */
+ltn_node *ltn__nn_transformer(ltn_nn b, ltn_node *x, ltn_node *text, int heads, int depth);
 /* After all parts are built: every tensor of the file must have been used. */
 ltn_status ltn__nn_check_unused(ltn_ctx *ctx, ltn_tensors *w);
-bool ltn__weight_finite(const ltn_weight *w);
 
 /* ---- config.c: config.json. What is missing or out of range fails the graph with the key's name. ---- */
 bool ltn__config_has(ltn_nn b, const char *key); /* there, and not null */

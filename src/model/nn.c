@@ -139,22 +139,3 @@ ltn_status ltn__nn_check_unused(ltn_ctx *ctx, ltn_tensors *w)
     }
     return LTN_OK;
 }
-
-/* Infinity and NaN are the values whose exponent has all bits set. */
-bool ltn__weight_finite(const ltn_weight *w)
-{
-    size_t n = 1;
-    for (int k = 0; k < w->rank; k++) n *= (size_t)w->dim[k];
-    int bad = 0;
-    if (w->dtype == LTN_F32) {
-        const uint32_t *p = w->data, all = 0x7f800000;
-        for (size_t i = 0; i < n; i++) bad |= (p[i] & all) == all;
-    } else if (w->dtype == LTN_F64) {
-        const uint64_t *p = w->data, all = (uint64_t)0x7ff << 52;
-        for (size_t i = 0; i < n; i++) bad |= (p[i] & all) == all;
-    } else {
-        const uint16_t *p = w->data, all = w->dtype == LTN_F16 ? 0x7c00 : 0x7f80;
-        for (size_t i = 0; i < n; i++) bad |= (p[i] & all) == all;
-    }
-    return !bad;
-}

@@ -58,7 +58,7 @@ static ltn_node *transformer_block(ltn_nn b, ltn_node *x, ltn_node *text, int he
 }
 
 /* proj_in and proj_out are 1x1 convolutions or linear layers (use_linear_projection): channels last, the same thing. */
-static ltn_node *transformer(ltn_nn b, ltn_node *x, ltn_node *text, int heads, int depth)
+ltn_node *ltn__nn_transformer(ltn_nn b, ltn_node *x, ltn_node *text, int heads, int depth)
 {
     const ltn_dims s = x->dims;
     const int64_t c = s.d[3];
@@ -80,7 +80,7 @@ static int heads_at(ltn_nn b, int level)
 static ltn_node *attend(ltn_nn b, const unet *u, ltn_node *x, int level)
 {
     const int depth = (int)ltn__config_at(b, "transformer_layers_per_block", level, 1, 64);
-    return transformer(b, x, u->text, heads_at(b, level), depth);
+    return ltn__nn_transformer(b, x, u->text, heads_at(b, level), depth);
 }
 
 static int layers_at(ltn_nn b, int level)

@@ -1,0 +1,234 @@
+/* test_folder.c - diffusers folders: SD1.5 in small, what can be wrong with one, and memory that runs out. */
+#include "recipe.h"
+
+#include <sys/stat.h>
+
+static char *read_text(const char *path)
+{
+    static char text[1 << 16];
+    FILE *f = fopen(path, "r");
+    const size_t n = f ? fread(text, 1, sizeof text - 1, f) : 0;
+    text[n] = 0;
+    if (f) fclose(f);
+    return text;
+}
+
+static void write_bytes(const char *path, const void *p, size_t n)
+{
+    FILE *f = fopen(path, "w");
+    CHECK(f && fwrite(p, 1, n, f) == n);
+    if (f) fclose(f);
+}
+
+typedef struct folder {
+    recipe unet;
+    const char *vae;              /* "kl" or another */
+    const char *from, *to;        /* a replacement in unet/config.json */
+    size_t cut;                   /* bytes missing at the end of the UNet's file */
+    const char *weights;          /* the file's name; "": there is none */
+    const char *index;            /* model_index.json; "": there is none */
+    const char *scheduler;
+} folder;
+
+/* One sub-folder with a configuration and weights. */
+static void write_part(const char *name, const recipe *r, const char *config, size_t config_size, const char *weights, size_t cut)
+{
+    char path[256];
+    size_t size;
+    snprintf(path, sizeof path, "m/%s", name);
+    mkdir(test_temp(path), 0755);
+    snprintf(path, sizeof path, "m/%s/config.json", name);
+    write_bytes(test_temp(path), config, config_size);
+    uint8_t *p = cook(r, &size);
+    snprintf(path, sizeof path, "m/%s/%s", name, weights);
+    if (weights[0]) write_bytes(test_temp(path), p, size - cut);
+    free(p);
+}
+
+static const char *write_folder(const folder *f)
+{
+    static const char *const tokenizer[] = {"vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json"};
+    char path[512], config[1 << 13];
+    const char *vae = f->vae ? f->vae : "kl";
+    snprintf(path, sizeof path, "rm -rf '%s'", test_temp("m"));
+    if (system(path)) test_fail(__FILE__, __LINE__, "%s", path);
+    mkdir(test_temp("m"), 0755);
+    const char *index = f->index ? f->index : "{\"_class_name\": \"StableDiffusionPipeline\", \"unet\": [], \"vae\": [], \"text_encoder\": []}";
+    if (index[0]) write_bytes(test_temp("m/model_index.json"), index, strlen(index));
+    snprintf(config, sizeof config, "%s", read_text(golden_name(f->unet.names, ".json")));
+    const char *at = f->from ? strstr(config, f->from) : NULL;
+    CHECK(!f->from || at);
+    char *text = read_text(golden_name(f->unet.names, ".json"));
+    if (at) sprintf(text + (at - config), "%s%s", f->to, at + strlen(f->from));
+    write_part("unet", &f->unet, text, strlen(text), f->weights ? f->weights : "diffusion_pytorch_model.safetensors", f->cut);
+    text = read_text(golden_name(vae, ".json"));
+    write_part("vae", &(recipe){.names = vae}, text, strlen(text), "diffusion_pytorch_model.fp16.safetensors", 0);
+    text = read_text(golden_name("clip_77", ".json"));
+    write_part("text_encoder", &(recipe){.names = "clip_77"}, text, strlen(text), "model.safetensors", 0);
+    mkdir(test_temp("m/tokenizer"), 0755);
+    mkdir(test_temp("m/scheduler"), 0755);
+    text = read_text(golden_name(f->scheduler ? f->scheduler : "ddim_sd", ".json"));
+    write_bytes(test_temp("m/scheduler/scheduler_config.json"), text, strlen(text));
+    for (int i = 0; i < 4; i++) {
+        snprintf(path, sizeof path, PRIOR "/tokenizer/%s", tokenizer[i]);
+        text = read_text(path);
+        snprintf(path, sizeof path, "m/tokenizer/%s", tokenizer[i]);
+        write_bytes(test_temp(path), text, strlen(text));
+    }
+    return test_temp("m");
+}
+
+TEST(stable_diffusion_in_small)
+{
+    ltn_ctx *ctx;
+    ltn_model *m;
+    OK(NULL, ltn_open(&ctx, NULL));
+    OK(ctx, ltn_model_open(ctx, write_folder(&(folder){.unet.names = "unet_sd"}), &m));
+    if (m) {
+        const char *d = ltn_model_describe(m);
+        CHECK(strstr(d, "\"architecture\": \"UNet2DConditionModel\""));
+        CHECK(strstr(d, "\"latent_channels\": 4"));
+        CHECK(strstr(d, "\"factor\": 4"));
+        CHECK(strstr(d, "\"picture_size\": 64"));
+        CHECK(strstr(d, "\"name\": \"DDIMScheduler\""));
+        ltn_array z = {.rank = 4, .dim = {2, 4, 8, 8}, .data = values("z", 512, 1)}, text, out, bad = {.rank = 4, .dim = {1, 5, 8, 8}};
+        OK(ctx, ltn_model_text(m, "a cat", &text));
+        OK(ctx, ltn_model_unet(m, &z, 3, &text, &out));
+        CHECK(out.rank == 4 && out.dim[0] == 2 && out.dim[1] == 4 && out.dim[2] == 8 && out.dim[3] == 8);
+        ltn_array_free(ctx, &out);
+        CHECK(ltn_model_unet(m, &bad, 3, &text, &out) == LTN_ESHAPE && strstr(ltn_error(ctx), "expected an array (n, 4, height, width)"));
+        z.dim[2] = 4, z.dim[3] = 16;
+        CHECK(ltn_model_unet(m, &z, 3, &text, &out) == LTN_ESHAPE && strstr(ltn_error(ctx), "16 x 4: sides must be divisible by 8"));
+        ltn_array_free(ctx, &text);
+        free(z.data);
+    }
+    ltn_model_close(&m);
+    ltn_close(&ctx);
+}
+
+/* Opening this folder fails with a message that ends so. */
+static void refused(const folder *f, const char *message)
+{
+    ltn_ctx *ctx;
+    ltn_model *m;
+    OK(NULL, ltn_open(&ctx, NULL));
+    const char *path = write_folder(f);
+    test_name("%s", message);
+    ltn_status s = ltn_model_open(ctx, path, &m);
+    if (!s) s = ltn__model_part(m, LTN_UNET, 1, 8, 8, &(ltn_part *){NULL}); /* what is read later */
+    CHECK(s < 0);
+    const char *e = ltn_error(ctx);
+    if (strncmp(e, path, strlen(path)) || !strstr(e, message) || e[strlen(e) - 1] == '.')
+        test_fail(__FILE__, __LINE__, "message: %s", e);
+    ltn_model_close(&m);
+    ltn_close(&ctx);
+}
+
+TEST(bad_weights)
+{
+    const char *conv = "down_blocks.0.resnets.0.conv1.weight";
+    refused(&(folder){.unet = {.names = "unet_sd", .without = conv}},
+            "/unet: down_blocks.0.resnets.0.conv1.weight: no such weight in the file");
+    refused(&(folder){.unet = {.names = "unet_sd", .without = "conv_in.bias"}}, "/unet: conv_in.bias: no such weight in the file");
+    refused(&(folder){.unet = {.names = "unet_sd", .misshapen = conv}},
+            "/unet: down_blocks.0.resnets.0.conv1.weight: shape (33, 32, 3, 3), expected (32, 32, 3, 3)");
+    refused(&(folder){.unet = {.names = "unet_sd", .with = "extra.weight"}},
+            "/unet: extra.weight: left over, no layer of this architecture has it");
+    for (ltn_dtype k = LTN_F32; k <= LTN_BF16; k++)
+        refused(&(folder){.unet = {.names = "unet_sd", .not_finite = conv, .dtype = k}},
+                "/unet: down_blocks.0.resnets.0.conv1.weight: not finite");
+    refused(&(folder){.unet = {.names = "unet_sd"}, .cut = 100}, "/unet/diffusion_pytorch_model.safetensors: ");
+    refused(&(folder){.unet = {.names = "unet_sd"}, .weights = ""}, "/unet: no weights: neither diffusion_pytorch_model.safetensors");
+}
+
+TEST(bad_configurations)
+{
+    const recipe sd = {.names = "unet_sd"};
+    refused(&(folder){.unet = sd, .from = "block_out_channels", .to = "other"}, "/unet: config.json: no block_out_channels");
+    refused(&(folder){.unet = sd, .from = "\"class_embed_type\": null", .to = "\"class_embed_type\": \"projection\""},
+            "/unet: config.json: class_embed_type is projection, which is not supported");
+    refused(&(folder){.unet = sd, .from = "\"addition_embed_type\": null", .to = "\"addition_embed_type\": \"text_time\""},
+            "/unet: config.json: addition_embed_type is text_time, which is not supported");
+    refused(&(folder){.unet = sd, .from = "\"act_fn\": \"silu\"", .to = "\"act_fn\": \"mish\""},
+            "/unet: config.json: act_fn is mish, only silu|swish is supported");
+    refused(&(folder){.unet = sd, .from = "\"layers_per_block\": 2", .to = "\"layers_per_block\": 1e9"},
+            "/unet: config.json: layers_per_block: expected whole numbers from 1 to 8");
+    refused(&(folder){.unet = sd, .from = "\"norm_num_groups\": 16", .to = "\"norm_num_groups\": 24"},
+            "/unet: down_blocks.0.resnets.0.norm1: 32 channels in 24 groups");
+    refused(&(folder){.unet = sd, .from = "\"attention_head_dim\": 4", .to = "\"attention_head_dim\": 5"},
+            "transformer_blocks.0.attn1: 32 channels in 5 heads");
+    refused(&(folder){.unet = sd, .from = "\"DownBlock2D\"", .to = "\"KDownBlock2D\""},
+            "/unet: config.json: down_block_types[3]: expected CrossAttnDownBlock2D or DownBlock2D");
+    refused(&(folder){.unet = sd, .from = "UNet2DConditionModel", .to = "UNet3DConditionModel"},
+            "/unet/config.json: architecture \"UNet3DConditionModel\" is not known");
+}
+
+TEST(parts_that_do_not_fit)
+{
+    refused(&(folder){.unet.names = "unet_sd", .vae = "tiny"}, ": latents of 6 channels, the UNet takes 4 and gives 4");
+    refused(&(folder){.unet.names = "unet_other"}, ": text of width 24, the UNet takes 20");
+    refused(&(folder){.unet.names = "unet_sd", .index = ""}, ": no model_index.json: not a diffusers folder");
+    refused(&(folder){.unet.names = "unet_sd", .index = "{}"}, "/model_index.json: no text_encoder");
+    refused(&(folder){.unet.names = "unet_sd", .scheduler = "kl"}, "/scheduler/scheduler_config.json: _class_name is \"AutoencoderKL\"");
+}
+
+TEST(no_such_folder)
+{
+    ltn_ctx *ctx;
+    ltn_model *m;
+    OK(NULL, ltn_open(&ctx, NULL));
+    CHECK(ltn_model_open(ctx, "/nowhere/x", &m) == LTN_EIO && !m);
+    CHECK(!strcmp(ltn_error(ctx), "/nowhere/x: no such folder"));
+    ltn_close(&ctx);
+}
+
+/* ---- Memory ---- */
+
+static bool clean(const test_memory *mem, ltn_status s, const void *object)
+{
+    const bool failed = mem->calls >= mem->fail_at;
+    CHECK(failed ? s == LTN_ENOMEM && !object : !s && object);
+    return !failed;
+}
+
+TEST(every_allocation_of_open_fails_once)
+{
+    const char *path = write_folder(&(folder){.unet.names = "unet_hollow"});
+    bool done = false;
+    for (long k = 1; !done && k < 100000; k++) {
+        test_memory mem = {0};
+        ltn_options opt = test_options(&mem);
+        ltn_ctx *ctx;
+        ltn_model *m;
+        OK(NULL, ltn_open(&ctx, &opt));
+        mem.fail_at = mem.calls + k;
+        const ltn_status s = ltn_model_open(ctx, path, &m);
+        done = clean(&mem, s, m);
+        ltn_model_close(&m);
+        ltn_close(&ctx);
+        CHECK(mem.alive == 0);
+    }
+    CHECK(done);
+}
+
+TEST(every_allocation_of_a_part_fails_once)
+{
+    const char *path = write_folder(&(folder){.unet.names = "unet_hollow"});
+    test_memory mem = {0};
+    ltn_options opt = test_options(&mem);
+    ltn_ctx *ctx;
+    ltn_model *m;
+    bool done = false;
+    OK(NULL, ltn_open(&ctx, &opt));
+    OK(ctx, ltn_model_open(ctx, path, &m));
+    for (long k = 1; m && !done && k < 100000; k++) {
+        ltn_part *part;
+        mem.fail_at = mem.calls + k;
+        const ltn_status s = ltn__model_part(m, LTN_TEXT, 1, 1, 1, &part);
+        done = clean(&mem, s, part);
+    }
+    CHECK(done);
+    ltn_model_close(&m);
+    ltn_close(&ctx);
+    CHECK(mem.alive == 0);
+}
