@@ -9,6 +9,11 @@
 /* ---- Tokenizer: CLIP's byte-pair encoding (tokenizer.c) ---- */
 typedef struct ltn_tokenizer ltn_tokenizer;
 ltn_status ltn__tokenizer_open(ltn_ctx *ctx, const char *dir, ltn_tokenizer **out); /* vocab.json, merges.txt, tokenizer_config.json */
+/* From the files' bytes; config and map may be missing (no data). dir is for messages only. */
+typedef struct ltn_tokenizer_files {
+    ltn_bytes vocab, merges, config, map; /* vocab.json, merges.txt, tokenizer_config.json, special_tokens_map.json */
+} ltn_tokenizer_files;
+ltn_status ltn__tokenizer_parse(ltn_ctx *ctx, const char *dir, const ltn_tokenizer_files *files, ltn_tokenizer **out);
 void ltn__tokenizer_close(ltn_tokenizer **t);
 /* length ids: BOS, the text's (cut), EOS, padding; the attention of CLIP is causal, so no mask is needed. */
 ltn_status ltn__tokenize(ltn_tokenizer *t, const char *utf8, int *ids, int length);

@@ -93,19 +93,28 @@ static int id_of_text(const vocabulary *v, const char *s)
     return id_of(v, text(s), text(""));
 }
 
-static ltn_status vocabulary_read(ltn_tokenizer *t, const char *path, ltn_arena *arena, vocabulary *v)
+/* One of the folder's files as a tree; NULL if it is missing. */
+static ltn_status tree(ltn_arena *arena, const char *dir, const char *name, ltn_bytes file, ltn_json **out)
+{
+    *out = NULL;
+    if (!file.data) return LTN_OK;
+    const char *path = ltn__arena_format(arena, "%s/%s", dir, name);
+    return path ? ltn__json_parse(arena->ctx, path, (const char *)file.data, file.size, arena, out) : LTN_ENOMEM;
+}
+
+static ltn_status vocabulary_read(ltn_tokenizer *t, const char *dir, ltn_bytes file, ltn_arena *arena, vocabulary *v)
 {
     ltn_json *json;
-    const ltn_status s = ltn__json_read(t->ctx, path, arena, &json);
+    const ltn_status s = tree(arena, dir, "vocab.json", file, &json);
     if (s) return s;
-    if (json->type != LTN_JSON_OBJECT || !json->count)
-        return ltn__fail(t->ctx, LTN_EFORMAT, "%s: not an object of words and ids", path);
+    if (!json || json->type != LTN_JSON_OBJECT || !json->count)
+        return ltn__fail(t->ctx, LTN_EFORMAT, "%s/vocab.json: not an object of words and ids", dir);
     v->mask = table_mask(json->count);
     v->at = ltn__arena_alloc(arena, (size_t)v->mask + 1, sizeof *v->at);
     if (!v->at) return LTN_ENOMEM;
     for (const ltn_json *e = json->child; e; e = e->next) {
         if (e->type != LTN_JSON_NUMBER || !(e->number >= 0 && e->number < MAX_ID) || e->number != (int)e->number)
-            return ltn__fail(t->ctx, LTN_EFORMAT, "%s: \"%s\": not an id", path, e->key);
+            return ltn__fail(t->ctx, LTN_EFORMAT, "%s/vocab.json: \"%s\": not an id", dir, e->key);
         const uint32_t i = place(v, text(e->key), text(""));
         v->at[i].word = text(e->key);
         v->at[i].id = (int)e->number;
@@ -145,24 +154,24 @@ static const merge *merge_of(const ltn_tokenizer *t, int left, int right)
 }
 
 /* One line "left right"; the pair and what it makes must be words. */
-static ltn_status merge_line(ltn_tokenizer *t, const vocabulary *v, const char *path, int number, piece line, int rank)
+static ltn_status merge_line(ltn_tokenizer *t, const vocabulary *v, const char *dir, int number, piece line, int rank)
 {
     const uint8_t *gap = memchr(line.p, ' ', line.n);
     if (!gap || memchr(gap + 1, ' ', line.n - (size_t)(gap + 1 - line.p)))
-        return ltn__fail(t->ctx, LTN_EFORMAT, "%s: line %d is not a pair of words", path, number);
+        return ltn__fail(t->ctx, LTN_EFORMAT, "%s/merges.txt: line %d is not a pair of words", dir, number);
     const piece a = {line.p, (size_t)(gap - line.p)}, b = {gap + 1, line.n - a.n - 1}, none = {gap, 0};
     const merge m = {id_of(v, a, none), id_of(v, b, none), rank, id_of(v, a, b)};
     if (m.left < 0 || m.right < 0 || m.id < 0)
-        return ltn__fail(t->ctx, LTN_EFORMAT, "%s: line %d: a word that vocab.json does not have", path, number);
+        return ltn__fail(t->ctx, LTN_EFORMAT, "%s/merges.txt: line %d: a word that vocab.json does not have", dir, number);
     *merge_at(t, m.left, m.right) = m;
     return LTN_OK;
 }
 
-static ltn_status merges_parse(ltn_tokenizer *t, const vocabulary *v, const char *path, ltn_bytes file)
+static ltn_status merges_read(ltn_tokenizer *t, const vocabulary *v, const char *dir, ltn_bytes file)
 {
     int lines = 1, rank = 0;
     for (size_t i = 0; i < file.size; i++) lines += file.data[i] == '\n';
-    if (file.size > INT_MAX / 2) return ltn__fail(t->ctx, LTN_EFORMAT, "%s: too large", path);
+    if (file.size > INT_MAX / 2) return ltn__fail(t->ctx, LTN_EFORMAT, "%s/merges.txt: too large", dir);
     t->mask = table_mask(lines);
     t->merges = ltn__alloc(t->ctx, (size_t)t->mask + 1, sizeof *t->merges);
     if (!t->merges) return LTN_ENOMEM;
@@ -173,21 +182,12 @@ static ltn_status merges_parse(ltn_tokenizer *t, const vocabulary *v, const char
         if (!stop) stop = end;
         piece line = {p, (size_t)(stop - p)};
         if (line.n && line.p[line.n - 1] == '\r') line.n--;
-        p = stop + 1;
+        p = stop < end ? stop + 1 : end;
         if (line.n >= 8 && !memcmp(line.p, "#version", 8)) continue;
-        const ltn_status s = merge_line(t, v, path, number, line, rank++);
+        const ltn_status s = merge_line(t, v, dir, number, line, rank++);
         if (s) return s;
     }
     return LTN_OK;
-}
-
-static ltn_status merges_read(ltn_tokenizer *t, const vocabulary *v, const char *path)
-{
-    ltn_bytes file = {0};
-    ltn_status s = ltn__file_read(t->ctx, path, &file);
-    if (!s) s = merges_parse(t, v, path, file);
-    ltn__free(t->ctx, file.data);
-    return s;
 }
 
 /* ---- Text ---- */
@@ -486,10 +486,10 @@ static ltn_status add_special(ltn_tokenizer *t, const char *content, int id, boo
     return lower.p && x->text.p ? LTN_OK : LTN_ENOMEM;
 }
 
-/* The settings beside the vocabulary; either file may be missing. */
+/* The settings beside the vocabulary. */
 typedef struct settings {
     const char *dir;
-    ltn_json *config, *map; /* tokenizer_config.json, special_tokens_map.json */
+    ltn_json *config, *map;
 } settings;
 
 /* "bos_token": "<|startoftext|>", or an object with content and normalized. The map, which older folders have, goes
@@ -522,55 +522,68 @@ static ltn_status decoder_tokens(ltn_tokenizer *t, const vocabulary *v, const se
 }
 
 /* ---- Opening ---- */
-static ltn_status read_json(ltn_tokenizer *t, const char *dir, const char *name, ltn_arena *arena, ltn_json **out)
+static ltn_status settings_read(ltn_tokenizer *t, const vocabulary *v, const settings *f)
 {
-    char *path = ltn__path_join(t->ctx, dir, name);
-    ltn_status s = path ? LTN_OK : LTN_ENOMEM;
-    if (path && ltn__file_exists(path)) s = ltn__json_read(t->ctx, path, arena, out);
-    ltn__free(t->ctx, path);
-    return s;
-}
-
-static ltn_status read_settings(ltn_tokenizer *t, const vocabulary *v, const char *dir, ltn_arena *arena)
-{
-    settings f = {.dir = dir};
-    ltn_status s = read_json(t, dir, "tokenizer_config.json", arena, &f.config);
-    if (!s) s = read_json(t, dir, "special_tokens_map.json", arena, &f.map);
-    if (!s) s = named_token(t, v, &f, "bos_token", "<|startoftext|>", &t->bos);
-    if (!s) s = named_token(t, v, &f, "eos_token", "<|endoftext|>", &t->eos);
-    if (!s) s = named_token(t, v, &f, "unk_token", "<|endoftext|>", &t->unk);
-    if (!s) s = named_token(t, v, &f, "pad_token", "<|endoftext|>", &t->pad);
-    if (!s) s = decoder_tokens(t, v, &f);
+    ltn_status s = named_token(t, v, f, "bos_token", "<|startoftext|>", &t->bos);
+    if (!s) s = named_token(t, v, f, "eos_token", "<|endoftext|>", &t->eos);
+    if (!s) s = named_token(t, v, f, "unk_token", "<|endoftext|>", &t->unk);
+    if (!s) s = named_token(t, v, f, "pad_token", "<|endoftext|>", &t->pad);
+    if (!s) s = decoder_tokens(t, v, f);
     if (s) return s;
-    const double length = ltn__json_num(f.config, "model_max_length", DEFAULT_LENGTH);
+    const double length = ltn__json_num(f->config, "model_max_length", DEFAULT_LENGTH);
     t->length = length >= 2 && length <= MAX_LENGTH ? (int)length : DEFAULT_LENGTH; /* 1e30 stands for: not known */
     return LTN_OK;
 }
 
-static ltn_status read_all(ltn_tokenizer *t, const char *dir, ltn_arena *arena)
+static ltn_status read_all(ltn_tokenizer *t, const char *dir, const ltn_tokenizer_files *f, ltn_arena *arena)
 {
     vocabulary v;
-    char *words = ltn__path_join(t->ctx, dir, "vocab.json"), *merges = ltn__path_join(t->ctx, dir, "merges.txt");
-    ltn_status s = words && merges ? vocabulary_read(t, words, arena, &v) : LTN_ENOMEM;
-    if (!s) s = read_settings(t, &v, dir, arena);
-    if (!s) bytes_read(t, &v);
-    if (!s) s = merges_read(t, &v, merges);
-    ltn__free(t->ctx, words);
-    ltn__free(t->ctx, merges);
-    return s;
+    settings extra = {.dir = dir};
+    ltn_status s = vocabulary_read(t, dir, f->vocab, arena, &v);
+    if (!s) s = tree(arena, dir, "tokenizer_config.json", f->config, &extra.config);
+    if (!s) s = tree(arena, dir, "special_tokens_map.json", f->map, &extra.map);
+    if (!s) s = settings_read(t, &v, &extra);
+    if (s) return s;
+    bytes_read(t, &v);
+    return merges_read(t, &v, dir, f->merges);
 }
 
-ltn_status ltn__tokenizer_open(ltn_ctx *ctx, const char *dir, ltn_tokenizer **out)
+ltn_status ltn__tokenizer_parse(ltn_ctx *ctx, const char *dir, const ltn_tokenizer_files *files, ltn_tokenizer **out)
 {
     *out = NULL;
     ltn_tokenizer *t = ltn__alloc(ctx, 1, sizeof *t);
     if (!t) return LTN_ENOMEM;
     t->ctx = t->arena.ctx = ctx;
     ltn_arena passing = {.ctx = ctx}; /* the files' trees and the table of words */
-    const ltn_status s = read_all(t, dir, &passing);
+    const ltn_status s = read_all(t, dir, files, &passing);
     ltn__arena_free(&passing);
     if (s) ltn__tokenizer_close(&t);
     *out = t;
+    return s;
+}
+
+static ltn_status read_file(ltn_ctx *ctx, const char *dir, const char *name, bool optional, ltn_bytes *out)
+{
+    char *path = ltn__path_join(ctx, dir, name);
+    ltn_status s = path ? LTN_OK : LTN_ENOMEM;
+    if (path && (!optional || ltn__file_exists(path))) s = ltn__file_read(ctx, path, out);
+    ltn__free(ctx, path);
+    return s;
+}
+
+ltn_status ltn__tokenizer_open(ltn_ctx *ctx, const char *dir, ltn_tokenizer **out)
+{
+    ltn_tokenizer_files f = {0};
+    *out = NULL;
+    ltn_status s = read_file(ctx, dir, "vocab.json", false, &f.vocab);
+    if (!s) s = read_file(ctx, dir, "merges.txt", false, &f.merges);
+    if (!s) s = read_file(ctx, dir, "tokenizer_config.json", true, &f.config);
+    if (!s) s = read_file(ctx, dir, "special_tokens_map.json", true, &f.map);
+    if (!s) s = ltn__tokenizer_parse(ctx, dir, &f, out);
+    ltn__free(ctx, f.vocab.data);
+    ltn__free(ctx, f.merges.data);
+    ltn__free(ctx, f.config.data);
+    ltn__free(ctx, f.map.data);
     return s;
 }
 
