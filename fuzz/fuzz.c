@@ -34,7 +34,9 @@ void fuzz_image(const ltn_format *f, const uint8_t *p, size_t n)
     ltn_image im, again;
     ltn_bytes b = {0};
     const ltn_status s = f->matches(p, n) ? ltn__image_decode(ctx, "input", p, n, &im) : LTN_DONE;
-    if (s < 0) fuzz_claim(!im.data && !im.meta && !strncmp(ltn_error(ctx), "input: ", 7 * (s != LTN_ENOMEM)), "a clean failure");
+    if (s < 0)
+        fuzz_claim(!im.data && !im.meta && !strncmp(ltn_error(ctx), "input: ", 7 * (s != LTN_ENOMEM)),
+                   "a clean failure");
     if (s == LTN_OK && im.width * (int64_t)im.height * im.channels <= SMALL && im.channels <= 4) {
         fuzz_claim(!f->encode(ctx, "output", &im, &opt, &b), ltn_error(ctx));
         fuzz_claim(!ltn__image_decode(ctx, "again", b.data, b.size, &again), ltn_error(ctx));

@@ -1,5 +1,6 @@
-/* fuzz.h - what the targets share. A target fuzz_NAME.c defines LLVMFuzzerTestOneInput for one parser; it is one word in
- * meson.build and a folder corpus/NAME of inputs. Linked with replay.c it is a test; with libFuzzer it searches. */
+/* fuzz.h - what the targets share. A target fuzz_NAME.c defines LLVMFuzzerTestOneInput for one parser; it is
+ * one word in meson.build and a folder corpus/NAME of inputs. Linked with replay.c it is a test; with
+ * libFuzzer it searches. */
 #ifndef LTN_FUZZ_H
 #define LTN_FUZZ_H
 

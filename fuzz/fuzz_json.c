@@ -5,7 +5,8 @@ static int walk(const ltn_json *j)
 {
     int n = 0;
     for (const ltn_json *m = j->child; m; m = m->next, n++) {
-        fuzz_claim((j->type == LTN_JSON_OBJECT) == (m->key != NULL), "members of objects, and only these, have a key");
+        fuzz_claim((j->type == LTN_JSON_OBJECT) == (m->key != NULL),
+                   "members of objects, and only these, have a key");
         if (m->key) fuzz_claim(ltn__json_get(j, m->key) == m, "found by its key");
         walk(m);
     }

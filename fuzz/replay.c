@@ -1,5 +1,5 @@
-/* replay.c - gives every file of a corpus to one target, whole, cut in half, and with one bit turned; a crash is a failure.
- * Prints "ok fuzz_NAME (37 inputs)". */
+/* replay.c - gives every file of a corpus to one target, whole, cut in half, and with one bit turned; a crash
+ * is a failure. Prints "ok fuzz_NAME (37 inputs)". */
 #define _GNU_SOURCE
 #include "fuzz.h"
 

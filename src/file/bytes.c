@@ -1,5 +1,5 @@
-/* bytes.c - whole files: read, mapped, and written so that they appear whole or not at all (a temporary file beside,
- * fsync, rename). */
+/* bytes.c - whole files: read, mapped, and written so that they appear whole or not at all (a temporary file
+ * beside, fsync, rename). */
 #include "file.h"
 
 #include <errno.h>

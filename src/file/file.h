@@ -12,9 +12,10 @@ typedef struct ltn_bytes {
     size_t size;
 } ltn_bytes;
 ltn_status ltn__file_read(ltn_ctx *ctx, const char *path, ltn_bytes *out); /* free data with ltn__free */
-ltn_status ltn__file_map(ltn_ctx *ctx, const char *path, ltn_bytes *out);  /* read-only, without the zero byte */
+ltn_status ltn__file_map(ltn_ctx *ctx, const char *path, ltn_bytes *out); /* read-only, no zero byte */
 void ltn__file_unmap(ltn_bytes *b);
-/* Beside, fsync, then rename: the file appears whole or not at all, and the temporary one is gone in either case. */
+/* Beside, fsync, then rename: the file appears whole or not at all, and the temporary one is gone in either
+ * case. */
 ltn_status ltn__file_write(ltn_ctx *ctx, const char *path, const void *data, size_t size);
 /* Bytes that grow at the end, for encoders. */
 typedef struct ltn_sink {
@@ -46,11 +47,14 @@ typedef struct ltn_format {
     const char *name, *extensions; /* "PNG", ".png"; "JPEG", ".jpg|.jpeg" */
     bool (*matches)(const uint8_t *p, size_t n);
     ltn_status (*decode)(ltn_ctx *ctx, const char *path, const uint8_t *p, size_t n, ltn_image *out);
-    ltn_status (*encode)(ltn_ctx *ctx, const char *path, const ltn_image *im, const ltn_write_options *opt, ltn_bytes *out);
+    ltn_status (*encode)(ltn_ctx *ctx, const char *path, const ltn_image *im, const ltn_write_options *opt,
+                         ltn_bytes *out);
 } ltn_format;
 const ltn_format *ltn__format_row(int i); /* NULL past the last */
-/* Checks a size that a stranger's file claims (1 .. 2^28 samples) and makes room: what every decoder does first. */
-ltn_status ltn__image_begin(ltn_ctx *ctx, const char *path, int64_t width, int64_t height, int channels, ltn_image *out);
+/* Checks a size that a stranger's file claims (1 .. 2^28 samples) and makes room: what every decoder does
+ * first. */
+ltn_status ltn__image_begin(ltn_ctx *ctx, const char *path, int64_t width, int64_t height, int channels,
+                            ltn_image *out);
 /* The value as a sample of 0 .. max, rounded half up, clipped; NaN is 0. */
 static inline unsigned ltn__sample(float v, unsigned max)
 {
@@ -67,7 +71,9 @@ ltn_status ltn__npy_decode(ltn_ctx *ctx, const char *path, const uint8_t *p, siz
 ltn_status ltn__npy_encode(ltn_ctx *ctx, const ltn_array *a, ltn_bytes *out);
 
 /* ---- JSON: a read-only tree in an arena ---- */
-typedef enum ltn_json_type { LTN_JSON_NULL, LTN_JSON_BOOL, LTN_JSON_NUMBER, LTN_JSON_STRING, LTN_JSON_ARRAY, LTN_JSON_OBJECT } ltn_json_type;
+typedef enum ltn_json_type {
+    LTN_JSON_NULL, LTN_JSON_BOOL, LTN_JSON_NUMBER, LTN_JSON_STRING, LTN_JSON_ARRAY, LTN_JSON_OBJECT
+} ltn_json_type;
 typedef struct ltn_json {
     ltn_json_type type;
     double number;        /* bool: 0 or 1 */
@@ -76,7 +82,8 @@ typedef struct ltn_json {
     struct ltn_json *child, *next; /* first member, next sibling, in file order */
     int count;            /* members */
 } ltn_json;
-ltn_status ltn__json_parse(ltn_ctx *ctx, const char *path, const char *text, size_t n, ltn_arena *arena, ltn_json **out);
+ltn_status ltn__json_parse(ltn_ctx *ctx, const char *path, const char *text, size_t n, ltn_arena *arena,
+                           ltn_json **out);
 ltn_status ltn__json_read(ltn_ctx *ctx, const char *path, ltn_arena *arena, ltn_json **out);
 const ltn_json *ltn__json_get(const ltn_json *object, const char *key); /* NULL: absent, or not an object */
 double ltn__json_num(const ltn_json *object, const char *key, double absent);
@@ -84,15 +91,16 @@ bool ltn__json_bool(const ltn_json *object, const char *key, bool absent);
 const char *ltn__json_str(const ltn_json *object, const char *key, const char *absent);
 const ltn_json *ltn__json_at(const ltn_json *array, int i); /* NULL past the last */
 
-/* ---- safetensors: mapped read-only; header length u64, JSON, then the data. Refused with the tensor's name: overlap,
- * hole, offsets outside the file, dtype and shape that disagree with the length. ---- */
+/* ---- safetensors: mapped read-only; header length u64, JSON, then the data. Refused with the tensor's name:
+ * overlap, hole, offsets outside the file, dtype and shape that disagree with the length. ---- */
 typedef struct ltn_tensors ltn_tensors;
 ltn_status ltn__tensors_open(ltn_ctx *ctx, const char *path, ltn_tensors **out);
 /* From memory that outlives it (fuzzing, tests). */
 ltn_status ltn__tensors_parse(ltn_ctx *ctx, const char *path, const uint8_t *p, size_t n, ltn_tensors **out);
 void ltn__tensors_close(ltn_tensors **t);
 int ltn__tensors_count(const ltn_tensors *t);
-ltn_weight *ltn__tensors_at(ltn_tensors *t, int i); /* in file order; skips dtypes that are no weights (I64 position_ids) */
+/* In file order; dtypes that are no weights (I64 position_ids) are left out. */
+ltn_weight *ltn__tensors_at(ltn_tensors *t, int i);
 ltn_weight *ltn__tensors_find(ltn_tensors *t, const char *name); /* NULL: no such tensor */
 const char *ltn__tensors_path(const ltn_tensors *t);
 bool ltn__weight_finite(const ltn_weight *w); /* no NaN, no infinity */

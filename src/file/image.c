@@ -1,5 +1,5 @@
-/* image.c - the pictures and arrays of latino.h, in terms of the formats: chosen by content when read, by extension when
- * written. */
+/* image.c - the pictures and arrays of latino.h, in terms of the formats: chosen by content when read, by
+ * extension when written. */
 #include "file.h"
 
 #include <inttypes.h>
@@ -33,22 +33,25 @@ static void list(char *text, size_t room, const char *word, size_t n, bool first
 
 /* ---- Memory ---- */
 
-ltn_status ltn__image_begin(ltn_ctx *ctx, const char *path, int64_t width, int64_t height, int channels, ltn_image *out)
+ltn_status ltn__image_begin(ltn_ctx *ctx, const char *path, int64_t width, int64_t height, int channels,
+                            ltn_image *out)
 {
     *out = (ltn_image){0};
     if (width < 1 || height < 1 || channels < 1)
-        return ltn__fail(ctx, LTN_ESHAPE, "%s: a picture of %" PRId64 " x %" PRId64 " pixels, %d channels", path, width, height,
-                         channels);
+        return ltn__fail(ctx, LTN_ESHAPE, "%s: a picture of %" PRId64 " x %" PRId64 " pixels, %d channels",
+                         path, width, height, channels);
     if (width > max_samples || height > max_samples || width * height > max_samples / channels)
-        return ltn__fail(ctx, LTN_ESHAPE, "%s: %" PRId64 " x %" PRId64 " pixels, %d channels: more than 2^28 samples", path, width,
-                         height, channels);
+        return ltn__fail(ctx, LTN_ESHAPE,
+                         "%s: %" PRId64 " x %" PRId64 " pixels, %d channels: more than 2^28 samples", path,
+                         width, height, channels);
     float *data = ltn__alloc(ctx, (size_t)(width * height) * (size_t)channels, sizeof *data);
     if (!data) return LTN_ENOMEM;
     *out = (ltn_image){.width = (int)width, .height = (int)height, .channels = channels, .data = data};
     return LTN_OK;
 }
 
-ltn_status ltn_image_new(ltn_ctx *ctx, int width, int height, int channels, const ltn_image *like, ltn_image *out)
+ltn_status ltn_image_new(ltn_ctx *ctx, int width, int height, int channels, const ltn_image *like,
+                         ltn_image *out)
 {
     ltn_image fresh;
     ltn_status s = ltn__image_begin(ctx, "new picture", width, height, channels, &fresh);
@@ -77,7 +80,8 @@ static ltn_status unknown_content(ltn_ctx *ctx, const char *path)
 {
     char names[256] = "";
     for (int i = 0; i < LTN_COUNT(formats); i++)
-        list(names, sizeof names, formats[i]->name, strlen(formats[i]->name), i == 0, i + 1 == LTN_COUNT(formats));
+        list(names, sizeof names, formats[i]->name, strlen(formats[i]->name), i == 0,
+             i + 1 == LTN_COUNT(formats));
     return ltn__fail(ctx, LTN_EFORMAT, "%s: not a %s file", path, names);
 }
 
@@ -131,7 +135,8 @@ ltn_status ltn_image_write(ltn_ctx *ctx, const char *path, const ltn_image *im, 
 {
     const char *name = strrchr(path, '/') ? strrchr(path, '/') + 1 : path, *dot = strrchr(name, '.');
     const ltn_write_options given = opt ? *opt : (ltn_write_options){0};
-    const ltn_write_options all = {.bits = given.bits ? given.bits : 8, .quality = given.quality ? given.quality : 95,
+    const ltn_write_options all = {.bits = given.bits ? given.bits : 8,
+                                   .quality = given.quality ? given.quality : 95,
                                    .settings = given.settings};
     const ltn_format *f = NULL;
     for (int i = 0; i < LTN_COUNT(formats) && dot && !f; i++)
@@ -139,11 +144,13 @@ ltn_status ltn_image_write(ltn_ctx *ctx, const char *path, const ltn_image *im, 
     if (!f) return unknown_extension(ctx, path);
     if (!im->data || im->width < 1 || im->height < 1 || im->channels < 1)
         return ltn__fail(ctx, LTN_EINVAL, "%s: there is no picture to write", path);
-    if (all.bits != 8 && all.bits != 16) return ltn__fail(ctx, LTN_EINVAL, "%s: %d bits; expected 8 or 16", path, all.bits);
+    if (all.bits != 8 && all.bits != 16)
+        return ltn__fail(ctx, LTN_EINVAL, "%s: %d bits; expected 8 or 16", path, all.bits);
     if (all.quality < 1 || all.quality > 100)
         return ltn__fail(ctx, LTN_EINVAL, "%s: quality %d; expected 1 to 100", path, all.quality);
     if (f != &ltn__format_npy && im->channels > 4)
-        return ltn__fail(ctx, LTN_ESHAPE, "%s: %d channels; a %s has at most 4 (.npy holds any number)", path, im->channels, f->name);
+        return ltn__fail(ctx, LTN_ESHAPE, "%s: %d channels; a %s has at most 4 (.npy holds any number)", path,
+                         im->channels, f->name);
     ltn_bytes b = {0};
     ltn_status s = f->encode(ctx, path, im, &all, &b);
     if (!s) s = ltn__file_write(ctx, path, b.data, b.size);

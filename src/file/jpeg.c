@@ -1,5 +1,5 @@
-/* jpeg.c - JPEG by libjpeg-turbo: grey, YCbCr, RGB; CMYK and YCCK become RGB as (1 - C)(1 - K); EXIF (APP1) and ICC profile
- * (APP2) in and out. Damage that libjpeg would paint over is an error here. */
+/* jpeg.c - JPEG by libjpeg-turbo: grey, YCbCr, RGB; CMYK and YCCK become RGB as (1 - C)(1 - K); EXIF (APP1)
+ * and ICC profile (APP2) in and out. Damage that libjpeg would paint over is an error here. */
 #include "file.h"
 
 #include <setjmp.h>
@@ -13,7 +13,8 @@
 enum { MAX_SCANS = 200, MAX_MARKER = 65533, BUFFER = 1 << 16 };
 static const char exif_prefix[6] = "Exif\0"; /* and a second zero */
 
-/* A picture on its way in or out; libjpeg's errors jump back. The manager stands first: libjpeg knows only that. */
+/* A picture on its way in or out; libjpeg's errors jump back. The manager stands first: libjpeg knows only
+ * that. */
 typedef struct job {
     struct jpeg_error_mgr errors;
     jmp_buf jump;
@@ -51,7 +52,8 @@ static void on_error(j_common_ptr c)
 /* Negative levels are warnings; of these, the ones that mean lost picture data are errors. */
 static void on_message(j_common_ptr c, int level)
 {
-    static const int fatal[] = {JWRN_HUFF_BAD_CODE, JWRN_HIT_MARKER, JWRN_MUST_RESYNC, JWRN_BOGUS_PROGRESSION, JWRN_NOT_SEQUENTIAL};
+    static const int fatal[] = {JWRN_HUFF_BAD_CODE, JWRN_HIT_MARKER, JWRN_MUST_RESYNC, JWRN_BOGUS_PROGRESSION,
+                                JWRN_NOT_SEQUENTIAL};
     for (int i = 0; level < 0 && i < LTN_COUNT(fatal); i++)
         if (c->err->msg_code == fatal[i]) on_error(c);
 }
@@ -115,7 +117,8 @@ static void cmyk_to_rgb(uint8_t *p, int width, bool adobe)
 {
     const int flip = adobe ? 0 : 255;
     for (int x = 0; x < width; x++)
-        for (int c = 0; c < 3; c++) p[3 * x + c] = (uint8_t)(((p[4 * x + c] ^ flip) * (p[4 * x + 3] ^ flip) + 127) / 255);
+        for (int c = 0; c < 3; c++)
+            p[3 * x + c] = (uint8_t)(((p[4 * x + c] ^ flip) * (p[4 * x + 3] ^ flip) + 127) / 255);
 }
 
 static ltn_status read_jpeg(job *j, j_decompress_ptr d)
@@ -128,7 +131,8 @@ static ltn_status read_jpeg(job *j, j_decompress_ptr d)
     jpeg_save_markers(d, JPEG_APP0 + 2, 0xffff);
     jpeg_read_header(d, TRUE);
     const int n = d->num_components, channels = LTN_MIN(n, 3);
-    if (n != 1 && n != 3 && n != 4) return ltn__fail(j->ctx, LTN_EFORMAT, "%s: a JPEG of %d components", j->path, n);
+    if (n != 1 && n != 3 && n != 4)
+        return ltn__fail(j->ctx, LTN_EFORMAT, "%s: a JPEG of %d components", j->path, n);
     d->out_color_space = n == 1 ? JCS_GRAYSCALE : n == 3 ? JCS_RGB : JCS_CMYK;
     ltn_status s = ltn__image_begin(j->ctx, j->path, d->image_width, d->image_height, channels, &j->im);
     if (!s) s = take_meta(j, d);
@@ -149,9 +153,14 @@ static ltn_status read_jpeg(job *j, j_decompress_ptr d)
 
 static ltn_status decode(ltn_ctx *ctx, const char *path, const uint8_t *p, size_t n, ltn_image *out)
 {
-    job j = {.ctx = ctx, .path = path,
-             .source = {.next_input_byte = p, .bytes_in_buffer = n, .init_source = on_nothing, .term_source = on_nothing,
-                        .fill_input_buffer = on_end_of_data, .skip_input_data = on_skip,
+    job j = {.ctx = ctx,
+             .path = path,
+             .source = {.next_input_byte = p,
+                        .bytes_in_buffer = n,
+                        .init_source = on_nothing,
+                        .term_source = on_nothing,
+                        .fill_input_buffer = on_end_of_data,
+                        .skip_input_data = on_skip,
                         .resync_to_restart = jpeg_resync_to_restart},
              .progress.progress_monitor = on_progress};
     struct jpeg_decompress_struct d = {.err = &j.errors};
@@ -192,7 +201,8 @@ static void on_finish(j_compress_ptr c)
 
 static void put_meta(job *j, j_compress_ptr c)
 {
-    const ltn_bytes icc = ltn__meta_icc(j->ctx, j->path, &j->im, c->input_components == 1), exif = ltn__meta_exif(&j->im);
+    const ltn_bytes icc = ltn__meta_icc(j->ctx, j->path, &j->im, c->input_components == 1),
+                    exif = ltn__meta_exif(&j->im);
     if (exif.size > MAX_MARKER - sizeof exif_prefix) {
         ltn__log(j->ctx, 0, "%s: written without EXIF, which is too long for a JPEG", j->path);
     } else if (exif.size) {
@@ -212,7 +222,8 @@ static void configure(j_compress_ptr c, const ltn_image *im, int quality)
     jpeg_set_defaults(c);
     jpeg_set_quality(c, quality, TRUE);
     c->optimize_coding = TRUE;
-    if (quality >= 90) c->comp_info[0].h_samp_factor = c->comp_info[0].v_samp_factor = 1; /* colour at full resolution */
+    if (quality >= 90)
+        c->comp_info[0].h_samp_factor = c->comp_info[0].v_samp_factor = 1; /* colour at full resolution */
 }
 
 static ltn_status write_jpeg(job *j, j_compress_ptr c, int quality)
@@ -225,7 +236,8 @@ static ltn_status write_jpeg(job *j, j_compress_ptr c, int quality)
     j->buffer = ltn__alloc(j->ctx, BUFFER, 1);
     j->row = ltn__alloc(j->ctx, c->image_width, (size_t)n);
     if (!j->buffer || !j->row) return LTN_ENOMEM;
-    if (j->im.channels != n) ltn__log(j->ctx, 0, "%s: written without alpha, which a JPEG cannot hold", j->path);
+    if (j->im.channels != n)
+        ltn__log(j->ctx, 0, "%s: written without alpha, which a JPEG cannot hold", j->path);
     jpeg_start_compress(c, TRUE);
     put_meta(j, c);
     const int64_t width = j->im.width, plane = width * j->im.height;
@@ -239,10 +251,16 @@ static ltn_status write_jpeg(job *j, j_compress_ptr c, int quality)
     return LTN_OK;
 }
 
-static ltn_status encode(ltn_ctx *ctx, const char *path, const ltn_image *im, const ltn_write_options *opt, ltn_bytes *out)
+static ltn_status encode(ltn_ctx *ctx, const char *path, const ltn_image *im, const ltn_write_options *opt,
+                         ltn_bytes *out)
 {
-    job j = {.ctx = ctx, .path = path, .im = *im, .sink.ctx = ctx,
-             .target = {.init_destination = on_start, .empty_output_buffer = on_full, .term_destination = on_finish}};
+    job j = {.ctx = ctx,
+             .path = path,
+             .im = *im,
+             .sink.ctx = ctx,
+             .target = {.init_destination = on_start,
+                        .empty_output_buffer = on_full,
+                        .term_destination = on_finish}};
     struct jpeg_compress_struct c = {.err = &j.errors};
     open_errors(&j);
     ltn_status s = write_jpeg(&j, &c, opt->quality);

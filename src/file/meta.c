@@ -1,5 +1,6 @@
-/* meta.c - what travels with a picture: ICC profile, EXIF, settings; and the EXIF orientation, which reading undoes.
- * EXIF is a TIFF structure: byte order, offset of the first directory, entries of 12 bytes (tag, type, count, value). */
+/* meta.c - what travels with a picture: ICC profile, EXIF, settings; and the EXIF orientation, which reading
+ * undoes. EXIF is a TIFF structure: byte order, offset of the first directory, entries of 12 bytes (tag,
+ * type, count, value). */
 #include "file.h"
 
 #include <string.h>
@@ -49,7 +50,8 @@ ltn_bytes ltn__meta_icc(ltn_ctx *ctx, const char *path, const ltn_image *im, boo
     if (!im->meta || !im->meta->icc.size) return (ltn_bytes){0};
     const ltn_bytes icc = im->meta->icc;
     if (icc.size >= 128 && !memcmp(icc.data + 16, grey ? "GRAY" : "RGB ", 4)) return icc;
-    ltn__log(ctx, 0, "%s: written without the colour profile, which is not for %s pictures", path, grey ? "grey" : "RGB");
+    ltn__log(ctx, 0, "%s: written without the colour profile, which is not for %s pictures", path,
+             grey ? "grey" : "RGB");
     return (ltn_bytes){0};
 }
 
@@ -111,11 +113,14 @@ int ltn__exif_take_orientation(ltn_bytes *exif)
     return 1;
 }
 
-/* What makes an upright pixel (x, y) out of the stored ones: swap x and y, then run backwards along either. */
+/* An upright pixel (x, y) is found among the stored ones by exchanging x and y, then counting from the far
+ * end. */
 ltn_status ltn__image_orient(ltn_ctx *ctx, ltn_image *im, int o)
 {
-    static const struct { bool swap, left, up; } turn[9] = {
-        [2] = {0, 1, 0}, [3] = {0, 1, 1}, [4] = {0, 0, 1}, [5] = {1, 0, 0}, [6] = {1, 0, 1}, [7] = {1, 1, 1}, [8] = {1, 1, 0}};
+    static const struct {
+        bool swap, left, up;
+    } turn[9] = {[2] = {0, 1, 0}, [3] = {0, 1, 1}, [4] = {0, 0, 1}, [5] = {1, 0, 0},
+                 [6] = {1, 0, 1}, [7] = {1, 1, 1}, [8] = {1, 1, 0}};
     if (o < 2 || o > 8) return LTN_OK;
     const int w = turn[o].swap ? im->height : im->width, h = turn[o].swap ? im->width : im->height;
     float *data = ltn__alloc(ctx, (size_t)w * (size_t)h * (size_t)im->channels, sizeof *data), *to = data;
@@ -126,7 +131,7 @@ ltn_status ltn__image_orient(ltn_ctx *ctx, ltn_image *im, int o)
                 int sx = turn[o].swap ? y : x, sy = turn[o].swap ? x : y;
                 if (turn[o].left) sx = im->width - 1 - sx;
                 if (turn[o].up) sy = im->height - 1 - sy;
-                *to++ = im->data[((size_t)c * (size_t)im->height + (size_t)sy) * (size_t)im->width + (size_t)sx];
+                *to++ = im->data[((int64_t)c * im->height + sy) * im->width + sx];
             }
     ltn__free(ctx, im->data);
     im->data = data;

@@ -69,7 +69,8 @@ static ltn_status bad(ltn_ctx *ctx, const char *path, const char *what)
 
 static ltn_status read_descr(ltn_ctx *ctx, const char *path, const char *descr, header *h)
 {
-    static const char *const known[] = {"f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1"};
+    static const char *const known[] = {"f2", "f4", "f8", "i1", "i2", "i4",
+                                        "i8", "u1", "u2", "u4", "u8", "b1"};
     const char *type = descr + (*descr && strchr("<>|=", *descr) != NULL);
     for (int i = 0; i < LTN_COUNT(known); i++) {
         if (strcmp(type, known[i])) continue;
@@ -78,7 +79,9 @@ static ltn_status read_descr(ltn_ctx *ctx, const char *path, const char *descr, 
         h->big = descr[0] == '>';
         return LTN_OK;
     }
-    return ltn__fail(ctx, LTN_EFORMAT, "%s: numbers of type '%s' cannot be read; expected floats, integers or bool", path, descr);
+    return ltn__fail(ctx, LTN_EFORMAT,
+                     "%s: numbers of type '%s' cannot be read; expected floats, integers or bool", path,
+                     descr);
 }
 
 static ltn_status read_dict(ltn_ctx *ctx, const char *path, text t, header *h)
@@ -88,21 +91,22 @@ static ltn_status read_dict(ltn_ctx *ctx, const char *path, text t, header *h)
     if (!eat(&t, "{")) return bad(ctx, path, "damaged .npy header");
     while (!eat(&t, "}")) {
         bool good = eat_string(&t, key, sizeof key) && eat(&t, ":");
-        if (good && !strcmp(key, "descr")) {
+        if (good && !strcmp(key, "descr") && !descr[0]) {
             if (eat(&t, "[")) return bad(ctx, path, "records cannot be read; expected plain numbers");
             good = eat_string(&t, descr, sizeof descr);
-        } else if (good && !strcmp(key, "fortran_order")) {
+        } else if (good && !strcmp(key, "fortran_order") && !order) {
             h->fortran = eat(&t, "True");
             good = order = h->fortran || eat(&t, "False");
-        } else if (good && !strcmp(key, "shape")) {
+        } else if (good && !strcmp(key, "shape") && !shape) {
             good = shape = eat_shape(&t, h);
         } else {
             good = false;
         }
-        if (!good) return bad(ctx, path, "damaged .npy header, or more than 8 dimensions");
-        eat(&t, ",");
+        if (!good || (!eat(&t, ",") && (t.p == t.end || *t.p != '}')))
+            return bad(ctx, path, "damaged .npy header, or more than 8 dimensions");
     }
-    if (!descr[0] || !order || !shape) return bad(ctx, path, "damaged .npy header: descr, fortran_order and shape are needed");
+    if (!descr[0] || !order || !shape)
+        return bad(ctx, path, "damaged .npy header: descr, fortran_order and shape are needed");
     return read_descr(ctx, path, descr, h);
 }
 
@@ -112,7 +116,8 @@ static bool matches(const uint8_t *p, size_t n)
 }
 
 /* Where the numbers begin goes to *start. */
-static ltn_status read_header(ltn_ctx *ctx, const char *path, const uint8_t *p, size_t n, header *h, size_t *start)
+static ltn_status read_header(ltn_ctx *ctx, const char *path, const uint8_t *p, size_t n, header *h,
+                              size_t *start)
 {
     *h = (header){0};
     if (!matches(p, n)) return bad(ctx, path, "not a .npy file");
@@ -122,7 +127,8 @@ static ltn_status read_header(ltn_ctx *ctx, const char *path, const uint8_t *p, 
     size_t length = p[8] | (size_t)p[9] << 8;
     if (p[6] > 1) length |= (size_t)p[10] << 16 | (size_t)p[11] << 24;
     if (length > n - *start) return bad(ctx, path, "truncated inside its header");
-    ltn_status s = read_dict(ctx, path, (text){(const char *)p + *start, (const char *)p + *start + length}, h);
+    ltn_status s =
+        read_dict(ctx, path, (text){(const char *)p + *start, (const char *)p + *start + length}, h);
     if (s) return s;
     *start += length;
     h->count = 1;
@@ -131,8 +137,9 @@ static ltn_status read_header(ltn_ctx *ctx, const char *path, const uint8_t *p, 
         if ((h->count *= h->dim[i]) > INT32_MAX) return bad(ctx, path, "more than 2^31 numbers");
     }
     if ((uint64_t)h->count * (unsigned)h->size <= n - *start) return LTN_OK;
-    return ltn__fail(ctx, LTN_EFORMAT, "%s: truncated: %" PRId64 " numbers of %d bytes announced, %" PRIu64 " bytes there", path,
-                     h->count, h->size, (uint64_t)(n - *start));
+    return ltn__fail(ctx, LTN_EFORMAT,
+                     "%s: truncated: %" PRId64 " numbers of %d bytes announced, %" PRIu64 " bytes there",
+                     path, h->count, h->size, (uint64_t)(n - *start));
 }
 
 /* ---- The numbers ---- */
@@ -202,11 +209,13 @@ ltn_status ltn__npy_encode(ltn_ctx *ctx, const ltn_array *a, ltn_bytes *out)
     int64_t count = 1;
     int n = 0;
     *out = (ltn_bytes){0};
-    if (a->rank < 0 || a->rank > MAX_RANK) return ltn__fail(ctx, LTN_EINVAL, "an array of %d dimensions; at most 8", a->rank);
+    if (a->rank < 0 || a->rank > MAX_RANK)
+        return ltn__fail(ctx, LTN_EINVAL, "an array of %d dimensions; at most 8", a->rank);
     for (int i = 0; i < a->rank; count *= a->dim[i++])
         n += snprintf(shape + n, sizeof shape - (size_t)n, "%s%" PRId64 "%s", i ? " " : "", a->dim[i],
                       i + 1 < a->rank || a->rank == 1 ? "," : "");
-    n = snprintf(head, sizeof head, "\x93NUMPY\x01%cXX{'descr': '<f4', 'fortran_order': False, 'shape': (%s), }", 0, shape);
+    n = snprintf(head, sizeof head,
+                 "\x93NUMPY\x01%cXX{'descr': '<f4', 'fortran_order': False, 'shape': (%s), }", 0, shape);
     const int start = (n + 1 + 63) / 64 * 64, length = start - 10;
     if (!(out->data = ltn__alloc(ctx, (size_t)start + 4 * (size_t)count + 1, 1))) return LTN_ENOMEM;
     out->size = (size_t)start + 4 * (size_t)count;
@@ -225,9 +234,12 @@ static ltn_status check_picture(ltn_ctx *ctx, const char *path, const header *h)
 {
     const int64_t *d = h->dim;
     if (h->rank != 2 && h->rank != 3)
-        return ltn__fail(ctx, LTN_ESHAPE, "%s: %d dimensions; a picture is (h, w) or (c, h, w)", path, h->rank);
+        return ltn__fail(ctx, LTN_ESHAPE, "%s: %d dimensions; a picture is (h, w) or (c, h, w)", path,
+                         h->rank);
     if (h->rank == 3 && d[0] > 16 && d[2] <= 4)
-        return ltn__fail(ctx, LTN_ESHAPE, "%s: (%" PRId64 ", %" PRId64 ", %" PRId64 ") looks like (h, w, c); expected (c, h, w)",
+        return ltn__fail(ctx, LTN_ESHAPE,
+                         "%s: (%" PRId64 ", %" PRId64 ", %" PRId64
+                         ") looks like (h, w, c); expected (c, h, w)",
                          path, d[0], d[1], d[2]);
     if (h->kind == 'i' || (h->kind == 'u' && h->size > 2))
         return ltn__fail(ctx, LTN_EFORMAT, "%s: integers other than uint8 and uint16 are no picture", path);
@@ -253,9 +265,12 @@ static ltn_status decode(ltn_ctx *ctx, const char *path, const uint8_t *p, size_
     return LTN_OK;
 }
 
-static ltn_status encode(ltn_ctx *ctx, const char *path, const ltn_image *im, const ltn_write_options *opt, ltn_bytes *out)
+static ltn_status encode(ltn_ctx *ctx, const char *path, const ltn_image *im, const ltn_write_options *opt,
+                         ltn_bytes *out)
 {
-    return ltn__npy_encode(ctx, &(ltn_array){.rank = 3, .dim = {im->channels, im->height, im->width}, .data = im->data}, out);
+    return ltn__npy_encode(
+        ctx, &(ltn_array){.rank = 3, .dim = {im->channels, im->height, im->width}, .data = im->data}, out);
 }
 
-const ltn_format ltn__format_npy = {.name = ".npy", .extensions = ".npy", .matches = matches, .decode = decode, .encode = encode};
+const ltn_format ltn__format_npy = {
+    .name = ".npy", .extensions = ".npy", .matches = matches, .decode = decode, .encode = encode};

@@ -1,5 +1,5 @@
-/* png.c - PNG by libpng: 1 to 16 bits, grey, palette, RGB, with or without alpha; ICC profile, EXIF, and the settings as
- * text chunk "latino". */
+/* png.c - PNG by libpng: 1 to 16 bits, grey, palette, RGB, with or without alpha; ICC profile, EXIF, and the
+ * settings as text chunk "latino". */
 #include "file.h"
 
 #include <png.h>
@@ -75,7 +75,8 @@ static ltn_status take_meta(job *j)
     if (!s && png_get_eXIf_1(j->png, j->info, &n, &p)) s = ltn__meta_add_exif(j->ctx, &j->im, p, n);
     png_get_text(j->png, j->info, &text, &texts);
     for (int i = 0; i < texts && !s; i++)
-        if (!strcmp(text[i].key, "latino") && text[i].text) s = ltn__meta_add_settings(j->ctx, &j->im, text[i].text);
+        if (!strcmp(text[i].key, "latino") && text[i].text)
+            s = ltn__meta_add_settings(j->ctx, &j->im, text[i].text);
     return s;
 }
 
@@ -137,13 +138,16 @@ static ltn_status decode(ltn_ctx *ctx, const char *path, const uint8_t *p, size_
 
 static void put_meta(job *j, const char *settings)
 {
-    const ltn_bytes icc = ltn__meta_icc(j->ctx, j->path, &j->im, j->im.channels < 3), exif = ltn__meta_exif(&j->im);
-    if (icc.size) png_set_iCCP(j->png, j->info, "profile", PNG_COMPRESSION_TYPE_BASE, icc.data, (png_uint_32)icc.size);
+    const ltn_bytes icc = ltn__meta_icc(j->ctx, j->path, &j->im, j->im.channels < 3),
+                    exif = ltn__meta_exif(&j->im);
+    if (icc.size)
+        png_set_iCCP(j->png, j->info, "profile", PNG_COMPRESSION_TYPE_BASE, icc.data, (png_uint_32)icc.size);
     if (exif.size) png_set_eXIf_1(j->png, j->info, (png_uint_32)exif.size, exif.data);
     if (!settings) return;
     bool ascii = true;
     for (const char *c = settings; *c; c++) ascii = ascii && (uint8_t)*c < 128;
-    png_text text = {.compression = ascii ? PNG_TEXT_COMPRESSION_NONE : PNG_ITXT_COMPRESSION_NONE, .key = (char[]){"latino"},
+    png_text text = {.compression = ascii ? PNG_TEXT_COMPRESSION_NONE : PNG_ITXT_COMPRESSION_NONE,
+                     .key = (char[]){"latino"},
                      .text = (char *)settings}; /* libpng copies it */
     png_set_text(j->png, j->info, &text, 1);
 }
@@ -163,13 +167,15 @@ static void from_planes(const ltn_image *im, int y, int bits, uint8_t *to)
 
 static ltn_status write_png(job *j, const ltn_write_options *opt)
 {
-    static const int color[] = {0, PNG_COLOR_TYPE_GRAY, PNG_COLOR_TYPE_GRAY_ALPHA, PNG_COLOR_TYPE_RGB, PNG_COLOR_TYPE_RGB_ALPHA};
+    static const int color[] = {0, PNG_COLOR_TYPE_GRAY, PNG_COLOR_TYPE_GRAY_ALPHA, PNG_COLOR_TYPE_RGB,
+                                PNG_COLOR_TYPE_RGB_ALPHA};
     png_structp png = j->png;
     if (setjmp(png_jmpbuf(png))) return j->status;
     png_set_benign_errors(png, 1); /* a profile that libpng does not like is left out */
     png_set_write_fn(png, j, on_write, on_flush);
-    png_set_IHDR(png, j->info, (png_uint_32)j->im.width, (png_uint_32)j->im.height, opt->bits, color[j->im.channels],
-                 PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
+    png_set_IHDR(png, j->info, (png_uint_32)j->im.width, (png_uint_32)j->im.height, opt->bits,
+                 color[j->im.channels], PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT,
+                 PNG_FILTER_TYPE_DEFAULT);
     put_meta(j, opt->settings);
     png_write_info(png, j->info);
     j->pixels = ltn__alloc(j->ctx, (size_t)j->im.width, (size_t)(j->im.channels * opt->bits / 8));
@@ -182,7 +188,8 @@ static ltn_status write_png(job *j, const ltn_write_options *opt)
     return LTN_OK;
 }
 
-static ltn_status encode(ltn_ctx *ctx, const char *path, const ltn_image *im, const ltn_write_options *opt, ltn_bytes *out)
+static ltn_status encode(ltn_ctx *ctx, const char *path, const ltn_image *im, const ltn_write_options *opt,
+                         ltn_bytes *out)
 {
     job j = {.ctx = ctx, .path = path, .im = *im, .sink.ctx = ctx};
     j.png = png_create_write_struct(PNG_LIBPNG_VER_STRING, &j, on_error, on_warning);
@@ -194,4 +201,5 @@ static ltn_status encode(ltn_ctx *ctx, const char *path, const ltn_image *im, co
     return s;
 }
 
-const ltn_format ltn__format_png = {.name = "PNG", .extensions = ".png", .matches = matches, .decode = decode, .encode = encode};
+const ltn_format ltn__format_png = {
+    .name = "PNG", .extensions = ".png", .matches = matches, .decode = decode, .encode = encode};

@@ -1,5 +1,6 @@
-/* resize.c - antialiased bicubic resize: each output sample is a weighted mean of the input around its centre, weights
- * k(d / s) with Keys' cubic kernel k, a = -1/2 (Keys 1981), s = max(1, input / output); renormalised at the borders. */
+/* resize.c - antialiased bicubic resize: each output sample is a weighted mean of the input around its
+ * centre, weights k(d / s) with Keys' cubic kernel k, a = -1/2 (Keys 1981), s = max(1, input / output);
+ * renormalised at the borders. */
 #include "file.h"
 
 #include <math.h>
@@ -37,7 +38,8 @@ static ltn_status taps_open(ltn_ctx *ctx, int in, int out, taps *t)
     if (!t->begin || !t->count || !t->weight) return LTN_ENOMEM;
     for (int i = 0; i < out; i++) {
         const double centre = (i + 0.5) * step;
-        const int first = (int)fmax(0, floor(centre - support + 0.5)), last = (int)fmin(in, floor(centre + support + 0.5));
+        const int first = (int)fmax(0, floor(centre - support + 0.5)),
+                  last = (int)fmin(in, floor(centre + support + 0.5));
         double *w = t->weight + (size_t)i * (size_t)t->room, sum = 0;
         t->begin[i] = first;
         t->count[i] = last - first;
@@ -48,7 +50,8 @@ static ltn_status taps_open(ltn_ctx *ctx, int in, int out, taps *t)
 }
 
 /* Resamples the middle axis of (outer, in, inner) to (outer, out, inner). */
-static void resample(const taps *t, int64_t outer, int64_t in, int64_t out, int64_t inner, const float *from, float *to)
+static void resample(const taps *t, int64_t outer, int64_t in, int64_t out, int64_t inner, const float *from,
+                     float *to)
 {
     for (int64_t o = 0; o < outer; o++)
         for (int64_t i = 0; i < out; i++) {

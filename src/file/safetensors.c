@@ -91,10 +91,12 @@ static ltn_status read_entry(ltn_tensors *t, const ltn_json *j, uint64_t size, e
     ltn_status s = read_shape(t, ltn__json_get(j, "shape"), e, &elements);
     if (s) return s;
     const ltn_json *at = ltn__json_get(j, "data_offsets");
-    if (!at || at->count != 2 || !whole(ltn__json_at(at, 0), &begin) || !whole(ltn__json_at(at, 1), &end) || end < begin)
+    if (!at || at->count != 2 || !whole(ltn__json_at(at, 0), &begin) || !whole(ltn__json_at(at, 1), &end) ||
+        end < begin)
         return bad(t, e->name, "data_offsets are not [begin, end]");
     if (end > (double)size) return bad(t, e->name, "ends beyond the file's end (truncated?)");
-    if (elements * e->type->size != end - begin) return bad(t, e->name, "dtype and shape disagree with the length of its data");
+    if (elements * e->type->size != end - begin)
+        return bad(t, e->name, "dtype and shape disagree with the length of its data");
     e->begin = (uint64_t)begin;
     e->end = (uint64_t)end;
     if (e->type->dtype >= 0 && e->rank > 4) return bad(t, e->name, "more than 4 dimensions");
@@ -153,7 +155,8 @@ static ltn_status take_weights(ltn_tensors *t, const entry *e, int n, const uint
 
 static ltn_status parse_header(ltn_tensors *t, const ltn_json *header, const uint8_t *data, uint64_t size)
 {
-    if (header->type != LTN_JSON_OBJECT) return ltn__fail(t->ctx, LTN_EFORMAT, "%s: its header is no JSON object", t->path);
+    if (header->type != LTN_JSON_OBJECT)
+        return ltn__fail(t->ctx, LTN_EFORMAT, "%s: its header is no JSON object", t->path);
     entry *e = ltn__alloc(t->ctx, (size_t)header->count + 1, sizeof *e);
     if (!e) return LTN_ENOMEM;
     ltn_status s = LTN_OK;
@@ -170,11 +173,13 @@ static ltn_status parse_header(ltn_tensors *t, const ltn_json *header, const uin
 static ltn_status parse(ltn_tensors *t, const uint8_t *p, uint64_t n)
 {
     uint64_t length = 0;
-    if (n < 8) return ltn__fail(t->ctx, LTN_EFORMAT, "%s: not a safetensors file: only %d bytes", t->path, (int)n);
+    if (n < 8)
+        return ltn__fail(t->ctx, LTN_EFORMAT, "%s: not a safetensors file: only %d bytes", t->path, (int)n);
     for (int i = 0; i < 8; i++) length |= (uint64_t)p[i] << 8 * i;
     if (n > 8 && p[8] != '{') return ltn__fail(t->ctx, LTN_EFORMAT, "%s: not a safetensors file", t->path);
-    if (length > MAX_HEADER) return ltn__fail(t->ctx, LTN_EFORMAT, "%s: not a safetensors file: a header of %" PRIu64 " bytes",
-                                              t->path, length);
+    if (length > MAX_HEADER)
+        return ltn__fail(t->ctx, LTN_EFORMAT, "%s: not a safetensors file: a header of %" PRIu64 " bytes",
+                         t->path, length);
     if (length > n - 8) return ltn__fail(t->ctx, LTN_EFORMAT, "%s: truncated inside its header", t->path);
     ltn_json *header;
     ltn_status s = ltn__json_parse(t->ctx, t->path, (const char *)p + 8, (size_t)length, &t->arena, &header);
@@ -243,29 +248,49 @@ const char *ltn__tensors_path(const ltn_tensors *t)
     return t->path;
 }
 
-/* A number is finite unless all bits of its exponent are set; per type: how wide it is, and which bits these are. */
+/* A number is finite unless all bits of its exponent are set. Flags as wide as the numbers: so the loops run
+ * in vectors. */
+static bool finite16(const uint16_t *p, int64_t n, uint16_t exponent)
+{
+    uint16_t bad = 0;
+    for (int64_t i = 0; i < n; i++) bad |= (p[i] & exponent) == exponent;
+    return !bad;
+}
+
+static bool finite32(const uint32_t *p, int64_t n)
+{
+    const uint32_t exponent = 0x7f800000;
+    uint32_t bad = 0;
+    for (int64_t i = 0; i < n; i++) bad |= (p[i] & exponent) == exponent;
+    return !bad;
+}
+
+static bool finite64(const uint64_t *p, int64_t n)
+{
+    const uint64_t exponent = (uint64_t)0x7ff << 52;
+    uint64_t bad = 0;
+    for (int64_t i = 0; i < n; i++) bad |= (p[i] & exponent) == exponent;
+    return !bad;
+}
+
 bool ltn__weight_finite(const ltn_weight *w)
 {
-    int64_t n = 1, worst = 0;
+    int64_t n = 1;
     for (int i = 0; i < w->rank; i++) n *= w->dim[i];
-    if (w->dtype == LTN_F32) {
-        const uint32_t *p = w->data;
-        for (int64_t i = 0; i < n; i++) worst |= (p[i] & 0x7f800000u) == 0x7f800000u;
-    } else if (w->dtype == LTN_F64) {
-        const uint64_t *p = w->data;
-        for (int64_t i = 0; i < n; i++) worst |= (p[i] >> 52 & 0x7ff) == 0x7ff;
-    } else {
-        const uint16_t *p = w->data, mask = w->dtype == LTN_F16 ? 0x7c00 : 0x7f80;
-        for (int64_t i = 0; i < n; i++) worst |= (p[i] & mask) == mask;
+    switch (w->dtype) {
+    case LTN_F32: return finite32(w->data, n);
+    case LTN_F64: return finite64(w->data, n);
+    case LTN_F16: return finite16(w->data, n, 0x7c00);
+    case LTN_BF16: return finite16(w->data, n, 0x7f80);
     }
-    return !worst;
+    return false;
 }
 
 /* ---- Writing ---- */
 
-static int64_t elements(const ltn_array *a)
+static int64_t bytes(const ltn_array *a)
 {
-    int64_t n = 1;
+    int64_t n = 4;
     for (int i = 0; i < a->rank; i++) n *= a->dim[i];
     return n;
 }
@@ -277,41 +302,44 @@ static int put_member(char *to, size_t room, const ltn_named_array *a, int64_t b
     int n = 0;
     for (int i = 0; i < a->array.rank; i++)
         n += snprintf(shape + n, sizeof shape - (size_t)n, "%s%" PRId64, i ? "," : "", a->array.dim[i]);
-    return snprintf(to, room, "%s\"%s\":{\"dtype\":\"F32\",\"shape\":[%s],\"data_offsets\":[%" PRId64 ",%" PRId64 "]}",
-                    first ? "{" : ",", a->name, shape, begin, begin + 4 * elements(&a->array));
+    return snprintf(to, room,
+                    "%s\"%s\":{\"dtype\":\"F32\",\"shape\":[%s],\"data_offsets\":[%" PRId64 ",%" PRId64 "]}",
+                    first ? "{" : ",", a->name, shape, begin, begin + bytes(&a->array));
 }
 
 static ltn_status check_name(ltn_ctx *ctx, const char *path, const char *name)
 {
     for (const char *c = name; *c; c++)
         if ((uint8_t)*c < ' ' || *c == '"' || *c == '\\')
-            return ltn__fail(ctx, LTN_EINVAL, "%s: a tensor's name cannot hold quotes, backslashes or control characters", path);
+            return ltn__fail(ctx, LTN_EINVAL,
+                             "%s: a tensor's name cannot hold quotes, backslashes or control characters",
+                             path);
     return LTN_OK;
 }
 
 ltn_status ltn__tensors_write(ltn_ctx *ctx, const char *path, const ltn_named_array *a, int n)
 {
-    size_t length = n ? 1 : 2; /* of the header: members, and the closing brace */
-    int64_t size = 0;          /* of the data */
-    for (int i = 0; i < n; size += 4 * elements(&a[i++].array)) {
+    size_t length = n ? 1 : 2; /* of the header: members, and the braces that stand in no member */
+    int64_t size = 0, begin = 0; /* of the data */
+    for (int i = 0; i < n; i++) {
         ltn_status s = check_name(ctx, path, a[i].name);
         if (s) return s;
         length += (size_t)put_member(NULL, 0, &a[i], size, i == 0);
+        size += bytes(&a[i].array);
     }
-    size_t padded = (length + 7) / 8 * 8, total = 8 + padded + (size_t)size;
+    const size_t padded = (length + 7) / 8 * 8, total = 8 + padded + (size_t)size;
+    size_t at = 8;
     uint8_t *p = ltn__alloc(ctx, total + 1, 1);
     if (!p) return LTN_ENOMEM;
+    uint8_t *data = p + 8 + padded;
     for (int i = 0; i < 8; i++) p[i] = (uint8_t)((uint64_t)padded >> 8 * i);
-    memset(p + 8, ' ', padded);
-    size_t at = 8;
-    int64_t begin = 0;
-    for (int i = 0; i < n; begin += 4 * elements(&a[i++].array)) {
+    for (int i = 0; i < n; begin += bytes(&a[i++].array))
         at += (size_t)put_member((char *)p + at, total + 1 - at, &a[i], begin, i == 0);
-        memcpy(p + 8 + padded + begin, a[i].array.data, 4 * (size_t)elements(&a[i].array));
-    }
     if (!n) p[at++] = '{';
     p[at++] = '}';
-    if (at < 8 + padded) p[at] = ' '; /* in place of the terminating zero */
+    memset(p + at, ' ', 8 + padded - at);
+    for (int i = 0; i < n; data += bytes(&a[i++].array))
+        memcpy(data, a[i].array.data, (size_t)bytes(&a[i].array));
     ltn_status s = ltn__file_write(ctx, path, p, total);
     ltn__free(ctx, p);
     return s;

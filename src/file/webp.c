@@ -26,13 +26,16 @@ static ltn_status take_meta(ltn_ctx *ctx, const char *path, const WebPData *file
     WebPData icc, exif;
     ltn_status s = LTN_OK;
     if (!mux) return bad(ctx, path, "damaged or truncated WebP");
-    if (WebPMuxGetChunk(mux, "ICCP", &icc) == WEBP_MUX_OK) s = ltn__meta_add_icc(ctx, im, icc.bytes, icc.size);
-    if (!s && WebPMuxGetChunk(mux, "EXIF", &exif) == WEBP_MUX_OK) s = ltn__meta_add_exif(ctx, im, exif.bytes, exif.size);
+    if (WebPMuxGetChunk(mux, "ICCP", &icc) == WEBP_MUX_OK)
+        s = ltn__meta_add_icc(ctx, im, icc.bytes, icc.size);
+    if (!s && WebPMuxGetChunk(mux, "EXIF", &exif) == WEBP_MUX_OK)
+        s = ltn__meta_add_exif(ctx, im, exif.bytes, exif.size);
     WebPMuxDelete(mux);
     return s;
 }
 
-static ltn_status read_pixels(ltn_ctx *ctx, const char *path, const WebPData *file, uint8_t *pixels, const ltn_image *im)
+static ltn_status read_pixels(ltn_ctx *ctx, const char *path, const WebPData *file, uint8_t *pixels,
+                              const ltn_image *im)
 {
     WebPDecoderConfig d;
     if (!WebPInitDecoderConfig(&d)) return bad(ctx, path, "this libwebp cannot be used");
@@ -44,8 +47,11 @@ static ltn_status read_pixels(ltn_ctx *ctx, const char *path, const WebPData *fi
     const VP8StatusCode code = WebPDecode(file->bytes, file->size, &d);
     WebPFreeDecBuffer(&d.output);
     if (code == VP8_STATUS_OK) return LTN_OK;
-    if (code == VP8_STATUS_OUT_OF_MEMORY) return ltn__fail(ctx, LTN_ENOMEM, "%s: no memory for libwebp", path);
-    return bad(ctx, path, code == VP8_STATUS_NOT_ENOUGH_DATA || code == VP8_STATUS_SUSPENDED ? "truncated WebP" : "damaged WebP");
+    if (code == VP8_STATUS_OUT_OF_MEMORY)
+        return ltn__fail(ctx, LTN_ENOMEM, "%s: no memory for libwebp", path);
+    return bad(ctx, path,
+               code == VP8_STATUS_NOT_ENOUGH_DATA || code == VP8_STATUS_SUSPENDED ? "truncated WebP"
+                                                                                  : "damaged WebP");
 }
 
 static ltn_status decode(ltn_ctx *ctx, const char *path, const uint8_t *p, size_t n, ltn_image *out)
@@ -101,7 +107,8 @@ static bool configure(WebPConfig *config, WebPPicture *picture, const ltn_image 
     return true;
 }
 
-static ltn_status write_pixels(ltn_ctx *ctx, const char *path, const ltn_image *im, int quality, ltn_sink *sink)
+static ltn_status write_pixels(ltn_ctx *ctx, const char *path, const ltn_image *im, int quality,
+                               ltn_sink *sink)
 {
     const bool alpha = im->channels % 2 == 0;
     WebPConfig config;
@@ -118,13 +125,16 @@ static ltn_status write_pixels(ltn_ctx *ctx, const char *path, const ltn_image *
     ltn__free(ctx, pixels);
     if (good) return LTN_OK;
     if (picture.error_code == VP8_ENC_ERROR_BAD_WRITE) return LTN_ENOMEM; /* the sink has said so */
-    return ltn__fail(ctx, LTN_ENOMEM, "%s: no memory for libwebp (its error %d)", path, (int)picture.error_code);
+    return ltn__fail(ctx, LTN_ENOMEM, "%s: no memory for libwebp (its error %d)", path,
+                     (int)picture.error_code);
 }
 
 /* The same file with profile and EXIF around the picture. */
-static ltn_status add_meta(ltn_ctx *ctx, const char *path, const ltn_bytes *icc, const ltn_bytes *exif, ltn_sink *sink)
+static ltn_status add_meta(ltn_ctx *ctx, const char *path, const ltn_bytes *icc, const ltn_bytes *exif,
+                           ltn_sink *sink)
 {
-    const WebPData image = {sink->bytes.data, sink->bytes.size}, i = {icc->data, icc->size}, e = {exif->data, exif->size};
+    const WebPData image = {sink->bytes.data, sink->bytes.size}, i = {icc->data, icc->size},
+                   e = {exif->data, exif->size};
     WebPData all = {0};
     WebPMux *mux = WebPMuxNew();
     bool good = mux && WebPMuxSetImage(mux, &image, 0) == WEBP_MUX_OK;
@@ -141,12 +151,13 @@ static ltn_status add_meta(ltn_ctx *ctx, const char *path, const ltn_bytes *icc,
     return LTN_OK;
 }
 
-static ltn_status encode(ltn_ctx *ctx, const char *path, const ltn_image *im, const ltn_write_options *opt, ltn_bytes *out)
+static ltn_status encode(ltn_ctx *ctx, const char *path, const ltn_image *im, const ltn_write_options *opt,
+                         ltn_bytes *out)
 {
     ltn_sink sink = {.ctx = ctx};
     if (im->width > WEBP_MAX_DIMENSION || im->height > WEBP_MAX_DIMENSION)
-        return ltn__fail(ctx, LTN_ESHAPE, "%s: %d x %d pixels; a WebP has at most %d x %d", path, im->width, im->height,
-                         WEBP_MAX_DIMENSION, WEBP_MAX_DIMENSION);
+        return ltn__fail(ctx, LTN_ESHAPE, "%s: %d x %d pixels; a WebP has at most %d x %d", path, im->width,
+                         im->height, WEBP_MAX_DIMENSION, WEBP_MAX_DIMENSION);
     const ltn_bytes icc = ltn__meta_icc(ctx, path, im, false), exif = ltn__meta_exif(im);
     ltn_status s = write_pixels(ctx, path, im, opt->quality, &sink);
     if (!s && (icc.size || exif.size)) s = add_meta(ctx, path, &icc, &exif, &sink);
