@@ -597,7 +597,7 @@ TEST(bad_json_is_refused)
         {"[\"\\u0000\"]", "a \\u escape that is no character", 10},
         {"[\"\\ud83d\"]", "a \\u escape that is no character", 10},
         {"[\"\\u12\"]", "a \\u escape that is no character", 8},
-        {deep, "x.json: nested deeper than 64", 400},
+        {deep, "column 65: nested deeper than 64", 400},
     };
     ltn_arena arena;
     ltn_json *j;
