@@ -79,7 +79,7 @@ ltn_status ltn__spec_parse(ltn_ctx *ctx, const char *what, ltn_rows *rows, const
 double ltn__num(const ltn_spec *s, const char *name);
 const char *ltn__str(const ltn_spec *s, const char *name); /* LTN_STRING: NULL if absent; LTN_CHOICE: the word */
 bool ltn__given(const ltn_spec *s, const char *name);
-/* Splits "a+b+c" at top level; returns the number of parts, at most max, or -1 with the message set. */
+/* Splits "a+b+c" at top level; returns the number of parts, at most max, or a status < 0. */
 int ltn__spec_split(ltn_ctx *ctx, const char *text, char sep, ltn_arena *arena, const char **part, int max);
 /* A number in the C locale's notation whatever the locale, no NaN or infinity; *end is set behind it, to s if there is none. */
 double ltn__parse_number(const char *s, const char **end);

@@ -283,12 +283,12 @@ int ltn__spec_split(ltn_ctx *ctx, const char *text, char sep, ltn_arena *arena, 
     int count = 0;
     for (const char *p = text;; p++) {
         const ptrdiff_t n = span(p, sep);
-        if (n < 0) return ltn__fail(ctx, LTN_EINVAL, "\"%.200s\": a quote is not closed", text), -1;
+        if (n < 0) return ltn__fail(ctx, LTN_EINVAL, "\"%.200s\": a quote is not closed", text);
         const slice s = trim((slice){p, (size_t)n});
-        if (!s.n) return ltn__fail(ctx, LTN_EINVAL, "\"%.200s\": nothing stands where a part between %c is expected", text, sep), -1;
-        if (count == max) return ltn__fail(ctx, LTN_EINVAL, "\"%.200s\": more than %d parts", text, max), -1;
+        if (!s.n) return ltn__fail(ctx, LTN_EINVAL, "\"%.200s\": nothing stands where a part between %c is expected", text, sep);
+        if (count == max) return ltn__fail(ctx, LTN_EINVAL, "\"%.200s\": more than %d parts", text, max);
         char *copy = ltn__arena_alloc(arena, s.n + 1, 1);
-        if (!copy) return -1;
+        if (!copy) return LTN_ENOMEM;
         part[count++] = memcpy(copy, s.p, s.n);
         p += n;
         if (!*p) return count;

@@ -145,8 +145,7 @@ static ltn_status parse(ltn_ctx *ctx, const char *text, ltn_arena *arena, ltn_sp
     const char *part[LONGEST];
     if (!text) return ltn__fail(ctx, LTN_EINVAL, "no degradation given");
     *n = ltn__spec_split(ctx, text, '+', arena, part, LONGEST);
-    if (*n < 0) return LTN_EINVAL;
-    ltn_status s = LTN_OK;
+    ltn_status s = *n < 0 ? (ltn_status)*n : LTN_OK;
     for (int i = 0; !s && i < *n; i++)
         s = ltn__spec_parse(ctx, "degradation", ltn__degradation_entry, part[i], arena, &spec[i]);
     return s;

@@ -144,7 +144,7 @@ static ltn_status open_axis(ltn_operator *op, const ltn_spec *s, int in, int out
     double centre = scale / 2;
     if (wrap) centre = ltn__filter_span(filter, scale) % 2 ? 0.5 : turned ? 0 : 1;
     else if (filter == LTN_NEAREST) centre = floor(centre) + 0.5;
-    const ltn_sampling down = {in, out, filter, scale, wrap || filter == LTN_NEAREST ? centre - scale / 2 : 0, wrap};
+    const ltn_sampling down = {in, out, filter, scale, wrap ? centre - scale / 2 : 0, wrap};
     const ltn_sampling enlarge = {out, in, LTN_BICUBIC, 1 / scale, 0.5 - centre / scale, false};
     ltn_status st = ltn__sparse_sampling(op->ctx, &down, &a->down);
     if (!st) st = ltn__sparse_transpose(op->ctx, &a->down, &a->up);
