@@ -108,6 +108,7 @@ ltn_node *ltn__geglu(ltn_graph *g, ltn_node *x);      /* (.., 2c) -> (.., c): fi
 
 /* Norms; w and b (1,1,1,c) or NULL. */
 ltn_node *ltn__group_norm(ltn_graph *g, ltn_node *x, ltn_node *w, ltn_node *b, int groups, double eps);
+ltn_node *ltn__group_norm_dx(ltn_graph *g, ltn_node *dy, ltn_node *x, ltn_node *w, int groups, double eps); /* its gradient by x */
 ltn_node *ltn__layer_norm(ltn_graph *g, ltn_node *x, ltn_node *w, ltn_node *b, double eps); /* over the channels */
 ltn_node *ltn__softmax(ltn_graph *g, ltn_node *x); /* over the last dimension */
 

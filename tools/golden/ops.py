@@ -87,6 +87,12 @@ def group_norm(dims, groups, k):
     return hwc(F.group_norm(chw(x), groups, w, b, 1e-5))
 
 
+def group_norm_dx(dims, groups, k):
+    x, w, _ = norm_sources(dims, k)
+    x.requires_grad_()
+    return torch.autograd.grad(F.group_norm(chw(x), groups, w, None, 1e-5), x, chw(pattern("dy", *dims)))[0]
+
+
 def layer_norm(dims, k):
     x, w, b = norm_sources(dims, k)
     return F.layer_norm(x, (dims[3],), w, b, 1e-5)
@@ -131,6 +137,8 @@ def cases():
     small = [(1, 1, 1, 1), (1, 3, 1, 7), (2, 1, 5, 1), (2, 3, 5, 1), (1, 1, 1, 70), (2, 1, 16, 1)]
     orders = [(0, 2, 3, 1), (0, 3, 1, 2), (0, 2, 1, 3), (3, 2, 1, 0), (1, 0, 3, 2), (3, 0, 1, 2), (2, 0, 3, 1)]
 
+    groups = [((1, 1, 1, 4), 1, 0), ((2, 3, 5, 12), 4, 1), ((1, 9, 8, 15), 5, 2), ((2, 13, 11, 320), 32, 3), ((1, 3, 3, 6), 6, 4)]
+
     def unary(f, name="x"):
         return [lambda d=d: f(pattern(name, *d)) for d in maps]
 
@@ -158,8 +166,7 @@ def cases():
         "sigmoid": unary(torch.sigmoid), "tanh": unary(torch.tanh), "exp": unary(torch.exp), "erf": unary(torch.erf),
         "step": unary(lambda x: (x > 0).double()), "rsqrt": unary(torch.rsqrt, "positive"),
         "geglu": on_x(lambda x: x.chunk(2, 3)[0] * F.gelu(x.chunk(2, 3)[1]), [(1, 1, 1, 2), (2, 1, 5, 14), (1, 1, 77, 514)]),
-        "group_norm": each(group_norm, [((1, 1, 1, 4), 1, 0), ((2, 3, 5, 12), 4, 1), ((1, 9, 8, 15), 5, 2),
-                                        ((2, 13, 11, 320), 32, 3), ((1, 3, 3, 6), 6, 4)]),
+        "group_norm": each(group_norm, groups), "group_norm_dx": each(group_norm_dx, groups),
         "layer_norm": each(layer_norm, [((1, 1, 3, 7), 0), ((2, 1, 5, 33), 1), ((1, 2, 3, 12), 2), ((1, 1, 77, 320), 3)]),
         "softmax": on_x(lambda x: x.softmax(3), [(1, 1, 1, 1), (2, 1, 5, 14), (2, 3, 7, 77), (1, 4, 40, 129)]),
         "reshape": [lambda: pattern("x", 1, 2, 3, 1), lambda: pattern("x", 1, 1, 24, 5)],

@@ -34,6 +34,10 @@ ltn_walk ltn__walk(ltn_dims dims, ltn_dims a, ltn_dims b)
 int64_t ltn__walk_offset(const ltn_walk *w, int which, int64_t run)
 {
     int64_t offset = 0;
-    for (int k = 3; k >= 0; run /= w->outer.d[k--]) offset += run % w->outer.d[k] * w->stride[which][k];
+    for (int k = 3; k >= 0; k--) {
+        if (w->outer.d[k] == 1) continue;
+        offset += run % w->outer.d[k] * w->stride[which][k];
+        run /= w->outer.d[k];
+    }
     return offset;
 }

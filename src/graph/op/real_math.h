@@ -20,14 +20,9 @@ static inline real real_sqrt(real x)
     return sizeof(real) == sizeof(double) ? (real)sqrt((double)x) : (real)sqrtf((float)x);
 }
 
-/* x = n ln 2 + r with |r| <= ln 2 / 2; e^r by a polynomial, 2^n through the exponent bits, in two factors so that the
- * ends of float's range come out as 0 and infinity. */
-static inline real fast_exp(real value)
+/* e^x = 2^n e^r with x = n ln 2 + r, |r| <= ln 2 / 2; returns e^r by a polynomial, and n + 256 in *whole. */
+static inline float exp_parts(float x, uint32_t *whole)
 {
-    if (sizeof(real) == sizeof(double)) return (real)exp((double)value);
-    float x = (float)value;
-    x = x < -104 ? -104 : x;
-    x = x > 89 ? 89 : x;
     const float round = 12582912; /* 1.5 2^23: adding it leaves the nearest whole number in the low bits */
     const float t = x * 1.44269504f + round, n = t - round;
     const float r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
@@ -36,10 +31,30 @@ static inline real fast_exp(real value)
     p = p * r + 4.166839422e-2f;
     p = p * r + 1.666652011e-1f;
     p = p * r + 4.999999341e-1f;
-    p = p * (r * r) + r + 1;
     uint32_t bits;
     memcpy(&bits, &t, sizeof bits);
-    const uint32_t whole = bits - 0x4b400000u + 256, half = whole >> 1; /* n + 256, which is not negative */
+    *whole = bits - 0x4b400000u + 256;
+    return p * (r * r) + r + 1;
+}
+
+/* For |x| < 87, where 2^n is a normal number; its exponent bits are n + 127. */
+static inline float short_exp(float x)
+{
+    uint32_t whole;
+    const float p = exp_parts(x, &whole);
+    return p * from_bits((whole - 129) << 23);
+}
+
+/* 2^n in two factors, so that the ends of float's range come out as 0 and infinity. */
+static inline real fast_exp(real value)
+{
+    if (sizeof(real) == sizeof(double)) return (real)exp((double)value);
+    float x = (float)value;
+    x = x < -104 ? -104 : x;
+    x = x > 89 ? 89 : x;
+    uint32_t whole;
+    const float p = exp_parts(x, &whole);
+    const uint32_t half = whole >> 1;
     return (real)(p * from_bits((half - 1) << 23) * from_bits((whole - half - 1) << 23));
 }
 
@@ -51,13 +66,15 @@ static inline real fast_sigmoid(real x)
 static inline real fast_tanh(real value)
 {
     if (sizeof(real) == sizeof(double)) return (real)tanh((double)value);
-    const float x = (float)value, a = x < 0 ? -x : x, s = x * x;
+    const float x = (float)value, s = x * x;
+    float a = x < 0 ? -x : x;
+    a = a > 20 ? 20 : a;
     float p = -5.704986328e-3f;
     p = p * s + 2.063908657e-2f;
     p = p * s - 5.373971485e-2f;
     p = p * s + 1.333144219e-1f;
     p = p * s - 3.333328194e-1f;
-    const float small = p * s * x + x, large = 1 - 2 / ((float)fast_exp((real)(2 * a)) + 1);
+    const float small = p * s * x + x, large = 1 - 2 / (short_exp(2 * a) + 1);
     return (real)(a < 0.625f ? small : x < 0 ? -large : large);
 }
 
@@ -81,7 +98,7 @@ static inline real fast_erf(real value)
     q = q * a + 6.544890275e-1f;
     q = q * a + 1.117438426e+0f;
     q = q * a + 2.671717868e-3f;
-    const float large = 1 - (float)fast_exp((real)-q);
+    const float large = 1 - short_exp(-q);
     return (real)(near ? small : x < 0 ? -large : large);
 }
 

@@ -1,7 +1,7 @@
 /* sum_to.c - the sum over the dimensions that are 1 in the result, and its adjoint: expand repeats them. */
 #include "map.h"
 
-enum { COLUMNS = 64 };
+enum { COLUMNS = 64, ROWS = 64 };
 
 ltn_node *ltn__sum_to(ltn_graph *g, ltn_node *x, ltn_dims dims)
 {
@@ -12,11 +12,15 @@ ltn_node *ltn__sum_to(ltn_graph *g, ltn_node *x, ltn_dims dims)
     return ltn__node(g, &ltn__op_sum_to, dims, 1, &x);
 }
 
-/* The sum of the `n` rows of x that lie `row` apart, over columns [0, width), added to sum. */
+/* Adds the `n` rows of x that lie `row` apart, over columns [0, width), to sum: ROWS of them in real, then in double. */
 LTN_KERNEL static void add_rows(const real *x, int64_t n, int64_t row, int64_t width, double *sum)
 {
-    for (int64_t i = 0; i < n; i++)
-        for (int64_t j = 0; j < width; j++) sum[j] += (double)x[i * row + j];
+    for (int64_t first = 0; first < n; first += ROWS) {
+        real part[COLUMNS] = {0};
+        for (int64_t i = first; i < LTN_MIN(first + ROWS, n); i++)
+            for (int64_t j = 0; j < width; j++) part[j] += x[i * row + j];
+        for (int64_t j = 0; j < width; j++) sum[j] += (double)part[j];
+    }
 }
 
 LTN_KERNEL static double add_all(const real *x, int64_t n)
@@ -31,7 +35,8 @@ LTN_KERNEL static double add_all(const real *x, int64_t n)
 static void sum_to_run(const ltn_node *n, const real *const *src, real *dst, void *scratch, int threads)
 {
     const int64_t *d = n->dims.d, *s = n->src[0]->dims.d, blocks = (d[3] + COLUMNS - 1) / COLUMNS;
-    const int64_t r0 = s[0] / d[0], r1 = s[1] / d[1], r2 = s[2] / d[2];
+    const bool whole = d[1] == 1 && d[2] == 1; /* pictures summed as one long column of pixels */
+    const int64_t r0 = s[0] / d[0], r1 = whole ? 1 : s[1] / d[1], r2 = whole ? s[1] * s[2] : s[2] / d[2];
 #pragma omp parallel for num_threads(threads) if (ltn__count(n->src[0]->dims) > LTN_SERIAL)
     for (int64_t job = 0; job < d[0] * d[1] * d[2] * blocks; job++) {
         const int64_t out = job / blocks, first = job % blocks * COLUMNS, width = LTN_MIN(COLUMNS, d[3] - first);
