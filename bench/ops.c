@@ -1,5 +1,5 @@
-/* ops.c - milliseconds of elementwise operations and norms at the shapes of Stable Diffusion's networks; bench/ops.py puts
- * PyTorch's beside them. Usage: bench_ops [threads] */
+/* ops.c - milliseconds of elementwise operations and norms at the shapes of Stable Diffusion's networks;
+ * bench/ops.py puts PyTorch's beside them. Usage: bench_ops [threads] */
 #include "graph/graph.h"
 
 #include <stdio.h>
@@ -97,7 +97,9 @@ static void fill(ltn_graph *g, ltn_plan *p)
 {
     for (int k = 0; k < ltn__graph_size(g); k++) {
         const ltn_node *n = ltn__graph_node(g, k);
-        if (n->input) ltn__normals((ltn_rng){1, (uint64_t)k}, 0, ltn__plan_data(p, n->input), (size_t)ltn__count(n->dims));
+        if (n->input)
+            ltn__normals((ltn_rng){1, (uint64_t)k}, 0, ltn__plan_data(p, n->input),
+                         (size_t)ltn__count(n->dims));
     }
 }
 
@@ -130,7 +132,8 @@ int main(int argc, char **argv)
         }
         fill(g, p);
         const int64_t *d = cases[k].x.d;
-        printf("%s %d %d %d %d %.4f\n", cases[k].name, (int)d[0], (int)d[1], (int)d[2], (int)d[3], 1e3 * fastest(p, 0.5));
+        printf("%s %d %d %d %d %.4f\n", cases[k].name, (int)d[0], (int)d[1], (int)d[2], (int)d[3],
+               1e3 * fastest(p, 0.5));
         fflush(stdout);
         ltn__plan_close(&p);
         ltn__graph_close(&g);

@@ -1,5 +1,6 @@
-/* test_grad.c - reverse mode against differences, in double: for every case of every row of op.def, <v, J u> by central
- * differences of order six must be <J^T v, u>; then the same of the gradient itself, and of a small network as a whole. */
+/* test_grad.c - reverse mode against differences, in double: for every case of every row of op.def, <v, J u>
+ * by central differences of order six must be <J^T v, u>; then the same of the gradient itself, and of a
+ * small network as a whole. */
 #include "graph/graph.h"
 
 #include "test.h"
@@ -87,7 +88,8 @@ static bool set_up(setup *s, ltn_options *opt, builder *build, const void *what,
     if (total) {
         const real one = 1;
         total = ltn__output(s->g, "total", total);
-        OK(s->ctx, ltn__grad(s->g, total, ltn__constant(s->g, ltn__dims(1, 1, 1, 1), &one), s->input, s->count, s->again));
+        OK(s->ctx, ltn__grad(s->g, total, ltn__constant(s->g, ltn__dims(1, 1, 1, 1), &one), s->input,
+                             s->count, s->again));
         name_outputs(s, "again", s->again);
     }
     OK(s->ctx, ltn__plan_open(s->g, &(ltn_plan_options){.threads = 1, .reference = true}, &s->plan));
@@ -116,7 +118,8 @@ static void run_at(setup *s, double step)
         for (int k = 0; k < s->count; k++)
             if (s->input[k] == n) which = k;
         for (int64_t j = 0; j < ltn__count(n->dims); j++)
-            to[j] = which < 0 ? noise((uint64_t)(200 + n->input[0]), (uint64_t)j) : s->x[which][j] + step * s->u[which][j];
+            to[j] = which < 0 ? noise((uint64_t)(200 + n->input[0]), (uint64_t)j)
+                              : s->x[which][j] + step * s->u[which][j];
     }
     ltn__plan_run(s->plan);
 }
@@ -136,7 +139,8 @@ static double inner(setup *s, const char *output, const char *weight, double *ma
     return sum;
 }
 
-/* The gradients named prefix:input against differences of <weight, output>, relative to the gradients' magnitude. */
+/* The gradients named prefix:input against differences of <weight, output>, relative to the gradients'
+ * magnitude. */
 static void compare(setup *s, const char *output, const char *weight, const char *prefix)
 {
     static const double factor[] = {0, 45. / 60, -9. / 60, 1. / 60};
@@ -158,7 +162,8 @@ static void compare(setup *s, const char *output, const char *weight, const char
     }
     inner(s, output, weight, &magnitude);
     if (!(fabs(gradient - difference) <= 1e-6 * scale + 1e-10 * magnitude))
-        test_fail(__FILE__, __LINE__, "%s of %s: gradient %.12g, differences %.12g, magnitude %g", prefix, output, gradient, difference, scale);
+        test_fail(__FILE__, __LINE__, "%s of %s: gradient %.12g, differences %.12g, magnitude %g", prefix,
+                  output, gradient, difference, scale);
 }
 
 static void check_build(builder *build, const void *what, bool twice)
@@ -226,19 +231,22 @@ static ltn_node *in(ltn_graph *g, const char *name, int64_t a, int64_t b, int64_
     return ltn__affine(g, ltn__input(g, name, ltn__dims(a, b, c, d)), 0.2, 0);
 }
 
-/* A residual block, attention of its pixels over a text, upsampling and a skip connection: x, h and k are read often. */
+/* A residual block, attention of its pixels over a text, upsampling and a skip connection: x, h and k are
+ * read often. */
 static ltn_node *network(ltn_graph *g, const void *what)
 {
     enum { C = 8 };
     ltn_node *x = in(g, "x", 1, 4, 6, C), *text = in(g, "text", 1, 1, 5, 6);
-    ltn_node *h = ltn__silu(g, ltn__group_norm(g, x, in(g, "norm.w", 1, 1, 1, C), in(g, "norm.b", 1, 1, 1, C), 4, 1e-5));
+    ltn_node *h = ltn__silu(
+        g, ltn__group_norm(g, x, in(g, "norm.w", 1, 1, 1, C), in(g, "norm.b", 1, 1, 1, C), 4, 1e-5));
     h = ltn__conv2d(g, h, in(g, "conv.w", C, C, 3, 3), in(g, "conv.b", 1, 1, 1, C), 1, 1, 1, 1, 1);
     h = ltn__add(g, h, ltn__linear(g, x, in(g, "skip.w", C, C, 1, 1), NULL));
     ltn_node *t = ltn__reshape(g, h, ltn__dims(1, 1, 24, C));
     ltn_node *q = ltn__layer_norm(g, t, in(g, "ln.w", 1, 1, 1, C), NULL, 1e-5);
     ltn_node *k = ltn__linear(g, text, in(g, "k.w", 1, 1, C, 6), NULL);
     t = ltn__add(g, t, ltn__attention(g, q, k, k, 2, false));
-    t = ltn__add(g, t, ltn__geglu(g, ltn__linear(g, t, in(g, "ff.w", 1, 1, 2 * C, C), in(g, "ff.b", 1, 1, 1, 2 * C))));
+    t = ltn__add(
+        g, t, ltn__geglu(g, ltn__linear(g, t, in(g, "ff.w", 1, 1, 2 * C, C), in(g, "ff.b", 1, 1, 1, 2 * C))));
     h = ltn__concat(g, ltn__reshape(g, t, ltn__dims(1, 4, 6, C)), x, 3);
     h = ltn__conv2d(g, ltn__upsample(g, h, 2), in(g, "down.w", 3, 2 * C, 3, 3), NULL, 2, 0, 0, 1, 1);
     return ltn__mul(g, h, ltn__tanh(g, h));

@@ -1,5 +1,6 @@
-/* test_ops.c - every row of op.def in float: its reference kernel and what the plan chooses for it against PyTorch's values
- * of tools/golden/ops.py; the same bits for any number of threads and in place; nothing written outside; refused shapes. */
+/* test_ops.c - every row of op.def in float: its reference kernel and what the plan chooses for it against
+ * PyTorch's values of tools/golden/ops.py; the same bits for any number of threads and in place; nothing
+ * written outside; refused shapes. */
 #include "file/file.h"
 #include "graph/graph.h"
 
@@ -40,7 +41,8 @@ static bool example_open(example *e, const ltn_op *op, int k)
         const ltn_node *x = e->n->src[s];
         if (!x) continue;
         e->src[s] = malloc((size_t)ltn__count(x->dims) * sizeof(float));
-        for (int64_t i = 0; i < ltn__count(x->dims); i++) e->src[s][i] = x->constant ? x->constant[i] : pattern(x->input, i);
+        for (int64_t i = 0; i < ltn__count(x->dims); i++)
+            e->src[s][i] = x->constant ? x->constant[i] : pattern(x->input, i);
     }
     return true;
 }
@@ -97,7 +99,8 @@ static void run_plan(const example *e, float *dst)
     if (!p) return;
     for (int s = 0; s < e->n->nsrc; s++)
         if (e->src[s] && e->n->src[s]->input)
-            memcpy(ltn__plan_data(p, e->n->src[s]->input), e->src[s], (size_t)ltn__count(e->n->src[s]->dims) * sizeof(float));
+            memcpy(ltn__plan_data(p, e->n->src[s]->input), e->src[s],
+                   (size_t)ltn__count(e->n->src[s]->dims) * sizeof(float));
     ltn__plan_run(p);
     memcpy(dst, ltn__plan_data(p, "result"), (size_t)e->count * sizeof(float));
     ltn__plan_close(&p);
@@ -235,8 +238,13 @@ static float ends(int which, int i)
 TEST(ops_curves_at_their_ends)
 {
     static const float expected[][7] = {
-        {0, 0, 1, 1, INFINITY, INFINITY, NAN}, {0, 0, 1, 1, INFINITY, INFINITY, NAN}, {0, 0, 0.5f, 0.5f, 1, 1, NAN},
-        {NAN, 0, 0, 0, 200, INFINITY, NAN}, {-1, -1, 0, 0, 1, 1, NAN}, {-1, -1, 0, 0, 1, 1, NAN}, {NAN, 0, 0, 0, 200, INFINITY, NAN},
+        {0, 0, 1, 1, INFINITY, INFINITY, NAN},
+        {0, 0, 1, 1, INFINITY, INFINITY, NAN},
+        {0, 0, 0.5f, 0.5f, 1, 1, NAN},
+        {NAN, 0, 0, 0, 200, INFINITY, NAN},
+        {-1, -1, 0, 0, 1, 1, NAN},
+        {-1, -1, 0, 0, 1, 1, NAN},
+        {NAN, 0, 0, 0, 200, INFINITY, NAN},
     };
     float x[7], y[7];
     for (int which = 0; which < LTN_COUNT(curves); which++) {
@@ -263,7 +271,8 @@ static double spread_error(ltn_node *norm(ltn_graph *, ltn_node *))
     for (int64_t i = 0; i < ltn__count(y->dims); i++) x[i] = (float)(1000 + (i % 2 ? 1 : -1) * 0.5);
     ltn__plan_run(p);
     double worst = 0;
-    for (int64_t i = 0; i < ltn__count(y->dims); i++) worst = fmax(worst, fabs(ltn__plan_data(p, "y")[i] - (i % 2 ? 1 : -1)));
+    for (int64_t i = 0; i < ltn__count(y->dims); i++)
+        worst = fmax(worst, fabs(ltn__plan_data(p, "y")[i] - (i % 2 ? 1 : -1)));
     ltn__plan_close(&p);
     ltn__graph_close(&g);
     ltn_close(&ctx);
@@ -373,7 +382,8 @@ TEST(ops_refused_shapes)
         refuse(g, k);
         test_name("%s", message[k]);
         CHECK(ltn__graph_status(g) == LTN_ESHAPE);
-        if (strcmp(ltn_error(ctx), message[k])) test_fail(__FILE__, __LINE__, "the message is: %s", ltn_error(ctx));
+        if (strcmp(ltn_error(ctx), message[k]))
+            test_fail(__FILE__, __LINE__, "the message is: %s", ltn_error(ctx));
         refuse(g, (k + 1) % LTN_COUNT(message)); /* later calls are legal and change nothing */
         CHECK(!strcmp(ltn_error(ctx), message[k]));
         ltn__graph_close(&g);

@@ -9,7 +9,8 @@ static ltn_node *binary(ltn_graph *g, const ltn_op *op, ltn_node *a, ltn_node *b
     for (int k = 0; k < 4; k++) {
         const int64_t p = a->dims.d[k], q = b->dims.d[k];
         if (p != q && p != 1 && q != 1)
-            return ltn__graph_fail(g, LTN_ESHAPE, "%s: dimension %d is %lld and %lld", op->entry.name, k, (long long)p, (long long)q);
+            return ltn__graph_fail(g, LTN_ESHAPE, "%s: dimension %d is %lld and %lld", op->entry.name, k,
+                                   (long long)p, (long long)q);
         dims.d[k] = LTN_MAX(p, q);
     }
     return ltn__node(g, op, dims, 2, (ltn_node *[]){a, b});
@@ -31,27 +32,29 @@ static void binary_run(binary_part *part, const ltn_node *n, const real *const *
 static ltn_node *binary_example(ltn_graph *g, int k, ltn_node *op(ltn_graph *, ltn_node *, ltn_node *))
 {
     static const ltn_dims cases[][2] = {
-        {{{2, 3, 5, 7}}, {{2, 3, 5, 7}}}, {{{2, 3, 5, 7}}, {{1, 1, 1, 7}}}, {{{1, 3, 1, 7}}, {{2, 1, 5, 1}}},
-        {{{1, 1, 1, 1}}, {{2, 9, 3, 5}}}, {{{2, 5, 3, 4}}, {{2, 1, 3, 1}}}, {{{1, 33, 17, 40}}, {{1, 33, 17, 1}}},
+        {{{2, 3, 5, 7}}, {{2, 3, 5, 7}}}, {{{2, 3, 5, 7}}, {{1, 1, 1, 7}}},
+        {{{1, 3, 1, 7}}, {{2, 1, 5, 1}}}, {{{1, 1, 1, 1}}, {{2, 9, 3, 5}}},
+        {{{2, 5, 3, 4}}, {{2, 1, 3, 1}}}, {{{1, 33, 17, 40}}, {{1, 33, 17, 1}}},
         {{{1, 1, 1, 3}}, {{1, 1, 1, 1}}},
     };
     if (k >= LTN_COUNT(cases)) return NULL;
     return op(g, ltn__input(g, "a", cases[k][0]), ltn__input(g, "b", cases[k][1]));
 }
 
-/* The three cases have loops of their own because a step known to the compiler is what lets it use vectors. y may be a. */
-#define BINARY_PART(name, sign)                                                                                       \
-    LTN_KERNEL static void name(const real *a, int64_t a_step, const real *b, int64_t b_step, real *y, int64_t n)     \
-    {                                                                                                                 \
-        if (a_step && b_step) {                                                                                       \
-            _Pragma("omp simd") for (int64_t i = 0; i < n; i++) y[i] = a[i] sign b[i];                                \
-        } else if (a_step) {                                                                                          \
-            const real other = *b;                                                                                    \
-            _Pragma("omp simd") for (int64_t i = 0; i < n; i++) y[i] = a[i] sign other;                               \
-        } else {                                                                                                      \
-            const real other = *a;                                                                                    \
-            _Pragma("omp simd") for (int64_t i = 0; i < n; i++) y[i] = other sign b[b_step * i];                      \
-        }                                                                                                             \
+/* A loop for each case, because a step known to the compiler is what lets it use vectors. y may be a. */
+#define BINARY_PART(name, sign)                                                                              \
+    LTN_KERNEL static void name(const real *a, int64_t a_step, const real *b, int64_t b_step, real *y,       \
+                                int64_t n)                                                                   \
+    {                                                                                                        \
+        if (a_step && b_step) {                                                                              \
+            _Pragma("omp simd") for (int64_t i = 0; i < n; i++) y[i] = a[i] sign b[i];                       \
+        } else if (a_step) {                                                                                 \
+            const real other = *b;                                                                           \
+            _Pragma("omp simd") for (int64_t i = 0; i < n; i++) y[i] = a[i] sign other;                      \
+        } else {                                                                                             \
+            const real other = *a;                                                                           \
+            _Pragma("omp simd") for (int64_t i = 0; i < n; i++) y[i] = other sign b[b_step * i];             \
+        }                                                                                                    \
     }
 BINARY_PART(add_part, +)
 BINARY_PART(sub_part, -)

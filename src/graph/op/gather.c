@@ -1,5 +1,5 @@
-/* gather.c - rows of a table by number (an embedding), and the adjoint: scatter adds each x to its row of zeros. A number
- * that no row has reads zeros, and is not written. */
+/* gather.c - rows of a table by number (an embedding), and the adjoint: scatter adds each x to its row of
+ * zeros. A number that no row has reads zeros, and is not written. */
 #include "map.h"
 
 #include <string.h>
@@ -19,8 +19,9 @@ ltn_node *ltn__gather(ltn_graph *g, ltn_node *table, ltn_node *ids)
 {
     const int64_t *t = table->dims.d, *d = ids->dims.d;
     if ((t[0] != 1 || t[1] != 1 || !are_ids(ids)) && !ltn__graph_status(g))
-        return ltn__graph_fail(g, LTN_ESHAPE, "gather: a table of %lld x %lld matrices, %lld x %lld values an id", (long long)t[0],
-                               (long long)t[1], (long long)d[1], (long long)d[3]);
+        return ltn__graph_fail(g, LTN_ESHAPE,
+                               "gather: a table of %lld x %lld matrices, %lld x %lld values an id",
+                               (long long)t[0], (long long)t[1], (long long)d[1], (long long)d[3]);
     return ltn__node(g, &ltn__op_gather, ltn__dims(d[0], 1, d[2], t[3]), 2, (ltn_node *[]){table, ids});
 }
 
@@ -57,8 +58,9 @@ ltn_node *ltn__scatter(ltn_graph *g, ltn_node *x, ltn_node *ids, int64_t rows)
 {
     const int64_t *s = x->dims.d, *d = ids->dims.d;
     if ((s[0] != d[0] || s[1] != 1 || s[2] != d[2] || !are_ids(ids)) && !ltn__graph_status(g))
-        return ltn__graph_fail(g, LTN_ESHAPE, "scatter: %lld x %lld x %lld rows for %lld x %lld x %lld ids", (long long)s[0],
-                               (long long)s[1], (long long)s[2], (long long)d[0], (long long)d[1], (long long)d[2]);
+        return ltn__graph_fail(g, LTN_ESHAPE, "scatter: %lld x %lld x %lld rows for %lld x %lld x %lld ids",
+                               (long long)s[0], (long long)s[1], (long long)s[2], (long long)d[0],
+                               (long long)d[1], (long long)d[2]);
     return ltn__node(g, &ltn__op_scatter, ltn__dims(1, 1, rows, s[3]), 2, (ltn_node *[]){x, ids});
 }
 
@@ -81,7 +83,8 @@ static ltn_node *scatter_example(ltn_graph *g, int k)
 {
     if (k > 1) return NULL;
     const ltn_dims ids = k ? ltn__dims(1, 1, 3, 1) : ltn__dims(2, 1, 4, 1);
-    return ltn__scatter(g, ltn__input(g, "x", ltn__dims(ids.d[0], 1, ids.d[2], 7)), ltn__input(g, "ids", ids), k ? 2 : 5);
+    return ltn__scatter(g, ltn__input(g, "x", ltn__dims(ids.d[0], 1, ids.d[2], 7)), ltn__input(g, "ids", ids),
+                        k ? 2 : 5);
 }
 
 const ltn_op ltn__op_scatter = {

@@ -1,4 +1,5 @@
-/* geglu.c - the gated linear unit with gelu: the first half of the channels times gelu of the second (Shazeer 2020). */
+/* geglu.c - the gated linear unit with gelu: the first half of the channels times gelu of the second (Shazeer
+ * 2020). */
 #include "map.h"
 #include "real_math.h"
 
@@ -15,7 +16,8 @@ LTN_KERNEL static void geglu_row(const real *a, const real *b, real *y, int64_t 
 {
     const real half = (real)0.5;
 #pragma omp simd
-    for (int64_t i = 0; i < c; i++) y[i] = a[i] * b[i] * (half + half * fast_erf(b[i] * (real)0.70710678118654752));
+    for (int64_t i = 0; i < c; i++)
+        y[i] = a[i] * b[i] * (half + half * fast_erf(b[i] * (real)0.70710678118654752));
 }
 
 static void geglu_run(const ltn_node *n, const real *const *src, real *dst, void *scratch, int threads)

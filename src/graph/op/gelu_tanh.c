@@ -1,4 +1,5 @@
-/* gelu_tanh.c - x Phi(x) with Phi(x) by (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2 (Hendrycks and Gimpel 2016). */
+/* gelu_tanh.c - x Phi(x) with Phi(x) by (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2 (Hendrycks and Gimpel
+ * 2016). */
 #include "map.h"
 #include "real_math.h"
 

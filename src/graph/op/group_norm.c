@@ -1,9 +1,10 @@
-/* group_norm.c - (x - mean) / sqrt(variance + eps) over all pixels and the channels of a group, times w, plus b
- * (Wu and He 2018); a cell does it with the silu that follows. i[0]: groups, f[0]: eps. */
+/* group_norm.c - (x - mean) / sqrt(variance + eps) over all pixels and the channels of a group, times w, plus
+ * b (Wu and He 2018); a cell does it with the silu that follows. i[0]: groups, f[0]: eps. */
 #include "group_norm.h"
 #include "real_math.h"
 
-bool ltn__group_check(ltn_graph *g, const char *name, const ltn_node *x, const ltn_node *w, const ltn_node *b, int groups)
+bool ltn__group_check(ltn_graph *g, const char *name, const ltn_node *x, const ltn_node *w, const ltn_node *b,
+                      int groups)
 {
     const int64_t c = x->dims.d[3];
     if (ltn__graph_status(g)) return false;
@@ -47,21 +48,22 @@ ltn_groups ltn__groups(const ltn_node *n)
     };
 }
 
-void ltn__block_sums(const ltn_groups *k, ltn_block_sums *f, const real *x, const real *y, const real *mean, real *sums, int threads)
+void ltn__block_sums(const ltn_groups *k, ltn_block_sums *f, const real *x, const real *y, const real *mean,
+                     real *sums, int threads)
 {
 #pragma omp parallel for num_threads(threads) if (k->images * k->pixels * k->c > LTN_SERIAL)
     for (int64_t job = 0; job < k->images * k->blocks * k->strips; job++) {
         const int64_t block = job / k->strips, image = block / k->blocks, first = job % k->strips * LTN_STRIP;
         const int64_t at = (image * k->pixels + block % k->blocks * LTN_BLOCK) * k->c + first;
         real *a = sums + 2 * block * k->c + first;
-        f(x + at, y ? y + at : NULL, mean ? mean + image * k->c + first : NULL, k->c, ltn__block_length(k, block % k->blocks),
-          LTN_MIN(LTN_STRIP, k->c - first), a, a + k->c);
+        f(x + at, y ? y + at : NULL, mean ? mean + image * k->c + first : NULL, k->c,
+          ltn__block_length(k, block % k->blocks), LTN_MIN(LTN_STRIP, k->c - first), a, a + k->c);
     }
 }
 
 /* Each channel's mean, then its squares around that: no cancellation. */
-LTN_KERNEL static void moments(const real *x, const real *none, const real *nil, int64_t c, int64_t pixels, int64_t width,
-                               real *restrict mean, real *restrict squares)
+LTN_KERNEL static void moments(const real *x, const real *none, const real *nil, int64_t c, int64_t pixels,
+                               int64_t width, real *restrict mean, real *restrict squares)
 {
     real sum[LTN_STRIP] = {0}, square[LTN_STRIP] = {0};
     for (int64_t p = 0; p < pixels; p++)
@@ -84,7 +86,8 @@ static void combine(const ltn_groups *k, const real *moment, double *stat)
     for (int64_t block = 0; block < k->blocks; block++)
         for (int64_t j = 0; j < k->width; j++) {
             const double away = (double)moment[2 * block * k->c + j] - mean;
-            squares += (double)moment[(2 * block + 1) * k->c + j] + (double)ltn__block_length(k, block) * away * away;
+            squares += (double)moment[(2 * block + 1) * k->c + j] +
+                       (double)ltn__block_length(k, block) * away * away;
         }
     stat[0] = mean;
     stat[1] = 1 / sqrt(squares / count + k->eps);
@@ -95,16 +98,19 @@ void ltn__group_statistics(const ltn_groups *k, const real *x, real *sums, doubl
     ltn__block_sums(k, moments, x, NULL, NULL, sums, threads);
 #pragma omp parallel for num_threads(threads) if (k->images * k->blocks * k->c > LTN_SERIAL)
     for (int64_t job = 0; job < k->images * k->groups; job++)
-        combine(k, sums + job / k->groups * 2 * k->blocks * k->c + job % k->groups * k->width, stat + 2 * job);
+        combine(k, sums + job / k->groups * 2 * k->blocks * k->c + job % k->groups * k->width,
+                stat + 2 * job);
 }
 
 /* ---- The row ---- */
 
-/* stat (images, groups, 2) in double, then sums (images, blocks, 2, c), then mean, scale and shift (images, 3, c). */
+/* stat (images, groups, 2) in double, then sums (images, blocks, 2, c), then mean, scale and shift (images,
+ * 3, c). */
 static size_t group_norm_scratch(const ltn_node *n, int threads)
 {
     const ltn_groups k = ltn__groups(n);
-    return (size_t)(2 * k.images * k.groups) * sizeof(double) + (size_t)(k.images * (2 * k.blocks + 3) * k.c) * sizeof(real);
+    return (size_t)(2 * k.images * k.groups) * sizeof(double) +
+           (size_t)(k.images * (2 * k.blocks + 3) * k.c) * sizeof(real);
 }
 
 /* y = (x - s[0]) s[1] + s[2] */
@@ -148,7 +154,8 @@ static void norm(const ltn_node *n, const real *const *src, real *dst, void *scr
 #pragma omp parallel for num_threads(threads) if (k.images * k.pixels * k.c > LTN_SERIAL)
     for (int64_t block = 0; block < k.images * k.blocks; block++) {
         const int64_t image = block / k.blocks, at = (image * k.pixels + block % k.blocks * LTN_BLOCK) * k.c;
-        (silu ? apply_silu : apply)(src[0] + at, scales + 3 * image * k.c, dst + at, ltn__block_length(&k, block % k.blocks), k.c);
+        (silu ? apply_silu : apply)(src[0] + at, scales + 3 * image * k.c, dst + at,
+                                    ltn__block_length(&k, block % k.blocks), k.c);
     }
 }
 
@@ -163,7 +170,8 @@ static void group_norm_vjp(ltn_graph *g, ltn_node *n, ltn_node *dy, const bool *
     const int groups = (int)n->i[0];
     const ltn_dims one = ltn__dims(1, 1, 1, n->dims.d[3]);
     if (want[0]) gsrc[0] = ltn__group_norm_dx(g, dy, x, w, groups, n->f[0]);
-    if (want[1]) gsrc[1] = ltn__sum_to(g, ltn__mul(g, dy, ltn__group_norm(g, x, NULL, NULL, groups, n->f[0])), one);
+    if (want[1])
+        gsrc[1] = ltn__sum_to(g, ltn__mul(g, dy, ltn__group_norm(g, x, NULL, NULL, groups, n->f[0])), one);
     if (want[2]) gsrc[2] = ltn__sum_to(g, dy, one);
 }
 
@@ -172,7 +180,11 @@ int ltn__group_example(int k, ltn_dims *dims)
     static const struct {
         ltn_dims x;
         int groups;
-    } cases[] = {{{{1, 1, 1, 4}}, 1}, {{{2, 3, 5, 12}}, 4}, {{{1, 9, 8, 15}}, 5}, {{{2, 13, 11, 320}}, 32}, {{{1, 3, 3, 6}}, 6}};
+    } cases[] = {{{{1, 1, 1, 4}}, 1},
+                 {{{2, 3, 5, 12}}, 4},
+                 {{{1, 9, 8, 15}}, 5},
+                 {{{2, 13, 11, 320}}, 32},
+                 {{{1, 3, 3, 6}}, 6}};
     if (k >= LTN_COUNT(cases)) return 0;
     *dims = cases[k].x;
     return cases[k].groups;
@@ -189,7 +201,8 @@ static ltn_node *group_norm_example(ltn_graph *g, int k)
 }
 
 const ltn_op ltn__op_group_norm = {
-    .entry = {.name = "group_norm", .help = "(x - mean) / sqrt(variance + eps) over pixels and groups of channels, times w, plus b"},
+    .entry = {.name = "group_norm",
+              .help = "(x - mean) / sqrt(variance + eps) over pixels and channel groups, times w, plus b"},
     .run = group_norm_run,
     .scratch = group_norm_scratch,
     .vjp = group_norm_vjp,
@@ -204,7 +217,8 @@ typedef struct with_silu {
     int threads;
 } with_silu;
 
-static ltn_status silu_open(ltn_ctx *ctx, const ltn_node *n, const ltn_fusion *fuse, int threads, ltn_kernel *out)
+static ltn_status silu_open(ltn_ctx *ctx, const ltn_node *n, const ltn_fusion *fuse, int threads,
+                            ltn_kernel *out)
 {
     if (fuse->activation != &ltn__op_silu || fuse->residual) return LTN_DONE;
     with_silu *s = out->state = ltn__alloc(ctx, 1, sizeof *s);

@@ -1,4 +1,5 @@
-/* layer_norm.c - (x - mean) / sqrt(variance + eps) over the channels, times w, plus b (Ba et al. 2016). f[0]: eps. */
+/* layer_norm.c - (x - mean) / sqrt(variance + eps) over the channels, times w, plus b (Ba et al.
+ * 2016). f[0]: eps. */
 #include "map.h"
 #include "real_math.h"
 
@@ -8,8 +9,8 @@ ltn_node *ltn__layer_norm(ltn_graph *g, ltn_node *x, ltn_node *w, ltn_node *b, d
     for (int k = 0; k < 2; k++) {
         const ltn_node *p = k ? b : w;
         if (p && !ltn__same_dims(p->dims, ltn__dims(1, 1, 1, c)) && !ltn__graph_status(g))
-            return ltn__graph_fail(g, LTN_ESHAPE, "layer_norm: %s has %lld values for %lld channels", k ? "b" : "w",
-                                   (long long)ltn__count(p->dims), (long long)c);
+            return ltn__graph_fail(g, LTN_ESHAPE, "layer_norm: %s has %lld values for %lld channels",
+                                   k ? "b" : "w", (long long)ltn__count(p->dims), (long long)c);
     }
     ltn_node *n = ltn__node(g, &ltn__op_layer_norm, x->dims, 3, (ltn_node *[]){x, w, b});
     n->f[0] = eps;
@@ -17,7 +18,8 @@ ltn_node *ltn__layer_norm(ltn_graph *g, ltn_node *x, ltn_node *w, ltn_node *b, d
 }
 
 /* The mean first, then the squares around it: no cancellation. */
-LTN_KERNEL static void layer_norm_row(const real *x, const real *w, const real *b, real *y, int64_t c, real eps)
+LTN_KERNEL static void layer_norm_row(const real *x, const real *w, const real *b, real *y, int64_t c,
+                                      real eps)
 {
     real sum = 0, squares = 0;
 #pragma omp simd reduction(+ : sum)
@@ -67,7 +69,8 @@ static ltn_node *layer_norm_example(ltn_graph *g, int k)
 }
 
 const ltn_op ltn__op_layer_norm = {
-    .entry = {.name = "layer_norm", .help = "(x - mean) / sqrt(variance + eps) over the channels, times w, plus b"},
+    .entry = {.name = "layer_norm",
+              .help = "(x - mean) / sqrt(variance + eps) over the channels, times w, plus b"},
     .run = layer_norm_run,
     .decompose = layer_norm_decompose,
     .example = layer_norm_example,

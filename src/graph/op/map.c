@@ -18,7 +18,8 @@ ltn_walk ltn__walk(ltn_dims dims, ltn_dims a, ltn_dims b)
     const ltn_dims src[2] = {a, b};
     ltn_walk w = {.outer = dims, .length = 1, .step = {-1, -1}};
     for (int s = 0; s < 2; s++)
-        for (int64_t k = 3, stride = 1; k >= 0; stride *= src[s].d[k--]) w.stride[s][k] = src[s].d[k] > 1 ? stride : 0;
+        for (int64_t k = 3, stride = 1; k >= 0; stride *= src[s].d[k--])
+            w.stride[s][k] = src[s].d[k] > 1 ? stride : 0;
     for (int k = 3; k >= 0; k--) {
         const int64_t step[2] = {a.d[k] > 1, b.d[k] > 1};
         if (dims.d[k] == 1) continue;

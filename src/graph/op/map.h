@@ -1,4 +1,4 @@
-/* map.h - what the elementwise kernels share: how threads divide an array, and how dimensions of length 1 are repeated. */
+/* map.h - what the elementwise kernels share: how threads divide an array, how dimensions of 1 are repeated. */
 #ifndef LTN_MAP_H
 #define LTN_MAP_H
 
@@ -13,8 +13,9 @@ void ltn__map(ltn_map *f, const real *x, real *y, int64_t n, int threads);
 /* Example inputs of three shapes and a large one for the elementwise rows; NULL past the last. */
 ltn_node *ltn__example_input(ltn_graph *g, const char *name, int k);
 
-/* A walk over an array of `dims` beside a source that is repeated where its dimension is 1: the trailing dimensions
- * make runs of `length` values over which each of two sources either advances (step 1) or stands still (step 0). */
+/* A walk over an array of `dims` beside a source that is repeated where its dimension is 1: the trailing
+ * dimensions make runs of `length` values over which each of two sources either advances (step 1) or stands
+ * still (step 0). */
 typedef struct ltn_walk {
     ltn_dims outer; /* what remains: the number of runs is its product */
     int64_t length;

@@ -1,5 +1,6 @@
-/* real_math.h - exp, sigmoid, tanh and erf as straight polynomial code that compilers turn into vector code, good to about
- * 1e-7 relative (minimax fits by Lawson's weighted least squares); the double build calls the C library instead. */
+/* real_math.h - exp, sigmoid, tanh and erf as straight polynomial code that compilers turn into vector code,
+ * good to about 1e-7 relative (minimax fits by Lawson's weighted least squares); the double build calls the C
+ * library instead. */
 #ifndef LTN_REAL_MATH_H
 #define LTN_REAL_MATH_H
 

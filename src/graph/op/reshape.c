@@ -1,4 +1,4 @@
-/* reshape.c - the same values under other dimensions; no work where the plan lets it be its source's memory. */
+/* reshape.c - the same values under other dimensions; the plan lets it be its source's memory. */
 #include "map.h"
 
 #include <string.h>
@@ -7,7 +7,8 @@ ltn_node *ltn__reshape(ltn_graph *g, ltn_node *x, ltn_dims dims)
 {
     if (ltn__same_dims(x->dims, dims)) return x;
     if (ltn__count(x->dims) != ltn__count(dims) && !ltn__graph_status(g))
-        return ltn__graph_fail(g, LTN_ESHAPE, "reshape: %lld values into %lld", (long long)ltn__count(x->dims), (long long)ltn__count(dims));
+        return ltn__graph_fail(g, LTN_ESHAPE, "reshape: %lld values into %lld",
+                               (long long)ltn__count(x->dims), (long long)ltn__count(dims));
     return ltn__node(g, &ltn__op_reshape, dims, 1, &x);
 }
 

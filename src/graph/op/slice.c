@@ -1,5 +1,5 @@
-/* slice.c - three rows that move along one axis: slice takes [first, first + count) of it, place (slice's adjoint) puts x
- * there and zeros around it, concat joins two arrays. i[0]: axis, i[1]: first. */
+/* slice.c - three rows that move along one axis: slice takes [first, first + count) of it, place (slice's
+ * adjoint) puts x there and zeros around it, concat joins two arrays. i[0]: axis, i[1]: first. */
 #include "map.h"
 
 #include <string.h>
@@ -18,10 +18,12 @@ static int64_t piece_of(ltn_dims dims, int64_t axis)
 }
 
 /* Copies `length` values from every piece of x to every piece of y. */
-static void copy_pieces(const real *x, int64_t x_piece, real *y, int64_t y_piece, int64_t length, int64_t pieces, int threads)
+static void copy_pieces(const real *x, int64_t x_piece, real *y, int64_t y_piece, int64_t length,
+                        int64_t pieces, int threads)
 {
 #pragma omp parallel for num_threads(threads) if (length * pieces > LTN_SERIAL)
-    for (int64_t k = 0; k < pieces; k++) memcpy(y + k * y_piece, x + k * x_piece, (size_t)length * sizeof(real));
+    for (int64_t k = 0; k < pieces; k++)
+        memcpy(y + k * y_piece, x + k * x_piece, (size_t)length * sizeof(real));
 }
 
 ltn_node *ltn__slice(ltn_graph *g, ltn_node *x, int axis, int64_t first, int64_t count)
@@ -29,8 +31,9 @@ ltn_node *ltn__slice(ltn_graph *g, ltn_node *x, int axis, int64_t first, int64_t
     ltn_dims dims = x->dims;
     if (ltn__graph_status(g)) return ltn__node(g, &ltn__op_slice, dims, 1, &x);
     if (axis < 0 || axis > 3 || first < 0 || count < 1 || first > dims.d[axis] - count)
-        return ltn__graph_fail(g, LTN_ESHAPE, "slice: %lld values from %lld on, of axis %d with %lld", (long long)count,
-                               (long long)first, axis, axis >= 0 && axis < 4 ? (long long)dims.d[axis] : 0);
+        return ltn__graph_fail(g, LTN_ESHAPE, "slice: %lld values from %lld on, of axis %d with %lld",
+                               (long long)count, (long long)first, axis,
+                               axis >= 0 && axis < 4 ? (long long)dims.d[axis] : 0);
     if (count == dims.d[axis]) return x;
     dims.d[axis] = count;
     ltn_node *n = ltn__node(g, &ltn__op_slice, dims, 1, &x);
@@ -41,8 +44,10 @@ ltn_node *ltn__slice(ltn_graph *g, ltn_node *x, int axis, int64_t first, int64_t
 
 static void slice_run(const ltn_node *n, const real *const *src, real *dst, void *scratch, int threads)
 {
-    const int64_t outer = outer_of(n->dims, n->i[0]), piece = piece_of(n->dims, n->i[0]), inner = piece / n->dims.d[n->i[0]];
-    copy_pieces(src[0] + n->i[1] * inner, piece_of(n->src[0]->dims, n->i[0]), dst, piece, piece, outer, threads);
+    const int64_t outer = outer_of(n->dims, n->i[0]), piece = piece_of(n->dims, n->i[0]),
+                  inner = piece / n->dims.d[n->i[0]];
+    copy_pieces(src[0] + n->i[1] * inner, piece_of(n->src[0]->dims, n->i[0]), dst, piece, piece, outer,
+                threads);
 }
 
 static void slice_vjp(ltn_graph *g, ltn_node *n, ltn_node *dy, const bool *want, ltn_node **gsrc)
@@ -70,7 +75,8 @@ ltn_node *ltn__place(ltn_graph *g, ltn_node *x, int axis, int64_t first, int64_t
     if (ltn__graph_status(g)) return ltn__node(g, &ltn__op_place, dims, 1, &x);
     if (axis < 0 || axis > 3 || first < 0 || first > count - dims.d[axis])
         return ltn__graph_fail(g, LTN_ESHAPE, "place: %lld values from %lld on, of axis %d with %lld",
-                               axis >= 0 && axis < 4 ? (long long)dims.d[axis] : 0, (long long)first, axis, (long long)count);
+                               axis >= 0 && axis < 4 ? (long long)dims.d[axis] : 0, (long long)first, axis,
+                               (long long)count);
     if (count == dims.d[axis]) return x;
     dims.d[axis] = count;
     ltn_node *n = ltn__node(g, &ltn__op_place, dims, 1, &x);
@@ -81,7 +87,8 @@ ltn_node *ltn__place(ltn_graph *g, ltn_node *x, int axis, int64_t first, int64_t
 
 static void place_run(const ltn_node *n, const real *const *src, real *dst, void *scratch, int threads)
 {
-    const int64_t pieces = outer_of(n->dims, n->i[0]), piece = piece_of(n->dims, n->i[0]), inner = piece / n->dims.d[n->i[0]];
+    const int64_t pieces = outer_of(n->dims, n->i[0]), piece = piece_of(n->dims, n->i[0]),
+                  inner = piece / n->dims.d[n->i[0]];
     const int64_t before = n->i[1] * inner, length = piece_of(n->src[0]->dims, n->i[0]);
 #pragma omp parallel for num_threads(threads) if (piece * pieces > LTN_SERIAL)
     for (int64_t k = 0; k < pieces; k++) {

@@ -8,11 +8,13 @@ ltn_node *ltn__sum_to(ltn_graph *g, ltn_node *x, ltn_dims dims)
     if (ltn__same_dims(x->dims, dims)) return x;
     for (int k = 0; k < 4; k++)
         if (dims.d[k] != 1 && dims.d[k] != x->dims.d[k])
-            return ltn__graph_fail(g, LTN_ESHAPE, "sum_to: dimension %d goes from %lld to %lld", k, (long long)x->dims.d[k], (long long)dims.d[k]);
+            return ltn__graph_fail(g, LTN_ESHAPE, "sum_to: dimension %d goes from %lld to %lld", k,
+                                   (long long)x->dims.d[k], (long long)dims.d[k]);
     return ltn__node(g, &ltn__op_sum_to, dims, 1, &x);
 }
 
-/* Adds the `n` rows of x that lie `row` apart, over columns [0, width), to sum: ROWS of them in real, then in double. */
+/* Adds the `n` rows of x that lie `row` apart, over columns [0, width), to sum: ROWS of them in real, then in
+ * double. */
 LTN_KERNEL static void add_rows(const real *x, int64_t n, int64_t row, int64_t width, double *sum)
 {
     for (int64_t first = 0; first < n; first += ROWS) {
@@ -39,7 +41,8 @@ static void sum_to_run(const ltn_node *n, const real *const *src, real *dst, voi
     const int64_t r0 = s[0] / d[0], r1 = whole ? 1 : s[1] / d[1], r2 = whole ? s[1] * s[2] : s[2] / d[2];
 #pragma omp parallel for num_threads(threads) if (ltn__count(n->src[0]->dims) > LTN_SERIAL)
     for (int64_t job = 0; job < d[0] * d[1] * d[2] * blocks; job++) {
-        const int64_t out = job / blocks, first = job % blocks * COLUMNS, width = LTN_MIN(COLUMNS, d[3] - first);
+        const int64_t out = job / blocks, first = job % blocks * COLUMNS,
+                      width = LTN_MIN(COLUMNS, d[3] - first);
         const int64_t o0 = out / (d[1] * d[2]), o1 = out / d[2] % d[1], o2 = out % d[2];
         double sum[COLUMNS] = {0};
         for (int64_t i = 0; i < r0; i++)
@@ -57,8 +60,10 @@ static void sum_to_vjp(ltn_graph *g, ltn_node *n, ltn_node *dy, const bool *want
     gsrc[0] = ltn__expand(g, dy, n->src[0]->dims);
 }
 
-static const ltn_dims large[] = {{{2, 3, 5, 7}}, {{2, 3, 5, 7}}, {{2, 3, 5, 7}}, {{2, 3, 5, 7}}, {{1, 40, 30, 70}}, {{2, 9, 16, 10}}};
-static const ltn_dims small[] = {{{1, 1, 1, 1}}, {{1, 3, 1, 7}}, {{2, 1, 5, 1}}, {{2, 3, 5, 1}}, {{1, 1, 1, 70}}, {{2, 1, 16, 1}}};
+static const ltn_dims large[] = {{{2, 3, 5, 7}}, {{2, 3, 5, 7}},    {{2, 3, 5, 7}},
+                                 {{2, 3, 5, 7}}, {{1, 40, 30, 70}}, {{2, 9, 16, 10}}};
+static const ltn_dims small[] = {{{1, 1, 1, 1}}, {{1, 3, 1, 7}},  {{2, 1, 5, 1}},
+                                 {{2, 3, 5, 1}}, {{1, 1, 1, 70}}, {{2, 1, 16, 1}}};
 
 static ltn_node *sum_to_example(ltn_graph *g, int k)
 {
@@ -77,7 +82,8 @@ ltn_node *ltn__expand(ltn_graph *g, ltn_node *x, ltn_dims dims)
     if (ltn__same_dims(x->dims, dims)) return x;
     for (int k = 0; k < 4; k++)
         if (x->dims.d[k] != 1 && x->dims.d[k] != dims.d[k])
-            return ltn__graph_fail(g, LTN_ESHAPE, "expand: dimension %d goes from %lld to %lld", k, (long long)x->dims.d[k], (long long)dims.d[k]);
+            return ltn__graph_fail(g, LTN_ESHAPE, "expand: dimension %d goes from %lld to %lld", k,
+                                   (long long)x->dims.d[k], (long long)dims.d[k]);
     return ltn__node(g, &ltn__op_expand, dims, 1, &x);
 }
 

@@ -1,4 +1,5 @@
-/* upsample.c - every pixel becomes factor x factor equal ones, and the adjoint: downsum adds up such squares. i[0]: factor. */
+/* upsample.c - every pixel becomes factor x factor equal ones, and the adjoint: downsum adds up such squares.
+ * i[0]: factor. */
 #include "map.h"
 
 #include <string.h>
@@ -16,7 +17,8 @@ ltn_node *ltn__upsample(ltn_graph *g, ltn_node *x, int factor)
 
 static void upsample_run(const ltn_node *n, const real *const *src, real *dst, void *scratch, int threads)
 {
-    const int64_t f = n->i[0], c = n->dims.d[3], width = n->src[0]->dims.d[2], rows = ltn__count(n->src[0]->dims) / (width * c);
+    const int64_t f = n->i[0], c = n->dims.d[3], width = n->src[0]->dims.d[2],
+                  rows = ltn__count(n->src[0]->dims) / (width * c);
     const size_t pixel = (size_t)c * sizeof(real);
 #pragma omp parallel for num_threads(threads) if (ltn__count(n->dims) > LTN_SERIAL)
     for (int64_t row = 0; row < rows; row++) {
@@ -51,7 +53,8 @@ ltn_node *ltn__downsum(ltn_graph *g, ltn_node *x, int factor)
     ltn_dims dims = x->dims;
     if (ltn__graph_status(g)) return ltn__node(g, &ltn__op_downsum, dims, 1, &x);
     if (factor < 1 || dims.d[1] % factor || dims.d[2] % factor)
-        return ltn__graph_fail(g, LTN_ESHAPE, "downsum: %lld x %lld pixels by %d", (long long)dims.d[1], (long long)dims.d[2], factor);
+        return ltn__graph_fail(g, LTN_ESHAPE, "downsum: %lld x %lld pixels by %d", (long long)dims.d[1],
+                               (long long)dims.d[2], factor);
     dims.d[1] /= factor;
     dims.d[2] /= factor;
     ltn_node *n = ltn__node(g, &ltn__op_downsum, dims, 1, &x);
@@ -66,7 +69,8 @@ LTN_KERNEL static void accumulate(const real *restrict x, real *restrict y, int6
 
 static void downsum_run(const ltn_node *n, const real *const *src, real *dst, void *scratch, int threads)
 {
-    const int64_t f = n->i[0], c = n->dims.d[3], width = n->dims.d[2], rows = ltn__count(n->dims) / (width * c);
+    const int64_t f = n->i[0], c = n->dims.d[3], width = n->dims.d[2],
+                  rows = ltn__count(n->dims) / (width * c);
 #pragma omp parallel for num_threads(threads) if (ltn__count(n->src[0]->dims) > LTN_SERIAL)
     for (int64_t row = 0; row < rows; row++) {
         const real *x = src[0] + row * f * width * f * c;
