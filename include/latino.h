@@ -79,7 +79,8 @@ typedef struct ltn_write_options {
     const char *settings; /* PNG: kept as text chunk "latino", read back by ltn_image_settings */
 } ltn_write_options;
 
-/* PNG, JPEG, WebP (by content) or .npy (by content: float or integer, (h, w), (c, h, w)); EXIF orientation applied. */
+/* By content: PNG, JPEG, WebP, or .npy of shape (h, w) or (c, h, w) that holds floats, bool, or uint8 and uint16 (scaled to
+ * [0,1]). EXIF orientation is applied. */
 LTN_API ltn_status ltn_image_read(ltn_ctx *ctx, const char *path, ltn_image *out);
 /* By extension: .png .jpg .jpeg .webp (clipped to [0,1]) or .npy (float32, (c, h, w), not clipped). The file appears
  * whole or not at all. */
