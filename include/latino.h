@@ -148,6 +148,7 @@ typedef struct ltn_task {
 typedef struct ltn_progress {
     int step, steps; /* done, in all */
     int calls;       /* network calls so far */
+    double sigma;    /* of the noise, as given or estimated, units of [0,1] */
     double t;        /* time step of the last call */
     double gamma;    /* weight of the data term in the last step */
     double residual; /* |A x - y| / (sigma sqrt(m)), or |A x - y| / |y| when sigma = 0 */

@@ -1,1 +1,226 @@
+/* test_solve.c - solvers on a Gaussian prior, whose denoiser is known in closed form: mean, spread, number of calls. */
+#include "solve/solve.h"
+
 #include "test.h"
+
+/* Pixels are independent N(0, S2); the autoencoder is the identity, f(z, t) = E[x | z]. */
+enum { W = 40, H = 30, N = W * H * 3, TRAIN = 1000 };
+static const double S2 = 0.25;
+typedef struct gaussian {
+    ltn_prior base;
+    double alpha_bar[TRAIN];
+} gaussian;
+
+static ltn_status copy(ltn_prior *p, const float *a, float *b)
+{
+    memmove(b, a, N * sizeof *a);
+    return LTN_OK;
+}
+
+static double shrink(double ab)
+{
+    return sqrt(ab) * S2 / (ab * S2 + 1 - ab);
+}
+
+static ltn_status predict(ltn_prior *p, const float *z, int t, float *z0)
+{
+    for (int i = 0; i < N; i++) z0[i] = (float)(shrink(p->alpha_bar[t]) * z[i]);
+    p->calls++;
+    return LTN_OK;
+}
+
+static double error(const ltn_prior *p, int t)
+{
+    double ab = p->alpha_bar[t];
+    return S2 * (1 - ab) / (ab * S2 + 1 - ab);
+}
+
+/* Noise e on x: z = sqrt(ab) (x + e n) has the level of t where (1 - ab) / ab = e^2. */
+static int time_of(const ltn_prior *p, double e)
+{
+    int t = 0;
+    while (t < TRAIN - 1 && (1 - p->alpha_bar[t]) / p->alpha_bar[t] < e * e) t++;
+    return t;
+}
+
+static double error_at(const ltn_prior *p, double e)
+{
+    return S2 * e * e / (S2 + e * e);
+}
+
+static void make_gaussian(gaussian *g)
+{
+    double product = 1;
+    for (int i = 0; i < TRAIN; i++) {
+        double b = sqrt(0.00085) + (sqrt(0.012) - sqrt(0.00085)) * i / (TRAIN - 1);
+        g->alpha_bar[i] = product *= 1 - b * b;
+    }
+    g->base = (ltn_prior){.latent_count = N, .train_steps = TRAIN, .alpha_bar = g->alpha_bar, .encode = copy, .decode = copy,
+                          .predict = predict, .error = error, .time_of = time_of, .error_at = error_at};
+}
+
+/* One run of a solver on y; x and the progress after the last step. */
+typedef struct outcome {
+    float x[N];
+    ltn_progress progress;
+    int calls;
+    ltn_status status;
+} outcome;
+
+static void solve(ltn_ctx *ctx, const char *degradation, const char *solver, const float *y, double sigma, uint64_t seed, outcome *o)
+{
+    static gaussian g;
+    make_gaussian(&g);
+    ltn_degradation *d = NULL;
+    OK(ctx, ltn_degradation_open(ctx, degradation, W, H, 3, &d));
+    static float measured[N];
+    memcpy(measured, y, sizeof measured);
+    ltn__measured(d, measured); /* holes are 0 */
+    ltn_problem q = {.ctx = ctx, .a = d, .y = measured, .sigma = sigma, .rng = {seed, LTN_STREAM_SOLVER}};
+    ltn_arena arena = {.ctx = ctx};
+    ltn_spec spec;
+    OK(ctx, ltn__spec_parse(ctx, "solver", ltn__solver_entry, solver, &arena, &spec));
+    const ltn_solver_row *row = ltn__solver_row(spec.row);
+    void *state = NULL;
+    memset(o, 0, sizeof *o);
+    o->status = row->open(&q, &g.base, &spec, &state, &o->progress.steps);
+    while (!o->status) o->status = row->step(state, &o->progress);
+    if (o->status == LTN_DONE) memcpy(o->x, row->estimate(state), sizeof o->x);
+    if (state) row->close(ctx, state);
+    o->calls = g.base.calls;
+    ltn__arena_free(&arena);
+    ltn_degradation_close(&d);
+}
+
+static void moments(const float *x, double *mean, double *variance)
+{
+    double s = 0, s2 = 0;
+    for (int i = 0; i < N; i++) s += x[i], s2 += (double)x[i] * x[i];
+    *mean = s / N;
+    *variance = s2 / N - *mean * *mean;
+}
+
+/* Denoising one constant: x_k = (gamma y + w z) / (1 + gamma), z = sqrt(ab) x_{k-1} + sqrt(1 - ab) eps is an affine recursion. */
+TEST(latino_bayes_follows_the_closed_form_recursion)
+{
+    ltn_ctx *ctx;
+    OK(NULL, ltn_open(&ctx, NULL));
+    static gaussian g;
+    make_gaussian(&g);
+    const double y0 = 0.7, sigma = 0.3;
+    static float y[N];
+    for (int i = 0; i < N; i++) y[i] = (float)y0;
+    double mean = y0, variance = 0;
+    for (int k = 0; k < 8; k++) {
+        int t = 999 - 125 * k;
+        double ab = g.alpha_bar[t], gamma = error(&g.base, t) / (sigma * sigma), w = shrink(ab) / (1 + gamma);
+        mean = gamma / (1 + gamma) * y0 + w * sqrt(ab) * mean;
+        variance = w * w * (ab * variance + 1 - ab);
+    }
+    static outcome o;
+    double m, v;
+    solve(ctx, "identity", "latino:rule=bayes", y, sigma, 1, &o);
+    CHECK(o.status == LTN_DONE && o.calls == 8 && o.progress.step == 8 && o.progress.t == 124);
+    moments(o.x, &m, &v);
+    NEAR(m, mean, 4 * sqrt(variance / N));
+    NEAR(v / variance, 1, 4 * sqrt(2.0 / N));
+    static outcome again, other;
+    solve(ctx, "identity", "latino:rule=bayes", y, sigma, 1, &again);
+    solve(ctx, "identity", "latino:rule=bayes", y, sigma, 2, &other);
+    CHECK(!memcmp(o.x, again.x, sizeof o.x));
+    CHECK(memcmp(o.x, other.x, sizeof o.x));
+    ltn_close(&ctx);
+}
+
+TEST(latino_discrepancy_leaves_the_noise_unexplained)
+{
+    ltn_ctx *ctx;
+    OK(NULL, ltn_open(&ctx, NULL));
+    static float y[N];
+    ltn__normals((ltn_rng){3, 9}, 0, y, N);
+    for (int i = 0; i < N; i++) y[i] *= 0.6f;
+    static outcome o;
+    const char *const task[] = {"identity", "blur:sigma=1", "inpaint:random=0.5"};
+    for (int i = 0; i < LTN_COUNT(task); i++) {
+        test_name("%s", task[i]);
+        solve(ctx, task[i], "latino:rule=discrepancy,steps=4", y, 0.2, 1, &o);
+        CHECK(o.status == LTN_DONE && o.calls == 4);
+        NEAR(o.progress.residual, 1, 2e-3);
+    }
+    ltn_close(&ctx);
+}
+
+TEST(latino_without_noise_keeps_known_pixels_to_the_bit)
+{
+    ltn_ctx *ctx;
+    OK(NULL, ltn_open(&ctx, NULL));
+    ltn_degradation *d;
+    OK(ctx, ltn_degradation_open(ctx, "inpaint:random=0.5", W, H, 3, &d));
+    static float x[N], y[N], back[N];
+    ltn__normals((ltn_rng){4, 9}, 0, x, N);
+    ltn__forward(d, x, y);
+    static outcome o;
+    const char *const rule[] = {"latino", "latino:rule=discrepancy", "latino:rule=bayes"};
+    for (int i = 0; i < LTN_COUNT(rule); i++) {
+        test_name("%s", rule[i]);
+        solve(ctx, "inpaint:random=0.5", rule[i], y, 0, 1, &o);
+        ltn__forward(d, o.x, back);
+        CHECK(!memcmp(back, y, sizeof y));
+    }
+    ltn_degradation_close(&d);
+    ltn_close(&ctx);
+}
+
+TEST(latino_released_table)
+{
+    ltn_ctx *ctx;
+    OK(NULL, ltn_open(&ctx, NULL));
+    static gaussian g;
+    make_gaussian(&g);
+    static float y[N];
+    static outcome o;
+    solve(ctx, "inpaint:random=0.5", "latino:rule=released", y, 0.1, 1, &o);
+    NEAR(o.progress.gamma, 0.5 * (1 - g.alpha_bar[124]) / 0.01, 1e-6); /* the row for inpainting: .5 below t = 500 */
+    solve(ctx, "identity", "latino:rule=released,times=300", y, 0.1, 1, &o);
+    NEAR(o.progress.gamma, 0.01 * (1 - g.alpha_bar[300]) / 0.01, 1e-6);
+    solve(ctx, "downsample:factor=4", "latino:rule=released", y, 0.1, 1, &o);
+    CHECK(o.status == LTN_EINVAL && strstr(ltn_error(ctx), "no row for \"downsample:factor=4\""));
+    ltn_close(&ctx);
+}
+
+/* Denoising a draw of the prior: the posterior mean errs by S2 sigma^2 / (S2 + sigma^2), and the rule comes near it. */
+TEST(latino_matched_reaches_the_posterior_mean)
+{
+    ltn_ctx *ctx;
+    OK(NULL, ltn_open(&ctx, NULL));
+    static float x[N], y[N];
+    static outcome o;
+    for (double sigma = 0.1; sigma < 1; sigma *= 2) {
+        test_name("sigma %g", sigma);
+        ltn__normals((ltn_rng){5, 9}, 0, x, N);
+        ltn__normals((ltn_rng){6, 9}, 0, y, N);
+        for (int i = 0; i < N; i++) y[i] = (x[i] *= (float)sqrt(S2)) + (float)sigma * y[i];
+        solve(ctx, "identity", "latino", y, sigma, 1, &o);
+        CHECK(o.status == LTN_DONE && o.calls == 8);
+        double error = 0, best = S2 * sigma * sigma / (S2 + sigma * sigma);
+        for (int i = 0; i < N; i++) error += ((double)o.x[i] - x[i]) * ((double)o.x[i] - x[i]) / N;
+        CHECK(error > 0.9 * best && error < 1.25 * best);
+    }
+    ltn_close(&ctx);
+}
+
+TEST(latino_refuses_bad_times)
+{
+    ltn_ctx *ctx;
+    OK(NULL, ltn_open(&ctx, NULL));
+    static float y[N];
+    static outcome o;
+    const char *const bad[] = {"latino:rule=bayes,times=1000", "latino:rule=bayes,times=500/500", "latino:rule=bayes,times=x",
+                               "latino:rule=bayes,times=9/", "latino:rule=bayes,times=99/100"};
+    for (int i = 0; i < LTN_COUNT(bad); i++) {
+        test_name("%s", bad[i]);
+        solve(ctx, "identity", bad[i], y, 0.1, 1, &o);
+        CHECK(o.status == LTN_EINVAL && strstr(ltn_error(ctx), "falling time steps"));
+    }
+    ltn_close(&ctx);
+}

@@ -56,7 +56,7 @@ typedef struct ltn_rng {
     uint64_t seed, stream;
 } ltn_rng;
 /* Streams, so that no two uses of one seed meet. */
-enum { LTN_STREAM_NOISE = 1, LTN_STREAM_MASK = 2, LTN_STREAM_KERNEL = 3, LTN_STREAM_SOLVER = 16 /* + step */ };
+enum { LTN_STREAM_NOISE = 1, LTN_STREAM_MASK = 2, LTN_STREAM_PROBE = 4 /* and 5 */, LTN_STREAM_KERNEL = 3, LTN_STREAM_SOLVER = 16 /* + step */ };
 void ltn__philox(ltn_rng r, uint64_t i, uint32_t out[4]);
 double ltn__uniform(ltn_rng r, uint64_t i);                    /* [0, 1) */
 double ltn__normal(ltn_rng r, uint64_t i);                     /* N(0, 1), Box-Muller */

@@ -4,40 +4,67 @@
 
 #include "../degrade/degrade.h"
 
-/* A latent prior. Pictures are planar, [-1, 1], of the problem's size; latents (c, h, w) channels last, as the prior likes.
- * All memory exists when it is opened. t is a training time step, 0..train_steps-1. */
-typedef struct ltn_prior {
-    void *self;
+/* A latent prior. Pictures are planar, in [-1, 1], of the problem's size; latents are `latent_count` numbers whose order is
+ * the prior's own business. All memory exists when it is opened. t is a training time step, 0 .. train_steps - 1. */
+typedef struct ltn_prior ltn_prior;
+struct ltn_prior {
     size_t latent_count;
-    int64_t latent[3];               /* h, w, c */
     int train_steps;
     const double *alpha_bar;
-    int calls;                       /* of predict so far */
-    ltn_status (*encode)(struct ltn_prior *p, const float *x, float *z);
-    ltn_status (*decode)(struct ltn_prior *p, const float *z, float *x);
-    ltn_status (*predict)(struct ltn_prior *p, const float *z, int t, float *z0); /* f(z, t, c): the clean latent */
-    void (*close)(struct ltn_prior *p);
-    /* Calibrated once per prior on clean pictures: mean squared error, in [-1,1] pixels, of D(f(noised E(x), t)). */
-    double (*error)(const struct ltn_prior *p, int t);
-} ltn_prior;
+    int calls; /* of predict so far */
+    ltn_status (*encode)(ltn_prior *p, const float *x, float *z);
+    ltn_status (*decode)(ltn_prior *p, const float *z, float *x);
+    ltn_status (*predict)(ltn_prior *p, const float *z, int t, float *z0); /* f(z, t, c): the clean latent */
+    /* Calibrated once per prior on clean pictures: the mean squared error, in [-1, 1] pixels, of D(f(noised E(x), t)). */
+    double (*error)(const ltn_prior *p, int t);
+    /* And for pictures with white noise of deviation e, in [-1, 1]: the t at which one call f(sqrt(ab) E(x + e n), t) errs
+     * least, and its mean squared error there. */
+    int (*time_of)(const ltn_prior *p, double e);
+    double (*error_at)(const ltn_prior *p, double e);
+};
 
 typedef struct ltn_problem {
     ltn_ctx *ctx;
     const ltn_degradation *a;
-    const float *y;      /* [-1, 1] */
-    double sigma;        /* of y in [-1, 1] units: twice the user's */
-    ltn_rng rng;
-    const float *noise;  /* (steps, latent) standard normals, or NULL: from rng */
+    const float *y;     /* planar, [-1, 1] */
+    double sigma;       /* of y, in [-1, 1] units: twice the user's */
+    ltn_rng rng;        /* its stream is the first of the solver's */
+    const float *noise; /* standard normals for the steps, one latent after the other, or NULL: from rng */
 } ltn_problem;
 
+/* A solver: one row of solver.def. The loop is the caller's. */
 typedef struct ltn_solver_row {
     ltn_entry entry;
+    bool needs_prior;
     ltn_status (*open)(const ltn_problem *q, ltn_prior *p, const ltn_spec *s, void **state, int *steps);
-    ltn_status (*step)(void *state, ltn_progress *progress); /* LTN_OK, LTN_DONE */
-    const float *(*estimate)(void *state);                   /* [-1, 1] */
+    ltn_status (*step)(void *state, ltn_progress *progress); /* LTN_OK, LTN_DONE, or an error */
+    const float *(*estimate)(const void *state);             /* the current x, planar, [-1, 1] */
     void (*close)(ltn_ctx *ctx, void *state);
 } ltn_solver_row;
 const ltn_entry *ltn__solver_entry(int i);
 const ltn_solver_row *ltn__solver_row(int i);
+
+/* The standard normals of step k: the problem's own array, or drawn. */
+void ltn__step_noise(const ltn_problem *q, const ltn_prior *p, int k, float *eps);
+/* |A x - y|^2; r has room for a measurement. */
+double ltn__residual2(const ltn_degradation *a, const float *x, const float *y, float *r);
+/* chi = |A x - y| / (sigma sqrt(m)), near 1 when y is explained and not overfitted; |A x - y| / |y| when sigma = 0. */
+double ltn__chi(const ltn_problem *q, const float *x, float *r);
+
+/* ---- Rules for the weight gamma of the data term (rule.c) ---- */
+typedef struct ltn_rule_input {
+    const ltn_problem *q;
+    const ltn_prior *p;
+    const void *data; /* what the rule's open found */
+    int t;
+    const float *u;   /* the prior's prediction */
+    float *x, *r;   /* room for a picture and for a measurement */
+} ltn_rule_input;
+typedef struct ltn_rule {
+    const char *name, *help;
+    ltn_status (*open)(const ltn_problem *q, const void **data); /* refuses a task that it does not know; NULL: it knows all */
+    double (*gamma)(const ltn_rule_input *in); /* INFINITY: A x = y exactly; 0: x = u */
+} ltn_rule;
+const ltn_rule *ltn__rule(int i); /* NULL past the last */
 
 #endif

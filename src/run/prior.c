@@ -1,0 +1,266 @@
+/* prior.c - a model as a prior on pictures of any size.
+ *
+ * The picture is continued by reflection to a canvas that the autoencoder's factor divides and that is at least as large
+ * as the UNet's training size. The autoencoder sees the whole canvas; the UNet runs on overlapping windows of its training
+ * size, in batches, and the predictions z0 are blended with weights that fall linearly towards a window's border:
+ * z0 = sum_k w_k z0_k / sum_k w_k. Solvers blend in every step, so no border can survive to show as a seam. */
+#include "prior.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { MAXBATCH = 8 };
+
+typedef struct axis { /* windows along one side of the latent canvas */
+    int64_t length, window;
+    int count;
+} axis;
+
+typedef struct model_prior {
+    ltn_prior base;
+    ltn_model *m;
+    ltn_size picture;
+    axis y, x;
+    ltn_part *encode, *decode, *unet;
+    ltn_array text;
+    int batch;
+    float *weight; /* of a window, (window, window) */
+    float *sum;    /* of the weights at each place of the canvas */
+} model_prior;
+
+static int64_t axis_start(const axis *a, int k)
+{
+    return a->count == 1 ? 0 : (k * (a->length - a->window) + (a->count - 1) / 2) / (a->count - 1);
+}
+
+/* Windows overlap by at least a quarter. */
+static axis axis_of(int64_t pixels, int64_t factor, int64_t window)
+{
+    axis a = {.length = LTN_MAX((pixels + factor - 1) / factor, window), .window = window};
+    int64_t stride = LTN_MAX(window * 3 / 4, 1);
+    a.count = (int)((a.length - window + stride - 1) / stride) + 1;
+    return a;
+}
+
+/* Index i of an endless reflection (edge not repeated) of 0 .. n - 1. */
+static int64_t reflect(int64_t i, int64_t n)
+{
+    if (n == 1) return 0;
+    int64_t period = 2 * (n - 1);
+    i %= period;
+    return i < n ? i : period - i;
+}
+
+/* Picture, planar -> canvas, channels last; grey becomes three equal channels. */
+static void to_canvas(const model_prior *p, const float *x, float *canvas)
+{
+    int64_t f = p->m->factor, rows = p->y.length * f, columns = p->x.length * f, w = p->picture.width, h = p->picture.height;
+    int64_t plane = p->picture.channels == 1 ? 0 : w * h;
+    for (int64_t i = 0; i < rows; i++) {
+        const float *row = x + reflect(i, h) * w;
+        for (int64_t j = 0; j < columns; j++, canvas += 3) {
+            int64_t k = reflect(j, w);
+            for (int c = 0; c < 3; c++) canvas[c] = row[c * plane + k];
+        }
+    }
+}
+
+static void from_canvas(const model_prior *p, const float *canvas, float *x)
+{
+    int64_t columns = p->x.length * p->m->factor, w = p->picture.width, h = p->picture.height;
+    for (int64_t i = 0; i < h; i++)
+        for (int64_t j = 0; j < w; j++) {
+            const float *v = canvas + 3 * (i * columns + j);
+            if (p->picture.channels == 1) x[i * w + j] = (v[0] + v[1] + v[2]) / 3;
+            else for (int c = 0; c < 3; c++) x[(c * h + i) * w + j] = v[c];
+        }
+}
+
+static ltn_status encode(ltn_prior *base, const float *x, float *z)
+{
+    model_prior *p = (model_prior *)base;
+    to_canvas(p, x, ltn__plan_data(p->encode->plan, "picture"));
+    ltn__plan_run(p->encode->plan);
+    memcpy(z, ltn__plan_data(p->encode->plan, "out"), base->latent_count * sizeof *z);
+    return LTN_OK;
+}
+
+static ltn_status decode(ltn_prior *base, const float *z, float *x)
+{
+    model_prior *p = (model_prior *)base;
+    memcpy(ltn__plan_data(p->decode->plan, "latent"), z, base->latent_count * sizeof *z);
+    ltn__plan_run(p->decode->plan);
+    from_canvas(p, ltn__plan_data(p->decode->plan, "out"), x);
+    return LTN_OK;
+}
+
+/* Row r of window k of the canvas. */
+static size_t window_row(const model_prior *p, int k, int64_t r)
+{
+    int64_t top = axis_start(&p->y, k / p->x.count), left = axis_start(&p->x, k % p->x.count);
+    return (size_t)(((top + r) * p->x.length + left) * p->m->latent_channels);
+}
+
+static void set_conditions(model_prior *p, int t)
+{
+    int width = ltn__time_width(p->m);
+    float *time = ltn__plan_data(p->unet->plan, "time"), *text = ltn__plan_data(p->unet->plan, "text");
+    size_t n = (size_t)ltn__count(ltn__plan_dims(p->unet->plan, "text")) / (size_t)p->batch;
+    for (int b = 0; b < p->batch; b++) {
+        ltn__time_sinusoid(p->m, t, time + b * width);
+        memcpy(text + (size_t)b * n, p->text.data, n * sizeof *text);
+    }
+}
+
+/* The blended prediction of all windows; the last batch repeats the last window. */
+static ltn_status predict(ltn_prior *base, const float *z, int t, float *z0)
+{
+    model_prior *p = (model_prior *)base;
+    int64_t side = p->x.window, c = p->m->latent_channels;
+    size_t row = (size_t)(side * c), window = row * (size_t)p->y.window;
+    int count = p->y.count * p->x.count;
+    float *in = ltn__plan_data(p->unet->plan, "sample"), *out = ltn__plan_data(p->unet->plan, "out");
+    memset(z0, 0, base->latent_count * sizeof *z0);
+    for (int first = 0; first < count; first += p->batch) {
+        set_conditions(p, t);
+        for (int b = 0; b < p->batch; b++)
+            for (int64_t r = 0; r < p->y.window; r++)
+                memcpy(in + (size_t)b * window + (size_t)r * row, z + window_row(p, LTN_MIN(first + b, count - 1), r), row * sizeof *in);
+        ltn__plan_run(p->unet->plan);
+        ltn__schedule_predict(&p->m->schedule, t, in, out, out, window * (size_t)p->batch);
+        for (int b = 0; b < p->batch && first + b < count; b++)
+            for (int64_t r = 0; r < p->y.window; r++) {
+                const float *v = out + (size_t)b * window + (size_t)r * row, *w = p->weight + r * side;
+                float *sum = z0 + window_row(p, first + b, r);
+                for (size_t i = 0; i < row; i++) sum[i] += w[i / (size_t)c] * v[i];
+            }
+    }
+    for (size_t i = 0; i < base->latent_count; i++) z0[i] /= p->sum[i / (size_t)c];
+    base->calls++;
+    return LTN_OK;
+}
+
+/* Tents; where the canvas is one window wide the weight of that direction is one. */
+static float tent(const axis *a, int64_t i)
+{
+    return a->count == 1 ? 1.0f : (float)(LTN_MIN(i, a->window - 1 - i) + 1);
+}
+
+static void make_weights(model_prior *p)
+{
+    int64_t side = p->x.window;
+    for (int64_t r = 0; r < p->y.window; r++)
+        for (int64_t i = 0; i < side; i++) p->weight[r * side + i] = tent(&p->y, r) * tent(&p->x, i);
+    for (int k = 0; k < p->y.count * p->x.count; k++)
+        for (int64_t r = 0; r < p->y.window; r++) {
+            float *sum = p->sum + window_row(p, k, r) / (size_t)p->m->latent_channels;
+            for (int64_t i = 0; i < side; i++) sum[i] += p->weight[r * side + i];
+        }
+}
+
+/* The calibration in latino.json, beside model_index.json: rows of numbers sorted by the first; column `of` at x, linear
+ * between (of the logarithm of x, of the logarithm of the column), ends held; absent where there is no such table. */
+enum { LOG_X = 1, LOG_Y = 2 };
+static double calibrated(const ltn_prior *base, const char *table, int of, double x, int scale, double absent)
+{
+    const model_prior *p = (const model_prior *)base;
+    const ltn_json *rows = ltn__json_get(p->m->calibration, table);
+    double x0 = 0, y0 = absent;
+    for (const ltn_json *row = rows ? rows->child : NULL; row; row = row->next) {
+        double x1 = ltn__json_at(row, 0)->number, y1 = ltn__json_at(row, of)->number;
+        if (x <= x1) {
+            if (row == rows->child) return y1;
+            double part = scale & LOG_X ? log(x / x0) / log(x1 / x0) : (x - x0) / (x1 - x0);
+            return scale & LOG_Y ? y0 * pow(y1 / y0, part) : y0 + (y1 - y0) * part;
+        }
+        x0 = x1, y0 = y1;
+    }
+    return y0;
+}
+
+/* Without a table: grows with the noise level, up to the variance of pictures. */
+static double error(const ltn_prior *p, int t)
+{
+    return calibrated(p, "one_step_error", 1, t, LOG_Y, 0.2 * (1 - p->alpha_bar[t]));
+}
+
+/* Without a table: latents have unit variance and pictures a deviation of about 1/2, so noise e on a picture is noise 2 e
+ * on its latent, and the t is sought where sqrt((1 - ab) / ab) = 2 e. */
+static int uncalibrated_time(const ltn_prior *p, double e)
+{
+    int t = 1;
+    while (t < p->train_steps - 1 && (1 - p->alpha_bar[t]) / p->alpha_bar[t] < 4 * e * e) t++;
+    return t;
+}
+
+static int time_of(const ltn_prior *p, double e)
+{
+    return (int)lrint(LTN_MIN(LTN_MAX(calibrated(p, "noisy_picture", 1, e, LOG_X, uncalibrated_time(p, e)), 1), p->train_steps - 1));
+}
+
+static double error_at(const ltn_prior *p, double e)
+{
+    double absent = 0.2 * (1 - p->alpha_bar[uncalibrated_time(p, e)]);
+    return calibrated(p, "noisy_picture", 2, e, LOG_X | LOG_Y, absent);
+}
+
+void ltn__prior_close(ltn_prior **pp)
+{
+    model_prior *p = (model_prior *)*pp;
+    if (!p) return;
+    ltn_ctx *ctx = p->m->ctx;
+    ltn_array_free(ctx, &p->text);
+    ltn__free(ctx, p->weight);
+    ltn__free(ctx, p->sum);
+    ltn__free(ctx, p);
+    *pp = NULL;
+}
+
+void ltn__prior_latent(const ltn_prior *base, int64_t dim[3])
+{
+    const model_prior *p = (const model_prior *)base;
+    dim[0] = p->y.length;
+    dim[1] = p->x.length;
+    dim[2] = p->m->latent_channels;
+}
+
+static ltn_status open_parts(model_prior *p)
+{
+    ltn_model *m = p->m;
+    int64_t f = m->factor, h = p->y.length, w = p->x.length;
+    ltn_status s = ltn__model_part(m, LTN_ENCODE, 1, h * f, w * f, &p->encode);
+    if (!s) s = ltn__model_part(m, LTN_DECODE, 1, h, w, &p->decode);
+    if (!s) s = ltn__model_part(m, LTN_UNET, p->batch, p->y.window, p->x.window, &p->unet);
+    return s;
+}
+
+ltn_status ltn__prior_open(ltn_model *m, ltn_size picture, const char *prompt, ltn_prior **out)
+{
+    *out = NULL;
+    if (picture.channels != 1 && picture.channels != 3)
+        return ltn__fail(m->ctx, LTN_ESHAPE, "the model restores grey and RGB pictures, not %d channels", picture.channels);
+    model_prior *p = ltn__alloc(m->ctx, 1, sizeof *p);
+    if (!p) return LTN_ENOMEM;
+    p->m = m;
+    p->picture = picture;
+    p->y = axis_of(picture.height, m->factor, m->sample_size);
+    p->x = axis_of(picture.width, m->factor, m->sample_size);
+    int windows = p->y.count * p->x.count, rounds = (windows + MAXBATCH - 1) / MAXBATCH;
+    p->batch = (windows + rounds - 1) / rounds;
+    size_t places = (size_t)(p->y.length * p->x.length);
+    p->base = (ltn_prior){.latent_count = places * (size_t)m->latent_channels, .train_steps = m->schedule.train_steps,
+                          .alpha_bar = m->schedule.alpha_bar, .encode = encode, .decode = decode, .predict = predict, .error = error,
+                          .time_of = time_of, .error_at = error_at};
+    ltn_status s = LTN_ENOMEM;
+    p->weight = ltn__alloc(m->ctx, (size_t)(p->y.window * p->x.window), sizeof *p->weight);
+    p->sum = ltn__alloc(m->ctx, places, sizeof *p->sum);
+    if (!p->weight || !p->sum) goto fail;
+    make_weights(p);
+    if ((s = ltn_model_text(m, prompt, &p->text)) || (s = open_parts(p))) goto fail;
+    *out = &p->base;
+    return LTN_OK;
+fail:
+    *out = &p->base;
+    ltn__prior_close(out);
+    return s;
+}

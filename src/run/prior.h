@@ -1,0 +1,14 @@
+/* prior.h - a model as the prior of a solver: any picture size, by overlapping windows. */
+#ifndef LTN_RUN_PRIOR_H
+#define LTN_RUN_PRIOR_H
+
+#include "../model/model.h"
+#include "../solve/solve.h"
+
+/* A prior on pictures of width x height with 1 or 3 channels; `prompt` conditions it. */
+ltn_status ltn__prior_open(ltn_model *m, ltn_size picture, const char *prompt, ltn_prior **out);
+void ltn__prior_close(ltn_prior **p);
+/* The latent canvas: h, w, c. */
+void ltn__prior_latent(const ltn_prior *p, int64_t dim[3]);
+
+#endif

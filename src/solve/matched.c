@@ -1,0 +1,147 @@
+/* matched.c - LATINO's step sizes from measured errors, without a constant that depends on the task.
+ *
+ *   r^2 = max((|A u - y|^2 - m sigma^2) / tr(A A^T), rho^2(e))   what u errs by: seen in the residual, at least the prior's own
+ *   gamma = r^2 / sigma^2                                        the weight of the posterior mean if u's error is white
+ *   e^2 = r^2 |P w|^2 + sigma^2 |Q n|^2, never growing           what x then errs by: both errors through the linear prox
+ *   t = t*(e)                                                    the step at which the prior expects an error like that
+ *
+ * with x = P u + Q y, w and n white probes of unit mean square. x is not renoised: the error that it carries takes the place
+ * of the noise. The start is the same loop with a Gaussian smoother in the network's place. */
+#include "matched.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { START_STEPS = 40, SMOOTH_REACH = 4 };
+static const double NO_NOISE2 = 1e-9; /* stands for sigma^2 where there is no noise */
+
+static double mean_square(const float *x, size_t n)
+{
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) sum += (double)x[i] * x[i];
+    return sum / (double)n;
+}
+
+static int reflect(int i, int n)
+{
+    if (n == 1) return 0;
+    int period = 2 * (n - 1);
+    i = ((i % period) + period) % period;
+    return i < n ? i : period - i;
+}
+
+/* out = x convolved with a Gaussian of deviation 1 along one direction, reflected at the ends; `step` apart in memory. */
+static void smooth_line(const float *x, float *out, int n, size_t step)
+{
+    double kernel[SMOOTH_REACH + 1], sum = 0;
+    for (int k = 0; k <= SMOOTH_REACH; k++) sum += (kernel[k] = exp(-0.5 * k * k)) * (k ? 2 : 1);
+    for (int i = 0; i < n; i++) {
+        double v = kernel[0] * x[(size_t)i * step];
+        for (int k = 1; k <= SMOOTH_REACH; k++)
+            v += kernel[k] * (x[(size_t)reflect(i - k, n) * step] + x[(size_t)reflect(i + k, n) * step]);
+        out[(size_t)i * step] = (float)(v / sum);
+    }
+}
+
+static void smooth(const float *x, float *out, float *room, ltn_size s)
+{
+    size_t w = (size_t)s.width, rows = (size_t)s.height * (size_t)s.channels;
+#pragma omp parallel for
+    for (int64_t i = 0; i < (int64_t)rows; i++) smooth_line(x + (size_t)i * w, room + (size_t)i * w, s.width, 1);
+#pragma omp parallel for
+    for (int64_t i = 0; i < (int64_t)(w * (size_t)s.channels); i++) {
+        size_t at = (size_t)i / w * w * (size_t)s.height + (size_t)i % w;
+        smooth_line(room + at, out + at, s.height, w);
+    }
+}
+
+/* Mean squared error of u that its residual shows: E |A u - y|^2 = r^2 tr(A A^T) + m sigma^2. */
+static double residual_error(const ltn_matched *m, const float *u)
+{
+    const ltn_problem *q = m->q;
+    double count = (double)ltn__measured(q->a, NULL);
+    return (ltn__residual2(q->a, u, q->y, m->r) / count - q->sigma * q->sigma) / m->gain;
+}
+
+static double gamma_of(const ltn_problem *q, double r2)
+{
+    return q->sigma > 0 ? r2 / (q->sigma * q->sigma) : INFINITY;
+}
+
+/* What x = prox(u) errs by when u errs by r^2 and y by sigma^2, both white. */
+static double carried(const ltn_matched *m, double r2, double gamma)
+{
+    const ltn_degradation *a = m->q->a;
+    size_t n = ltn__size_count(a->x);
+    ltn__prox(a, m->zero, gamma, m->w, m->a);
+    double error = r2 * mean_square(m->a, n);
+    if (m->q->sigma == 0) return error;
+    memset(m->b, 0, n * sizeof *m->b);
+    ltn__prox(a, m->n, gamma, m->b, m->a);
+    return error + m->q->sigma * m->q->sigma * mean_square(m->a, n);
+}
+
+void ltn__matched_start(ltn_matched *m, float *x)
+{
+    const ltn_problem *q = m->q;
+    size_t n = ltn__size_count(q->a->x);
+    double r2 = 0;
+    memset(m->a, 0, n * sizeof *m->a);
+    ltn__prox(q->a, q->y, 0.25 / fmax(q->sigma * q->sigma, 1e-6), m->a, x);
+    for (int i = 0; i < START_STEPS; i++) {
+        smooth(x, m->a, m->b, q->a->x);
+        r2 = fmax(residual_error(m, m->a), 1e-5);
+        ltn__prox(q->a, q->y, r2 / fmax(q->sigma * q->sigma, NO_NOISE2), m->a, x);
+    }
+    m->error2 = carried(m, r2, gamma_of(q, r2));
+}
+
+static double deviation(const ltn_matched *m)
+{
+    return sqrt(fmax(m->error2, 1e-6));
+}
+
+int ltn__matched_time(const ltn_matched *m)
+{
+    return m->p->time_of(m->p, deviation(m));
+}
+
+double ltn__matched_gamma(ltn_matched *m, const float *u)
+{
+    double r2 = fmax(residual_error(m, u), m->p->error_at(m->p, deviation(m))), gamma = gamma_of(m->q, r2);
+    m->error2 = fmin(m->error2, carried(m, r2, gamma));
+    return gamma;
+}
+
+/* White probes, drawn before the first step's stream so that no solver meets them. */
+static void draw_probes(ltn_matched *m)
+{
+    const ltn_problem *q = m->q;
+    ltn__normals((ltn_rng){q->rng.seed, LTN_STREAM_PROBE}, 0, m->w, ltn__size_count(q->a->x));
+    ltn__normals((ltn_rng){q->rng.seed, LTN_STREAM_PROBE + 1}, 0, m->n, ltn__size_count(q->a->y));
+    ltn__measured(q->a, m->n);
+}
+
+void ltn__matched_close(ltn_matched *m)
+{
+    if (!m->q) return;
+    float *const block[] = {m->w, m->n, m->zero, m->a, m->b, m->r};
+    for (int i = 0; i < LTN_COUNT(block); i++) ltn__free(m->q->ctx, block[i]);
+    m->q = NULL;
+}
+
+ltn_status ltn__matched_open(ltn_matched *m, const ltn_problem *q, const ltn_prior *p)
+{
+    *m = (ltn_matched){.q = q, .p = p};
+    float **const picture[] = {&m->w, &m->a, &m->b}, **const data[] = {&m->n, &m->zero, &m->r};
+    for (int i = 0; i < 3; i++) {
+        if (!(*picture[i] = ltn__alloc(q->ctx, ltn__size_count(q->a->x), sizeof(float)))) return LTN_ENOMEM;
+        if (!(*data[i] = ltn__alloc(q->ctx, ltn__size_count(q->a->y), sizeof(float)))) return LTN_ENOMEM;
+    }
+    draw_probes(m);
+    size_t count = ltn__measured(q->a, NULL);
+    if (!count) return ltn__fail(q->ctx, LTN_EINVAL, "\"%s\" measures nothing: there is nothing to restore from", q->a->spec);
+    ltn__forward(q->a, m->w, m->r);
+    m->gain = mean_square(m->r, ltn__size_count(q->a->y)) * (double)ltn__size_count(q->a->y) / (double)count;
+    return LTN_OK;
+}
