@@ -1,0 +1,335 @@
+/* restore.c - `latino restore`: x from y = A x + n, step by step. */
+#include "cmd.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+enum { MAXSTEP = 1024, MAXMETRIC = 16 };
+
+/* One picture's paths; all but `in` and `out` may be NULL. */
+typedef struct job {
+    const char *in, *out, *reference, *compare, *preview;
+} job;
+
+/* What all pictures of a command share. */
+typedef struct session {
+    ltn_ctx *ctx;
+    const cmd_args *args;
+    ltn_model *model;
+    const char *model_path;
+    cmd_json *json; /* NULL: not wanted */
+} session;
+
+/* One picture under way. */
+typedef struct work {
+    const job *job;
+    cmd_args args; /* the session's, with this picture's sigma */
+    char sigma_text[32], settings[8192];
+    bool estimated;
+    ltn_image y, naive, x, reference;
+    ltn_degradation *degradation;
+    ltn_run *run;
+    ltn_progress step[MAXSTEP];
+    int steps;
+    double metric[2][MAXMETRIC]; /* of naive and x against the reference */
+} work;
+
+static void close_work(const session *s, work *w)
+{
+    cmd_watch(NULL);
+    ltn_run_close(&w->run);
+    ltn_degradation_close(&w->degradation);
+    ltn_image_free(s->ctx, &w->y);
+    ltn_image_free(s->ctx, &w->naive);
+    ltn_image_free(s->ctx, &w->x);
+    ltn_image_free(s->ctx, &w->reference);
+}
+
+static ltn_status measure(const session *s, const ltn_image *x, const ltn_image *reference, double *out)
+{
+    ltn_status status = LTN_OK;
+    for (int i = 0; i < MAXMETRIC && ltn_list(LTN_METRICS, i) && !status; i++)
+        status = ltn_measure(s->ctx, ltn_list(LTN_METRICS, i)->name, x, reference, &out[i]);
+    return status;
+}
+
+/* Everything that can be wrong is found before the long work begins. */
+static ltn_status prepare(const session *s, work *w)
+{
+    ltn_status status = ltn_image_read(s->ctx, w->job->in, &w->y);
+    double sigma = cmd_number(s->args, "sigma", -1);
+    w->estimated = sigma < 0;
+    if (!status && w->estimated) status = ltn_estimate_sigma(s->ctx, &w->y, &sigma);
+    if (!status) status = ltn_degradation_open_for(s->ctx, cmd_text(s->args, "degradation"), &w->y, &w->degradation);
+    if (!status) status = ltn_naive(w->degradation, &w->y, &w->naive);
+    if (!status && w->job->reference) status = ltn_image_read(s->ctx, w->job->reference, &w->reference);
+    if (!status && w->job->reference) status = measure(s, &w->naive, &w->reference, w->metric[0]);
+    if (status) return status;
+    snprintf(w->sigma_text, sizeof w->sigma_text, "%.6g", sigma);
+    cmd_set(&w->args, "sigma", w->sigma_text);
+    cmd_settings(&w->args, w->job->in, w->settings, sizeof w->settings);
+    const ltn_task task = {
+        .model = s->model,
+        .degradation = w->degradation,
+        .y = &w->y,
+        .sigma = cmd_number(&w->args, "sigma", 0), /* as the settings have it, so that they repeat it exactly */
+        .solver = cmd_text(s->args, "solver"),
+        .prompt = cmd_text(s->args, "prompt"),
+        .seed = (uint64_t)cmd_number(s->args, "seed", 0),
+    };
+    return ltn_run_open(s->ctx, &task, &w->run);
+}
+
+static ltn_status steps(const session *s, work *w)
+{
+    cmd_watch(w->run);
+    ltn_status status;
+    ltn_progress p = ltn_run_progress(w->run);
+    cmd_progress(&p);
+    while (!(status = ltn_run_step(w->run))) {
+        p = ltn_run_progress(w->run);
+        if (w->steps < MAXSTEP) w->step[w->steps++] = p;
+        cmd_progress(&p);
+        if (!w->job->preview) continue;
+        ltn_image_free(s->ctx, &w->x);
+        status = ltn_run_estimate(w->run, &w->x);
+        if (!status) status = cmd_save(s->ctx, w->job->preview, &w->x, s->args, NULL);
+        if (status) break;
+    }
+    cmd_progress_end();
+    if (status != LTN_DONE) return status;
+    ltn_image_free(s->ctx, &w->x);
+    return ltn_run_estimate(w->run, &w->x);
+}
+
+/* The naive inverse, the restoration and, if there is one, the reference, side by side on white. */
+static ltn_status compare(const session *s, const work *w)
+{
+    enum { GAP = 4 };
+    const ltn_image *const panel[] = {&w->naive, &w->x, &w->reference};
+    const int n = w->reference.data ? 3 : 2, width = w->x.width, height = w->x.height;
+    ltn_image out = {0};
+    const ltn_status status = ltn_image_new(s->ctx, n * width + (n - 1) * GAP, height, w->x.channels, NULL, &out);
+    if (status) return status;
+    const size_t count = (size_t)out.width * (size_t)height * (size_t)out.channels;
+    for (size_t i = 0; i < count; i++) out.data[i] = 1;
+    for (int k = 0; k < n; k++)
+        for (int64_t row = 0; row < (int64_t)height * out.channels; row++)
+            memcpy(out.data + row * out.width + k * (width + GAP), panel[k]->data + row * width, sizeof(float) * (size_t)width);
+    const ltn_status saved = cmd_save(s->ctx, w->job->compare, &out, s->args, NULL);
+    ltn_image_free(s->ctx, &out);
+    return saved;
+}
+
+static double peak_memory(void)
+{
+    struct rusage u;
+    getrusage(RUSAGE_SELF, &u);
+    return 1024. * (double)u.ru_maxrss;
+}
+
+static void print_report(const work *w)
+{
+    const ltn_progress p = ltn_run_progress(w->run);
+    printf("%s: %d x %d from %d x %d, sigma %s%s, %d steps in %.2f s, peak memory %.0f MB\n", w->job->out, w->x.width,
+           w->x.height, w->y.width, w->y.height, w->sigma_text, w->estimated ? " (estimated)" : "", p.step, p.seconds,
+           peak_memory() / 1e6);
+    static const char *const name[] = {"naive", "restored"};
+    for (int k = 0; k < 2 && w->reference.data; k++) {
+        printf("  %-8s", name[k]);
+        for (int i = 0; i < MAXMETRIC && ltn_list(LTN_METRICS, i); i++)
+            printf("  %s %.4f", ltn_list(LTN_METRICS, i)->name, w->metric[k][i]);
+        puts("");
+    }
+}
+
+static void json_step(cmd_json *j, const ltn_progress *p)
+{
+    cmd_json_open(j, NULL, '{');
+    cmd_json_number(j, "step", p->step);
+    cmd_json_number(j, "t", p->t);
+    cmd_json_number(j, "gamma", p->gamma);
+    cmd_json_number(j, "residual", p->residual);
+    cmd_json_number(j, "calls", p->calls);
+    cmd_json_number(j, "seconds", p->seconds);
+    cmd_json_close(j, '}');
+}
+
+static void json_metrics(cmd_json *j, const work *w)
+{
+    static const char *const name[] = {"naive", "restored"};
+    cmd_json_open(j, "metrics", '{');
+    for (int k = 0; k < 2; k++) {
+        cmd_json_open(j, name[k], '{');
+        for (int i = 0; i < MAXMETRIC && ltn_list(LTN_METRICS, i); i++)
+            cmd_json_number(j, ltn_list(LTN_METRICS, i)->name, w->metric[k][i]);
+        cmd_json_close(j, '}');
+    }
+    cmd_json_close(j, '}');
+}
+
+static void json_report(const session *s, const work *w)
+{
+    cmd_json *j = s->json;
+    const ltn_progress p = ltn_run_progress(w->run);
+    cmd_json_open(j, NULL, '{');
+    cmd_json_text(j, "version", ltn_version());
+    cmd_json_text(j, "input", w->job->in);
+    cmd_json_text(j, "output", w->job->out);
+    cmd_json_text(j, "settings", w->settings);
+    cmd_json_text(j, "model", s->model_path);
+    cmd_json_text(j, "degradation", cmd_text(&w->args, "degradation"));
+    cmd_json_number(j, "sigma", cmd_number(&w->args, "sigma", 0));
+    cmd_json_bool(j, "sigma_estimated", w->estimated);
+    cmd_json_text(j, "solver", cmd_text(&w->args, "solver"));
+    cmd_json_text(j, "prompt", cmd_text(&w->args, "prompt"));
+    cmd_json_number(j, "seed", cmd_number(&w->args, "seed", 0));
+    cmd_json_number(j, "width", w->x.width);
+    cmd_json_number(j, "height", w->x.height);
+    cmd_json_number(j, "channels", w->x.channels);
+    cmd_json_number(j, "seconds", p.seconds);
+    cmd_json_number(j, "peak_memory", peak_memory());
+    cmd_json_number(j, "calls", p.calls);
+    cmd_json_open(j, "steps", '[');
+    for (int i = 0; i < w->steps; i++) json_step(j, &w->step[i]);
+    cmd_json_close(j, ']');
+    if (w->reference.data) json_metrics(j, w);
+    cmd_json_close(j, '}');
+}
+
+static int restore_one(const session *s, const job *job)
+{
+    const char *const out[] = {job->out, job->compare, job->preview};
+    for (int i = 0; i < 3; i++) {
+        const int code = out[i] ? cmd_check_out(out[i]) : CMD_DONE;
+        if (code) return code;
+    }
+    static work w; /* too large for a stack that may be small */
+    w = (work){.job = job, .args = *s->args};
+    ltn_status status = prepare(s, &w);
+    if (!status) status = steps(s, &w);
+    if (!status && w.reference.data) status = measure(s, &w.x, &w.reference, w.metric[1]);
+    if (!status) status = cmd_save(s->ctx, job->out, &w.x, s->args, w.settings);
+    if (!status && job->compare) status = compare(s, &w);
+    int code = CMD_DONE;
+    if (status) {
+        code = cmd_fail(s->ctx, status);
+    } else {
+        print_report(&w);
+        if (s->json) json_report(s, &w);
+    }
+    close_work(s, &w);
+    return code;
+}
+
+/* A measurement in .npy becomes a picture; pictures keep their names. */
+static cmd_path result_name(const char *name)
+{
+    cmd_path p;
+    const char *dot = strrchr(name, '.');
+    const bool array = !strcmp(dot, ".npy");
+    snprintf(p.s, sizeof p.s, "%.*s%s", (int)(dot - name), name, array ? ".png" : dot);
+    return p;
+}
+
+static cmd_path within(const char *folder, const char *name)
+{
+    return cmd_join(folder ? folder : "", name);
+}
+
+static int restore_named(const session *s, const job *all, const char *name)
+{
+    const cmd_path result = result_name(name), in = within(all->in, name), out = within(all->out, result.s);
+    const cmd_path reference = within(all->reference, result.s), beside = within(all->compare, result.s);
+    const cmd_path preview = within(all->preview, result.s);
+    const job one = {.in = in.s, .out = out.s, .reference = all->reference ? reference.s : NULL,
+                     .compare = all->compare ? beside.s : NULL, .preview = all->preview ? preview.s : NULL};
+    return restore_one(s, &one);
+}
+
+static int restore_folder(const session *s, const job *all)
+{
+    char **name;
+    int n, worst = cmd_names(all->in, &name, &n);
+    const char *const folder[] = {all->out, all->compare, all->preview};
+    for (int i = 0; i < 3 && !worst; i++) {
+        if (folder[i]) worst = cmd_make_folder(folder[i]);
+        if (!worst && folder[i] && cmd_same_file(all->in, folder[i]))
+            worst = cmd_usage("%s: is the folder of the pictures themselves", folder[i]);
+    }
+    const bool stop = worst;
+    for (int i = 0; i < n && !stop && !cmd_caught(); i++)
+        if (restore_named(s, all, name[i])) worst = CMD_FAILED;
+    cmd_names_free(name, n);
+    return worst;
+}
+
+static int restore_all(session *s, const job *j)
+{
+    char *text = NULL;
+    size_t size;
+    const char *file = cmd_text(s->args, "json");
+    const bool folder = cmd_is_folder(j->in);
+    cmd_json json = {.f = file ? open_memstream(&text, &size) : NULL};
+    s->json = json.f ? &json : NULL;
+    if (json.f && folder) cmd_json_open(&json, NULL, '[');
+    int code = folder ? restore_folder(s, j) : restore_one(s, j);
+    if (json.f && folder) cmd_json_close(&json, ']');
+    if (json.f) {
+        fclose(json.f);
+        if (*text && cmd_write_text(file, text)) code = CMD_FAILED;
+        free(text);
+    }
+    return code;
+}
+
+static int run(ltn_ctx *ctx, const cmd_args *a)
+{
+    cmd_path path;
+    if (cmd_model_path(a, &path)) return CMD_FAILED;
+    session s = {.ctx = ctx, .args = a, .model_path = path.s};
+    const job j = {.in = a->operand[0], .out = cmd_text(a, "o"), .reference = cmd_text(a, "reference"),
+                   .compare = cmd_text(a, "compare"), .preview = cmd_text(a, "preview")};
+    const ltn_status status = ltn_model_open(ctx, path.s, &s.model);
+    const int code = status ? cmd_fail(ctx, status) : restore_all(&s, &j);
+    ltn_model_close(&s.model);
+    return code;
+}
+
+static const cmd_option options[] = {
+    CMD_OUT("where the restored picture goes"),
+    CMD_DEGRADATION,
+    {.name = "sigma", .value = "S", .type = CMD_REAL, .max = 10, .setting = true,
+     .help = "standard deviation of the noise in IN, white being 1; without it estimated from IN"},
+    CMD_MODEL,
+    {.name = "prompt", .value = "TEXT", .type = CMD_TEXT, .def = "", .setting = true, .help = "what the picture shows"},
+    {.name = "solver", .value = "SPEC", .type = CMD_SPEC, .kind = LTN_SOLVERS, .def = "latino", .setting = true,
+     .help = "for instance latino:steps=8 (latino list solvers)"},
+    CMD_SEED,
+    {.name = "reference", .value = "X", .type = CMD_FILE,
+     .help = "the true picture: prints PSNR and SSIM of the naive inverse and of the restoration"},
+    {.name = "compare", .value = "FILE", .type = CMD_FILE,
+     .help = "writes naive inverse, restoration and reference side by side"},
+    {.name = "preview", .value = "FILE", .type = CMD_FILE, .help = "writes the estimate after every step"},
+    {.name = "json", .value = "FILE", .type = CMD_FILE,
+     .help = "writes settings, time, memory, steps and metrics; - is standard output"},
+    CMD_BITS,
+    CMD_QUALITY,
+    CMD_FROM,
+    CMD_THREADS,
+    {.name = NULL},
+};
+
+const cmd_verb cmd_restore = {
+    .name = "restore",
+    .operands = "IN",
+    .summary = "restores a picture, or a folder of them, with a model",
+    .about = "Finds the picture that the model finds likely and that the degradation turns into IN. IN is a picture, a "
+             "measurement in .npy, or a folder; with a folder, OUT, --reference, --compare and --preview are folders too, "
+             "pictures keep their names, and one that fails does not stop the others.",
+    .min_operands = 1,
+    .max_operands = 1,
+    .option = options,
+    .run = run,
+};
