@@ -79,8 +79,8 @@ static int unknown_option(const cmd_verb *verb, const char *word, const char *na
     char bare[64];
     snprintf(bare, sizeof bare, "%.*s", (int)length, name);
     const char *near = cmd_nearest(bare, option_name, verb);
-    if (!near) return cmd_usage("%s: unknown option of %s; see latino %s --help", word, verb->name, verb->name);
-    return cmd_usage("%s: unknown option of %s, did you mean %s%s", word, verb->name, dashes(near), near);
+    if (!near) return cmd_usage("%s: unknown option \"%s\"; see latino %s --help", verb->name, word, verb->name);
+    return cmd_usage("%s: unknown option \"%s\"; did you mean \"%s%s\"?", verb->name, word, dashes(near), near);
 }
 
 static bool has_word(const char *words, const char *word)

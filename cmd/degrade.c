@@ -30,21 +30,21 @@ static ltn_status fit(ltn_ctx *ctx, ltn_image *x, int n)
     return LTN_OK;
 }
 
-static int degrade_one(ltn_ctx *ctx, const cmd_args *a, const job *job)
+static int degrade_one(ltn_ctx *ctx, const cmd_args *a, const job *paths)
 {
     ltn_image x = {0}, y = {0};
     ltn_degradation *d = NULL;
     char settings[8192];
     const int size = (int)cmd_number(a, "fit", 0);
-    int code = cmd_check_out(job->out);
+    int code = cmd_check_out(paths->out);
     if (code) return code;
-    ltn_status s = ltn_image_read(ctx, job->in, &x);
+    ltn_status s = ltn_image_read(ctx, paths->in, &x);
     if (!s && size) s = fit(ctx, &x, size);
-    if (!s && job->truth) s = cmd_save(ctx, job->truth, &x, a, NULL);
+    if (!s && paths->truth) s = cmd_save(ctx, paths->truth, &x, a, NULL);
     if (!s) s = ltn_degradation_open(ctx, cmd_text(a, "degradation"), x.width, x.height, x.channels, &d);
     if (!s) s = ltn_degrade(d, &x, cmd_text(a, "noise"), (uint64_t)cmd_number(a, "seed", 0), &y);
-    cmd_settings(a, job->in, settings, sizeof settings);
-    if (!s) s = cmd_save(ctx, job->out, &y, a, settings);
+    cmd_settings(a, paths->in, settings, sizeof settings);
+    if (!s) s = cmd_save(ctx, paths->out, &y, a, settings);
     if (s) code = cmd_fail(ctx, s);
     ltn_degradation_close(&d);
     ltn_image_free(ctx, &x);

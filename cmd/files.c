@@ -83,7 +83,7 @@ int cmd_check_out(const char *path)
     cmd_path folder;
     const char *slash = strrchr(path, '/');
     snprintf(folder.s, sizeof folder.s, "%.*s", slash ? (int)(slash - path) + 1 : 1, slash ? path : ".");
-    if (!is_picture(path)) return cmd_usage("%s: no picture's name; expected .png, .jpg, .jpeg, .webp or .npy", path);
+    if (!is_picture(path)) return cmd_usage("%s: no name of a picture; expected .png, .jpg, .jpeg, .webp or .npy", path);
     if (cmd_is_folder(path)) cmd_say("%s: is a folder", path);
     else if (access(folder.s, F_OK)) cmd_say("%s: cannot be written: %s", path, strerror(errno));
     else if (!cmd_is_folder(folder.s)) cmd_say("%s: cannot be written: %s is no folder", path, folder.s);

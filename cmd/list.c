@@ -101,7 +101,8 @@ static int run(ltn_ctx *ctx, const cmd_args *a)
         if (!strcmp(kinds[k].name, want)) only = k;
     if (want && only < 0) {
         const char *near = cmd_nearest(want, kind_name, NULL);
-        return cmd_usage("%s: nothing to list%s%s; see latino list --help", want, near ? ", did you mean " : "", near ? near : "");
+        return near ? cmd_usage("unknown table \"%s\"; did you mean \"%s\"?", want, near)
+                    : cmd_usage("unknown table \"%s\"; see latino list --help", want);
     }
     const bool json = cmd_text(a, "json") != NULL;
     cmd_json j = {.f = stdout};

@@ -72,7 +72,8 @@ static int start(int argc, char **argv)
     const cmd_verb *verb = find_verb(argv[1]);
     if (!verb) {
         const char *near = cmd_nearest(argv[1], verb_name, NULL);
-        return cmd_usage("%s: unknown command%s%s; see latino --help", argv[1], near ? ", did you mean " : "", near ? near : "");
+        return near ? cmd_usage("unknown command \"%s\"; did you mean \"%s\"?", argv[1], near)
+                    : cmd_usage("unknown command \"%s\"; see latino --help", argv[1]);
     }
     cmd_args a;
     const int code = cmd_parse(verb, argc - 2, (const char *const *)argv + 2, &a);

@@ -198,20 +198,20 @@ static void json_report(const session *s, const work *w)
     cmd_json_close(j, '}');
 }
 
-static int restore_one(const session *s, const job *job)
+static int restore_one(const session *s, const job *paths)
 {
-    const char *const out[] = {job->out, job->compare, job->preview};
+    const char *const out[] = {paths->out, paths->compare, paths->preview};
     for (int i = 0; i < 3; i++) {
         const int code = out[i] ? cmd_check_out(out[i]) : CMD_DONE;
         if (code) return code;
     }
     static work w; /* too large for a stack that may be small */
-    w = (work){.job = job, .args = *s->args};
+    w = (work){.job = paths, .args = *s->args};
     ltn_status status = prepare(s, &w);
     if (!status) status = steps(s, &w);
     if (!status && w.reference.data) status = measure(s, &w.x, &w.reference, w.metric[1]);
-    if (!status) status = cmd_save(s->ctx, job->out, &w.x, s->args, w.settings);
-    if (!status && job->compare) status = compare(s, &w);
+    if (!status) status = cmd_save(s->ctx, paths->out, &w.x, s->args, w.settings);
+    if (!status && paths->compare) status = compare(s, &w);
     int code = CMD_DONE;
     if (status) {
         code = cmd_fail(s->ctx, status);

@@ -1,0 +1,74 @@
+# restore.sh - degrade, restore, measure: with bounds in dB, and everything that restore writes beside the picture.
+. "$(dirname "$0")/lib.sh"
+
+degrade() { "$latino" degrade "$@"; }
+restore() { "$latino" restore "$@"; }
+
+# task NAME SPEC SIGMA GAIN: the restoration is at least GAIN dB nearer to the truth than the naive inverse.
+task()
+{
+    degrade "$photo" -o "$1-y.npy" --truth truth.npy --fit 128 --degradation "$2" --noise "gaussian:sigma=$3" --seed 7 &&
+        restore "$1-y.npy" -o "$1-x.npy" --degradation "$2" --sigma "$3" --reference truth.npy > report.txt || return 1
+    cat report.txt
+    gain=$(awk '$1 == "naive" { a = $3 } $1 == "restored" { print $3 - a }' report.txt)
+    above "$gain" "$4"
+}
+claim "super-resolution by 4" task sr downsample:factor=4 0.02 0.3
+claim "denoising" task noise identity 0.1 2
+claim "inpainting of half the pixels" task holes inpaint:random=0.5,seed=3 0 3
+claim "deblurring" task blur blur:sigma=2 0.02 0.3
+claim "a chain" task chain blur:sigma=1+downsample:factor=2 0.02 0.2
+
+# One small measurement for the rest.
+degrade "$photo" -o y.png --truth truth.png --fit 128 --degradation downsample:factor=2 --noise gaussian:sigma=0.02 || exit 1
+run="restore y.png --degradation downsample:factor=2 --solver latino:steps=2 --sigma 0.02"
+
+claim "the same seed" $run -o a.png --seed 5
+$run -o b.png --seed 5 > /dev/null
+claim "gives the same picture" same a.png b.png
+$run -o c.png --seed 6 > /dev/null
+claim "another seed gives another one" sh -c '! cmp -s a.png c.png'
+$run -o one.png --seed 5 --threads 1 > /dev/null
+$run -o two.png --seed 5 --threads 2 > /dev/null
+claim "whatever the number of threads" similar one.png two.png 60
+
+claim "settings repeat the command" restore --from a.png -o again.png
+claim "to the same picture" same a.png again.png
+claim "with a change" restore --from a.png -o changed.png --seed 6
+claim "that is made" same changed.png c.png
+claim "with another input" restore --from a.png y.png -o other.png
+refuses "a picture without settings" 1 "truth.png: no settings of latino restore" restore --from truth.png -o x.png
+
+$run -o d.png --reference truth.png --json d.json --compare side.png --preview now.png > d.txt
+claim "prints the naive metrics" grep -q '^  naive     *psnr [0-9.]*  ssim [0-9.]*$' d.txt
+claim "and those of the restoration" grep -q '^  restored  *psnr [0-9.]*  ssim [0-9.]*$' d.txt
+claim "and time and memory" grep -q '^d.png: 128 x 80 from 64 x 40, sigma 0.02, 2 steps in [0-9.]* s, peak memory [0-9]* MB$' d.txt
+for key in version settings model degradation sigma solver prompt seed seconds peak_memory calls residual gamma psnr ssim; do
+    claim "JSON has $key" grep -q "\"$key\": " d.json
+done
+claim "JSON has both steps" sh -c '[ $(grep -c "\"residual\": [0-9]" d.json) -eq 2 ]'
+claim "the comparison has three panels" size side.png 392 80 3
+claim "the last preview is the estimate" similar now.png d.png 25
+$run -o e.png > e.txt 2> e.err
+claim "without a reference no metric" sh -c '! grep -q psnr e.txt'
+claim "in a pipe no progress" sh -c '[ ! -s e.err ]'
+claim "JSON to standard output" sh -c "$latino $run -o f.png --json - | grep -q peak_memory"
+claim "sigma is estimated" sh -c "$latino restore y.png -o g.png --degradation downsample:factor=2 --solver latino:steps=2 | grep -q estimated"
+
+# Ctrl-C after the first step.
+mkdir quit
+"$latino" restore "$photo" -o quit/x.png --degradation identity --sigma 0.1 --solver latino:steps=64 --preview quit/now.png 2> quit.err &
+for i in $(seq 300); do
+    [ -e quit/now.png ] && break
+    sleep 0.1
+done
+kill -INT $!
+wait $!
+claim "Ctrl-C ends with 130" [ $? -eq 130 ]
+claim "says so" grep -qx 'latino: interrupted' quit.err
+claim "and leaves no half file" [ "$(ls quit)" = now.png ]
+
+"$latino" generate -o drawn.png --prompt 'a photo of a cat' --steps 2 --seed 1 > /dev/null
+claim "generate" size drawn.png 128 128 3
+claim "generate repeats" "$latino" generate --from drawn.png -o drawn2.png
+claim "the same picture" same drawn.png drawn2.png
