@@ -3,7 +3,7 @@
 # either it says what to install and fails.
 set -u
 needed='gcc libc6-dev pkg-config meson ninja-build libpng-dev libjpeg-dev libwebp-dev libjansson-dev libkissfft-dev
-libutf8proc-dev libexif-dev'
+libutf8proc-dev'
 wanted='libdnnl-dev' # fast convolutions; latino builds without
 
 if ! command -v dpkg-query > /dev/null; then

@@ -7,7 +7,7 @@ prefix=$work/${prefix%/bin}
 has() { [ -n "$(find "$prefix" -path "*/$1")" ]; }
 for file in bin/latino include/latino.h liblatino.so liblatino.so.0 pkgconfig/latino.pc man/man1/latino.1 \
     share/latino/prior/model_index.json share/latino/prior/unet/diffusion_pytorch_model.safetensors \
-    bash-completion/completions/latino; do
+    bash-completion/completions/latino.bash; do
     claim "installs $file" has "$file"
 done
 unset LATINO_MODEL
