@@ -19,7 +19,8 @@ cmd_path cmd_join(const char *folder, const char *name)
 {
     cmd_path p;
     const size_t n = strlen(folder);
-    snprintf(p.s, sizeof p.s, "%s%s%s", folder, n && folder[n - 1] == '/' ? "" : "/", name);
+    const char *slash = n && folder[n - 1] == '/' ? "" : "/";
+    if (snprintf(p.s, sizeof p.s, "%s%s%s", folder, slash, name) >= (int)sizeof p.s) p.s[0] = 0; /* no such file */
     return p;
 }
 

@@ -26,7 +26,7 @@ static void print_option(FILE *f, const cmd_option *o)
 {
     char text[512];
     const int at = fprintf(f, "  %s%s%s%s", o->name[1] ? "--" : "-", o->name, o->value ? " " : "", o->value ? o->value : "");
-    snprintf(text, sizeof text, o->def ? "%s (default %s)" : "%s", o->help, o->def);
+    snprintf(text, sizeof text, o->def && *o->def ? "%s (default %s)" : "%s", o->help, o->def);
     if (at + 2 > COLUMN) fputc('\n', f);
     wrap(f, text, at + 2 > COLUMN ? 0 : at, COLUMN);
 }

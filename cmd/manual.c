@@ -34,7 +34,7 @@ static void manual_option(FILE *f, const cmd_option *o)
     }
     fputc('\n', f);
     roff(f, o->help);
-    if (o->def) {
+    if (o->def && *o->def) {
         fputs(" (default ", f);
         roff(f, o->def);
         fputc(')', f);

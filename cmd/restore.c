@@ -81,20 +81,25 @@ static ltn_status prepare(const session *s, work *w)
     return ltn_run_open(s->ctx, &task, &w->run);
 }
 
+static ltn_status preview(const session *s, work *w)
+{
+    const ltn_status status = ltn_run_estimate(w->run, &w->x);
+    return status ? status : cmd_save(s->ctx, w->job->preview, &w->x, s->args, NULL);
+}
+
 static ltn_status steps(const session *s, work *w)
 {
     cmd_watch(w->run);
     ltn_status status;
     ltn_progress p = ltn_run_progress(w->run);
     cmd_progress(&p);
-    while (!(status = ltn_run_step(w->run))) {
+    while ((status = ltn_run_step(w->run)) >= 0) {
         p = ltn_run_progress(w->run);
         if (w->steps < MAXSTEP) w->step[w->steps++] = p;
         cmd_progress(&p);
-        if (!w->job->preview) continue;
         ltn_image_free(s->ctx, &w->x);
-        status = ltn_run_estimate(w->run, &w->x);
-        if (!status) status = cmd_save(s->ctx, w->job->preview, &w->x, s->args, NULL);
+        const ltn_status seen = w->job->preview ? preview(s, w) : LTN_OK;
+        if (seen) status = seen;
         if (status) break;
     }
     cmd_progress_end();

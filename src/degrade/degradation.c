@@ -210,6 +210,12 @@ static ltn_status build(ltn_ctx *ctx, const char *text, const ltn_spec *spec, in
     return s;
 }
 
+/* Alpha is no colour: it stays outside of A and is resized with the picture. */
+static int colours(int channels)
+{
+    return channels == 2 || channels == 4 ? channels - 1 : channels;
+}
+
 ltn_status ltn_degradation_open(ltn_ctx *ctx, const char *text, int width, int height, int channels, ltn_degradation **out)
 {
     ltn_spec spec[LONGEST];
@@ -217,7 +223,7 @@ ltn_status ltn_degradation_open(ltn_ctx *ctx, const char *text, int width, int h
     int n = 0;
     *out = NULL;
     ltn_status s = parse(ctx, text, &arena, spec, &n);
-    if (!s) s = build(ctx, text, spec, n, (ltn_size){width, height, channels}, out);
+    if (!s) s = build(ctx, text, spec, n, (ltn_size){width, height, colours(channels)}, out);
     ltn__arena_free(&arena);
     return s;
 }
@@ -227,7 +233,7 @@ ltn_status ltn_degradation_open_for(ltn_ctx *ctx, const char *text, const ltn_im
     ltn_spec spec[LONGEST];
     ltn_arena arena = {.ctx = ctx};
     int n = 0;
-    ltn_size size = {y->width, y->height, y->channels};
+    ltn_size size = {y->width, y->height, colours(y->channels)};
     *out = NULL;
     ltn_status s = parse(ctx, text, &arena, spec, &n);
     if (!s) s = check_size(ctx, spec[0].entry->name, size);
@@ -258,14 +264,25 @@ void ltn_degradation_close(ltn_degradation **out)
 /* ---- latino.h on pictures ---- */
 static ltn_status fits(const ltn_degradation *d, const char *what, const ltn_image *im, ltn_size s)
 {
-    if (im->width == s.width && im->height == s.height && im->channels == s.channels) return LTN_OK;
+    if (im->width == s.width && im->height == s.height && colours(im->channels) == s.channels) return LTN_OK;
     return ltn__fail(d->ctx, LTN_ESHAPE, "%s: the %s is %d x %d, %d channels; expected %d x %d, %d", d->spec, what, im->width,
                      im->height, im->channels, s.width, s.height, s.channels);
 }
 
+/* A picture of size s, with what travels with `like`: its metadata and its alpha. */
 static ltn_status fresh(const ltn_degradation *d, ltn_size s, const ltn_image *like, ltn_image *out)
 {
-    return ltn_image_new(d->ctx, s.width, s.height, s.channels, like, out);
+    const int colour = colours(like->channels), alpha = like->channels - colour;
+    ltn_status status = ltn_image_new(d->ctx, s.width, s.height, s.channels + alpha, like, out);
+    if (status || !alpha) return status;
+    const size_t pixels = (size_t)like->width * (size_t)like->height;
+    const ltn_image plane = {like->width, like->height, 1, like->data + (size_t)colour * pixels, NULL};
+    ltn_image sized;
+    status = ltn_image_resize(d->ctx, &plane, s.width, s.height, &sized);
+    if (status) return status;
+    memcpy(out->data + ltn__size_count(s), sized.data, (size_t)s.width * (size_t)s.height * sizeof *sized.data);
+    ltn_image_free(d->ctx, &sized);
+    return LTN_OK;
 }
 
 ltn_status ltn_degrade(ltn_degradation *d, const ltn_image *x, const char *noise, uint64_t seed, ltn_image *y)
@@ -316,7 +333,7 @@ ltn_status ltn_naive(ltn_degradation *d, const ltn_image *y, ltn_image *x)
 
 ltn_status ltn_estimate_sigma(ltn_ctx *ctx, const ltn_image *y, double *sigma)
 {
-    const ltn_size size = {y->width, y->height, y->channels};
+    const ltn_size size = {y->width, y->height, colours(y->channels)};
     ltn_status s = check_size(ctx, "noise estimate", size);
     *sigma = s ? 0 : ltn__estimate_sigma(ctx, y->data, size, &s);
     return s;
