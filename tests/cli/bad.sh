@@ -69,7 +69,7 @@ model() { from "$p" --model "$@"; }
 
 refuses "no model" 1 'nowhere: ' model nowhere
 refuses "a folder that is no model" 1 'model_index.json' model "$work"
-broken missing; LC_ALL=C sed -i "s/$weight/text_model.final_layer_norm.weighs/" "$file"
+broken missing; LC_ALL=C sed -i "s/$weight/final_layer_norm.weighs/" "$file"
 refuses "a missing weight" 1 "$weight: no such weight" model missing
 broken shape; LC_ALL=C sed -i "s/\(\"$weight\":[^]]*\"shape\":\)\[128\]/\1[64,2]/" "$file"
 refuses "a safetensors header of wrong length" 1 "model.safetensors: " model shape
