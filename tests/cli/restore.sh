@@ -15,7 +15,7 @@ task()
 }
 claim "super-resolution by 4" task sr downsample:factor=4 0.02 0.3
 claim "denoising" task noise identity 0.1 2
-claim "inpainting of half the pixels" task holes inpaint:random=0.5,seed=3 0 3
+claim "inpainting of half the pixels" task holes inpaint:random=0.5,seed=3 0 1
 claim "deblurring" task blur blur:sigma=2 0.02 0.3
 claim "a chain" task chain blur:sigma=1+downsample:factor=2 0.02 0.2
 
