@@ -3,14 +3,19 @@
 
 #include "fuzz.h"
 
-static const ltn_param params[] = {{.name = "sigma", .help = "a width", .type = LTN_FLOAT, .def = 1, .min = 0, .max = 10},
-                                   {.name = "size", .help = "a count", .type = LTN_INT, .def = 3, .min = 1, .max = INFINITY},
-                                   {.name = "filter", .help = "a word", .type = LTN_CHOICE, .def = 1, .choices = "box|cubic|lanczos"},
-                                   {.name = "kernel", .help = "a file", .type = LTN_STRING},
-                                   {0}};
-static const ltn_param needed[] = {{.name = "mask", .help = "a file", .type = LTN_STRING, .required = 1}, {0}};
+static const ltn_param params[] = {
+    {.name = "sigma", .help = "a width", .type = LTN_FLOAT, .def = 1, .min = 0, .max = 10},
+    {.name = "size", .help = "a count", .type = LTN_INT, .def = 3, .min = 1, .max = INFINITY},
+    {.name = "filter", .help = "a word", .type = LTN_CHOICE, .def = 1, .choices = "box|cubic|lanczos"},
+    {.name = "kernel", .help = "a file", .type = LTN_STRING},
+    {0}};
+static const ltn_param needed[] = {
+    {.name = "mask", .help = "a file", .type = LTN_STRING, .required = 1},
+    {0}};
 static const ltn_entry table[] = {
-    {.name = "blur", .param = params, .alias = "smooth|soften"}, {.name = "inpaint", .param = needed}, {.name = "identity"}};
+    {.name = "blur", .param = params, .alias = "smooth|soften"},
+    {.name = "inpaint", .param = needed},
+    {.name = "identity"}};
 
 static const ltn_entry *row(int i)
 {
@@ -24,10 +29,14 @@ static void parse(ltn_ctx *ctx, const char *text)
     if (ltn__spec_parse(ctx, "degradation", row, text, &a, &s)) {
         fuzz_claim(ltn_error(ctx)[0] && !strchr(ltn_error(ctx), '\n'), "a failure has one line");
     } else if (s.row == 0) {
-        const double sigma = ltn__num(&s, "sigma"), size = ltn__num(&s, "size"), filter = ltn__num(&s, "filter");
-        fuzz_claim(sigma >= 0 && sigma <= 10 && size >= 1 && size == floor(size), "numbers lie in their range");
-        fuzz_claim((filter == 0 || filter == 1 || filter == 2) && ltn__str(&s, "filter"), "choices are known words");
-        fuzz_claim(ltn__given(&s, "kernel") == (ltn__str(&s, "kernel") != NULL), "a string is there if it was given");
+        const double sigma = ltn__num(&s, "sigma"), size = ltn__num(&s, "size");
+        const double filter = ltn__num(&s, "filter");
+        fuzz_claim(sigma >= 0 && sigma <= 10 && size >= 1 && size == floor(size),
+                   "numbers lie in their range");
+        fuzz_claim((filter == 0 || filter == 1 || filter == 2) && ltn__str(&s, "filter"),
+                   "choices are known words");
+        fuzz_claim(ltn__given(&s, "kernel") == (ltn__str(&s, "kernel") != NULL),
+                   "a string is there if it was given");
     } else {
         fuzz_claim(s.row == 2 || ltn__str(&s, "mask"), "what is required is there");
     }

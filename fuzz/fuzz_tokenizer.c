@@ -4,10 +4,11 @@
 #include "model/model.h"
 
 static const char vocab[] =
-    "{\"a\": 0, \"b\": 1, \"a</w>\": 2, \"b</w>\": 3, \"ab\": 4, \"ab</w>\": 5, \"aba\": 6, \"\xC3\x83\": 7, \"\xC2\xA9</w>\": 8, "
-    "\"!\": 9, \"<|startoftext|>\": 10, \"<|endoftext|>\": 11}";
+    "{\"a\": 0, \"b\": 1, \"a</w>\": 2, \"b</w>\": 3, \"ab\": 4, \"ab</w>\": 5, \"aba\": 6, "
+    "\"\xC3\x83\": 7, \"\xC2\xA9</w>\": 8, \"!\": 9, \"<|startoftext|>\": 10, \"<|endoftext|>\": 11}";
 static const char merges[] = "#version: 0.2\na b\na b</w>\nab a\n";
-static const char config[] = "{\"pad_token\": \"!\", \"eos_token\": {\"content\": \"<|endoftext|>\", \"normalized\": true}}";
+static const char config[] =
+    "{\"pad_token\": \"!\", \"eos_token\": {\"content\": \"<|endoftext|>\", \"normalized\": true}}";
 
 /* The bytes up to the next zero, and over it. */
 static ltn_bytes next(const uint8_t **p, size_t *n)
@@ -24,7 +25,8 @@ static void tokenize(ltn_tokenizer *t, const char *text)
     int ids[77];
     const int size = ltn__tokenizer_size(t);
     if (ltn__tokenize(t, text, ids, LTN_COUNT(ids))) return;
-    for (int i = 0; i < LTN_COUNT(ids); i++) fuzz_claim(ids[i] >= 0 && ids[i] < size, "ids lie in the vocabulary");
+    for (int i = 0; i < LTN_COUNT(ids); i++)
+        fuzz_claim(ids[i] >= 0 && ids[i] < size, "ids lie in the vocabulary");
     int few[3];
     fuzz_claim(!ltn__tokenize(t, text, few, 3) && few[0] == ids[0], "a shorter one starts the same");
 }
@@ -42,7 +44,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
         part[2] = (ltn_bytes){(uint8_t *)config, sizeof config - 1};
     }
     char *s = ltn__alloc(ctx, text.size + 1, 1);
-    const ltn_tokenizer_files files = {.vocab = part[0], .merges = part[1], .config = part[2], .map = part[3]};
+    const ltn_tokenizer_files files = {.vocab = part[0], .merges = part[1], .config = part[2],
+                                       .map = part[3]};
     if (s) memcpy(s, text.data, text.size);
     if (!ltn__tokenizer_parse(ctx, "input", &files, &t) && s) tokenize(t, s);
     else fuzz_claim(ltn_error(ctx)[0], "a failure has a message");

@@ -193,8 +193,9 @@ TEST(base_normals)
 /* ---- Numbers and specs ---- */
 TEST(base_numbers)
 {
-    static const char *text[] = {"0", "-0", "3", "+3", "0.1", ".5", "5.", "-2.5e-3", "1E3", "123456789012345", "0.3", "1e22", "6.02214076e23",
-                                 "1.7976931348623157e308", "4.9e-324", "1e-400", "00012.500", "99999999999999999999999", "0.000000000000000000000001"};
+    static const char *text[] = {"0", "-0", "3", "+3", "0.1", ".5", "5.", "-2.5e-3", "1E3", "123456789012345",
+                                 "0.3", "1e22", "6.02214076e23", "1.7976931348623157e308", "4.9e-324",
+                                 "1e-400", "00012.500", "99999999999999999999999", "0.000000000000000000000001"};
     const char *end;
     for (int k = 0; k < LTN_COUNT(text); k++) {
         const double v = ltn__parse_number(text[k], &end), oracle = strtod(text[k], NULL);
@@ -220,7 +221,9 @@ static const ltn_param blur_param[] = {
     {.name = "kernel", .help = "a file", .type = LTN_STRING},
     {.name = "shift", .help = "any number", .type = LTN_FLOAT},
     {0}};
-static const ltn_param mask_param[] = {{.name = "file", .help = "white is known", .type = LTN_STRING, .required = 1}, {0}};
+static const ltn_param mask_param[] = {
+    {.name = "file", .help = "white is known", .type = LTN_STRING, .required = 1},
+    {0}};
 static const ltn_entry table[] = {{.name = "blur", .param = blur_param, .alias = "smooth|soften"},
                                   {.name = "inpaint", .param = mask_param},
                                   {.name = "identity", .alias = "denoise"}};
@@ -240,9 +243,12 @@ TEST(base_spec_values)
     CHECK(s.row == 0 && s.entry == table && ltn__num(&s, "sigma") == 1.5 && ltn__num(&s, "size") == 5);
     CHECK(ltn__num(&s, "filter") == 1 && !strcmp(ltn__str(&s, "filter"), "gauss") && !ltn__str(&s, "kernel"));
     CHECK(!ltn__given(&s, "sigma") && !ltn__given(&s, "nothing"));
-    OK(ctx, ltn__spec_parse(ctx, "degradation", table_row, " smooth: sigma = 3 ,filter=lanczos,kernel='a,b=c+''d''.npy', shift=-1e3", &a, &s));
-    CHECK(s.row == 0 && ltn__num(&s, "sigma") == 3 && ltn__num(&s, "filter") == 2 && !strcmp(ltn__str(&s, "filter"), "lanczos"));
-    CHECK(!strcmp(ltn__str(&s, "kernel"), "a,b=c+'d'.npy") && ltn__given(&s, "kernel") && !ltn__given(&s, "size"));
+    const char *full = " smooth: sigma = 3 ,filter=lanczos,kernel='a,b=c+''d''.npy', shift=-1e3";
+    OK(ctx, ltn__spec_parse(ctx, "degradation", table_row, full, &a, &s));
+    CHECK(s.row == 0 && ltn__num(&s, "sigma") == 3 && ltn__num(&s, "filter") == 2 &&
+          !strcmp(ltn__str(&s, "filter"), "lanczos"));
+    CHECK(!strcmp(ltn__str(&s, "kernel"), "a,b=c+'d'.npy") && ltn__given(&s, "kernel") &&
+          !ltn__given(&s, "size"));
     CHECK(ltn__num(&s, "shift") == -1000);
     OK(ctx, ltn__spec_parse(ctx, "degradation", table_row, "inpaint:file=C:\\x y=z.png", &a, &s));
     CHECK(s.row == 1 && !strcmp(ltn__str(&s, "file"), "C:\\x y=z.png"));

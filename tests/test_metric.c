@@ -5,7 +5,8 @@
 
 static ltn_image picture(ltn_weight *w)
 {
-    return (ltn_image){.channels = (int)w->dim[0], .height = (int)w->dim[1], .width = (int)w->dim[2], .data = (float *)w->data};
+    return (ltn_image){.channels = (int)w->dim[0], .height = (int)w->dim[1], .width = (int)w->dim[2],
+                       .data = (float *)w->data};
 }
 
 TEST(metric_golden)
@@ -98,10 +99,12 @@ TEST(metric_refusals)
     ltn_open(&ctx, &o);
     float p[12] = {0};
     double v;
-    const ltn_image a = {2, 2, 3, p, NULL}, narrow = {1, 2, 3, p, NULL}, grey = {2, 2, 1, p, NULL}, empty = {0};
+    const ltn_image a = {2, 2, 3, p, NULL}, narrow = {1, 2, 3, p, NULL}, grey = {2, 2, 1, p, NULL};
+    const ltn_image empty = {0};
     CHECK(ltn__measure(ctx, "pnsr", &a, &a, &v) == LTN_EINVAL);
     CHECK(!strcmp(ltn_error(ctx), "unknown metric \"pnsr\"; did you mean \"psnr\"?"));
-    CHECK(ltn__measure(ctx, "psnr", &a, &narrow, &v) == LTN_ESHAPE && strstr(ltn_error(ctx), "2 x 2 and 1 x 2"));
+    CHECK(ltn__measure(ctx, "psnr", &a, &narrow, &v) == LTN_ESHAPE &&
+          strstr(ltn_error(ctx), "2 x 2 and 1 x 2"));
     CHECK(ltn__measure(ctx, "psnr", &a, &grey, &v) == LTN_ESHAPE);
     CHECK(ltn__measure(ctx, "psnr", &empty, &empty, &v) == LTN_ESHAPE);
     m.fail_at = m.calls + 1;

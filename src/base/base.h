@@ -33,10 +33,11 @@ ltn_status ltn__fail(ltn_ctx *ctx, ltn_status s, const char *fmt, ...) LTN_PRINT
 ltn_status ltn__within(ltn_ctx *ctx, ltn_status s, const char *fmt, ...) LTN_PRINTF(3, 4);
 void ltn__log(ltn_ctx *ctx, int level, const char *fmt, ...) LTN_PRINTF(3, 4);
 
-/* ---- Memory: all of it goes through the context's realloc. Contents are zeroed; NULL has left LTN_ENOMEM. ----
- * Blocks are aligned to 64 bytes. ltn__free accepts NULL. */
+/* ---- Memory: all of it goes through the context's realloc; NULL has left LTN_ENOMEM ----
+ * Blocks are zeroed and aligned to 64 bytes. ltn__free accepts NULL. */
 void *ltn__alloc(ltn_ctx *ctx, size_t count, size_t size); /* refuses products that overflow */
-void *ltn__grow(ltn_ctx *ctx, void *p, size_t old_count, size_t count, size_t size); /* new tail zeroed; p stays on failure */
+/* The new tail is zeroed; p stays on failure. */
+void *ltn__grow(ltn_ctx *ctx, void *p, size_t old_count, size_t count, size_t size);
 void ltn__free(ltn_ctx *ctx, void *p);
 char *ltn__strdup(ltn_ctx *ctx, const char *s);
 char *ltn__format(ltn_ctx *ctx, const char *fmt, ...) LTN_PRINTF(2, 3);
@@ -50,22 +51,26 @@ void *ltn__arena_alloc(ltn_arena *a, size_t count, size_t size);
 char *ltn__arena_format(ltn_arena *a, const char *fmt, ...) LTN_PRINTF(2, 3);
 void ltn__arena_free(ltn_arena *a);
 
-/* ---- Random numbers: Philox 4x32-10 (Salmon et al. 2011), counter based: value i of stream s of a seed is the same on
- * every machine and for every number of threads. ---- */
+/* ---- Random numbers: Philox 4x32-10 (Salmon et al. 2011), counter based ----
+ * Value i of stream s of a seed is the same on every machine and for every number of threads. */
 typedef struct ltn_rng {
     uint64_t seed, stream;
 } ltn_rng;
 /* Streams, so that no two uses of one seed meet. */
-enum { LTN_STREAM_NOISE = 1, LTN_STREAM_MASK = 2, LTN_STREAM_PROBE = 4 /* and 5 */, LTN_STREAM_KERNEL = 3, LTN_STREAM_SOLVER = 16 /* + step */ };
+enum {
+    LTN_STREAM_NOISE = 1, LTN_STREAM_MASK = 2, LTN_STREAM_KERNEL = 3, LTN_STREAM_PROBE = 4 /* and 5 */,
+    LTN_STREAM_SOLVER = 16 /* + step */
+};
 void ltn__philox(ltn_rng r, uint64_t i, uint32_t out[4]);
 double ltn__uniform(ltn_rng r, uint64_t i);                    /* [0, 1) */
 double ltn__normal(ltn_rng r, uint64_t i);                     /* N(0, 1), Box-Muller */
 void ltn__normals(ltn_rng r, uint64_t first, float *out, size_t n); /* out[k] = ltn__normal(r, first + k) */
 
 /* ---- Spec strings: name:key=value,key=value ----
- * Parsed against a table of entries (row(i) is the i-th, NULL past the last); unknown names and keys are refused with
- * the nearest known one; numbers are checked against their range. A value may be quoted with '...' to hold , + or =, and ''
- * inside stands for one quote. min < max bounds a number; otherwise any is legal. */
+ * Parsed against a table of entries (row(i) is the i-th, NULL past the last); unknown names and keys are
+ * refused with the nearest known one; numbers are checked against their range (min < max bounds a number;
+ * otherwise any is legal). A value may be quoted with '...' to hold , + or =, and '' inside stands for one
+ * quote. */
 typedef const ltn_entry *ltn_rows(int i);
 enum { LTN_MAXPARAM = 16 };
 typedef struct ltn_spec {
@@ -75,13 +80,16 @@ typedef struct ltn_spec {
     const char *str[LTN_MAXPARAM]; /* strings: value or NULL; lives in the arena */
     bool given[LTN_MAXPARAM];
 } ltn_spec;
-ltn_status ltn__spec_parse(ltn_ctx *ctx, const char *what, ltn_rows *rows, const char *text, ltn_arena *arena, ltn_spec *out);
+ltn_status ltn__spec_parse(ltn_ctx *ctx, const char *what, ltn_rows *rows, const char *text, ltn_arena *arena,
+                           ltn_spec *out);
 double ltn__num(const ltn_spec *s, const char *name);
-const char *ltn__str(const ltn_spec *s, const char *name); /* LTN_STRING: NULL if absent; LTN_CHOICE: the word */
+/* LTN_STRING: NULL if absent; LTN_CHOICE: the word */
+const char *ltn__str(const ltn_spec *s, const char *name);
 bool ltn__given(const ltn_spec *s, const char *name);
 /* Splits "a+b+c" at top level; returns the number of parts, at most max, or a status < 0. */
 int ltn__spec_split(ltn_ctx *ctx, const char *text, char sep, ltn_arena *arena, const char **part, int max);
-/* A number in the C locale's notation whatever the locale, no NaN or infinity; *end is set behind it, to s if there is none. */
+/* A number in the C locale's notation whatever the locale, no NaN or infinity; *end is set behind it, or to s
+ * if there is none. */
 double ltn__parse_number(const char *s, const char **end);
 /* The row whose name or alias is `name`, or -1. */
 int ltn__find(ltn_rows *rows, const char *name);

@@ -22,7 +22,8 @@ static void *blank(ltn_ctx *ctx, size_t count, size_t size)
 {
     size_t bytes = 0;
     char *raw = NULL;
-    if (product(count, size, &bytes)) raw = ctx->opt.realloc(ctx->opt.user, NULL, bytes + ALIGN + sizeof(header));
+    if (product(count, size, &bytes))
+        raw = ctx->opt.realloc(ctx->opt.user, NULL, bytes + ALIGN + sizeof(header));
     if (!raw) {
         ltn__fail(ctx, LTN_ENOMEM, "out of memory (%zu x %zu bytes)", count, size);
         return NULL;

@@ -1,5 +1,5 @@
-/* rng.c - counter-based random numbers: Philox 4x32-10 (Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as
- * 1, 2, 3", SC 2011), and normals from it by Box-Muller.
+/* rng.c - counter-based random numbers: Philox 4x32-10 (Salmon, Moraes, Dror, Shaw, "Parallel random numbers:
+ * as easy as 1, 2, 3", SC 2011), and normals from it by Box-Muller.
  *
  * The counter of block i of stream s is (i, s), the key is the seed. A normal takes half a block pair:
  * n(2j) = sqrt(-2 ln u) cos(2 pi v), n(2j + 1) = sqrt(-2 ln u) sin(2 pi v), with u, v from block j. */

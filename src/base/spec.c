@@ -1,5 +1,6 @@
-/* spec.c - spec strings "name:key=value,key='quoted, value'", read against a table of entries; whoever mistypes is told
- * the nearest known word (edit distance with transpositions: Damerau 1964, optimal string alignment). */
+/* spec.c - spec strings "name:key=value,key='quoted, value'", read against a table of entries; whoever
+ * mistypes is told the nearest known word (edit distance with transpositions: Damerau 1964, optimal string
+ * alignment). */
 #include <ctype.h>
 #include <math.h>
 #include <string.h>
@@ -54,7 +55,8 @@ static int distance(slice a, slice b)
             const int x = tolower((unsigned char)a.p[i - 1]), y = tolower((unsigned char)b.p[j - 1]);
             int d = LTN_MIN(row[1][j], row[2][j - 1]) + 1;
             d = LTN_MIN(d, row[1][j - 1] + (x != y));
-            if (i > 1 && j > 1 && x == tolower((unsigned char)b.p[j - 2]) && y == tolower((unsigned char)a.p[i - 2]))
+            if (i > 1 && j > 1 && x == tolower((unsigned char)b.p[j - 2]) &&
+                y == tolower((unsigned char)a.p[i - 2]))
                 d = LTN_MIN(d, row[0][j - 2] + 1);
             row[2][j] = d;
         }
@@ -121,7 +123,8 @@ int ltn__find(ltn_rows *rows, const char *name)
 }
 
 /* ---- Numbers ---- */
-/* mantissa 10^exponent; correctly rounded for up to 15 digits and small exponents, within an ulp or two otherwise. */
+/* mantissa 10^exponent; correctly rounded up to 15 digits and small exponents, within an ulp or two
+ * otherwise. */
 static double scaled(uint64_t mantissa, int exponent)
 {
     if (mantissa < (uint64_t)1 << 53 && exponent >= -22 && exponent <= 22)
@@ -185,7 +188,9 @@ static ltn_status unknown_row(ltn_ctx *ctx, const char *what, ltn_rows *rows, sl
     words all = {0};
     const ltn_entry *e;
     const char *best = nearest(rows, name);
-    if (best) return ltn__fail(ctx, LTN_EINVAL, "unknown %s \"%.*s\"; did you mean \"%s\"?", what, SHOW(name), best);
+    if (best)
+        return ltn__fail(ctx, LTN_EINVAL, "unknown %s \"%.*s\"; did you mean \"%s\"?", what, SHOW(name),
+                         best);
     for (int i = 0; (e = rows(i)); i++) append(&all, (slice){e->name, strlen(e->name)});
     return ltn__fail(ctx, LTN_EINVAL, "unknown %s \"%.*s\"; known: %s", what, SHOW(name), all.text);
 }
@@ -200,8 +205,10 @@ static ltn_status unknown_key(ltn_ctx *ctx, const ltn_entry *e, slice key)
         append(&all, (slice){p->name, strlen(p->name)});
     }
     if (least < LONGEST)
-        return ltn__fail(ctx, LTN_EINVAL, "%s: unknown parameter \"%.*s\"; did you mean \"%.*s\"?", e->name, SHOW(key), SHOW(best));
-    return ltn__fail(ctx, LTN_EINVAL, "%s: unknown parameter \"%.*s\"; known: %s", e->name, SHOW(key), all.n ? all.text : "none");
+        return ltn__fail(ctx, LTN_EINVAL, "%s: unknown parameter \"%.*s\"; did you mean \"%.*s\"?", e->name,
+                         SHOW(key), SHOW(best));
+    return ltn__fail(ctx, LTN_EINVAL, "%s: unknown parameter \"%.*s\"; known: %s", e->name, SHOW(key),
+                     all.n ? all.text : "none");
 }
 
 static ltn_status unknown_choice(ltn_ctx *ctx, const ltn_entry *e, const ltn_param *p, const char *value)
@@ -211,8 +218,10 @@ static ltn_status unknown_choice(ltn_ctx *ctx, const ltn_entry *e, const ltn_par
     int least = LONGEST;
     for (int i = 0; word(p->choices, i, &w); i++) append(&all, w);
     if (nearer(p->choices, (slice){value, strlen(value)}, &best, &least))
-        return ltn__fail(ctx, LTN_EINVAL, "%s: unknown %s \"%.200s\"; did you mean \"%.*s\"?", e->name, p->name, value, SHOW(best));
-    return ltn__fail(ctx, LTN_EINVAL, "%s: unknown %s \"%.200s\"; known: %s", e->name, p->name, value, all.text);
+        return ltn__fail(ctx, LTN_EINVAL, "%s: unknown %s \"%.200s\"; did you mean \"%.*s\"?", e->name,
+                         p->name, value, SHOW(best));
+    return ltn__fail(ctx, LTN_EINVAL, "%s: unknown %s \"%.200s\"; known: %s", e->name, p->name, value,
+                     all.text);
 }
 
 /* ---- Values ---- */
@@ -229,7 +238,8 @@ static char *unquote(ltn_arena *arena, slice s)
     return out;
 }
 
-static ltn_status take_number(ltn_ctx *ctx, const ltn_entry *e, const ltn_param *p, const char *value, double *out)
+static ltn_status take_number(ltn_ctx *ctx, const ltn_entry *e, const ltn_param *p, const char *value,
+                              double *out)
 {
     const char *end;
     const double v = ltn__parse_number(value, &end);
@@ -238,9 +248,11 @@ static ltn_status take_number(ltn_ctx *ctx, const ltn_entry *e, const ltn_param 
     if (p->type == LTN_INT && (v != floor(v) || fabs(v) > 0x1p53))
         return ltn__fail(ctx, LTN_EINVAL, "%s: %s=%.200s is not a whole number", e->name, p->name, value);
     if (p->min < p->max && v < p->min && isinf(p->max))
-        return ltn__fail(ctx, LTN_EINVAL, "%s: %s=%.200s must be at least %g", e->name, p->name, value, p->min);
+        return ltn__fail(ctx, LTN_EINVAL, "%s: %s=%.200s must be at least %g", e->name, p->name, value,
+                         p->min);
     if (p->min < p->max && (v < p->min || v > p->max))
-        return ltn__fail(ctx, LTN_EINVAL, "%s: %s=%.200s must be from %g to %g", e->name, p->name, value, p->min, p->max);
+        return ltn__fail(ctx, LTN_EINVAL, "%s: %s=%.200s must be from %g to %g", e->name, p->name, value,
+                         p->min, p->max);
     *out = v;
     return LTN_OK;
 }
@@ -285,7 +297,7 @@ int ltn__spec_split(ltn_ctx *ctx, const char *text, char sep, ltn_arena *arena, 
         const ptrdiff_t n = span(p, sep);
         if (n < 0) return ltn__fail(ctx, LTN_EINVAL, "\"%.200s\": a quote is not closed", text);
         const slice s = trim((slice){p, (size_t)n});
-        if (!s.n) return ltn__fail(ctx, LTN_EINVAL, "\"%.200s\": nothing stands where a part between %c is expected", text, sep);
+        if (!s.n) return ltn__fail(ctx, LTN_EINVAL, "\"%.200s\": nothing stands beside a %c", text, sep);
         if (count == max) return ltn__fail(ctx, LTN_EINVAL, "\"%.200s\": more than %d parts", text, max);
         char *copy = ltn__arena_alloc(arena, s.n + 1, 1);
         if (!copy) return LTN_ENOMEM;
@@ -300,7 +312,8 @@ static ltn_status assign(ltn_ctx *ctx, const ltn_entry *e, slice s, ltn_arena *a
 {
     const char *eq = memchr(s.p, '=', s.n);
     if (!eq) return ltn__fail(ctx, LTN_EINVAL, "%s: \"%.*s\" is not of the form key=value", e->name, SHOW(s));
-    const slice key = trim((slice){s.p, (size_t)(eq - s.p)}), value = trim((slice){eq + 1, s.n - (size_t)(eq + 1 - s.p)});
+    const slice key = trim((slice){s.p, (size_t)(eq - s.p)});
+    const slice value = trim((slice){eq + 1, s.n - (size_t)(eq + 1 - s.p)});
     for (int k = 0; k < LTN_MAXPARAM && e->param && e->param[k].name; k++)
         if (same(key, e->param[k].name)) return take(ctx, e, k, value, arena, out);
     return unknown_key(ctx, e, key);
@@ -311,14 +324,16 @@ static ltn_status defaults(ltn_ctx *ctx, const ltn_entry *e, ltn_arena *arena, l
     for (int k = 0; k < LTN_MAXPARAM && e->param && e->param[k].name; k++) {
         const ltn_param *p = &e->param[k];
         if (out->given[k]) continue;
-        if (p->required) return ltn__fail(ctx, LTN_EINVAL, "%s: %s=... is required: %s", e->name, p->name, p->help);
+        if (p->required)
+            return ltn__fail(ctx, LTN_EINVAL, "%s: %s=... is required: %s", e->name, p->name, p->help);
         out->num[k] = p->def;
         if (p->type == LTN_CHOICE && !(out->str[k] = choice(arena, p, (int)p->def))) return LTN_ENOMEM;
     }
     return LTN_OK;
 }
 
-ltn_status ltn__spec_parse(ltn_ctx *ctx, const char *what, ltn_rows *rows, const char *text, ltn_arena *arena, ltn_spec *out)
+ltn_status ltn__spec_parse(ltn_ctx *ctx, const char *what, ltn_rows *rows, const char *text, ltn_arena *arena,
+                           ltn_spec *out)
 {
     *out = (ltn_spec){0};
     const slice name = trim((slice){text, strcspn(text, ":")});
@@ -340,7 +355,7 @@ ltn_status ltn__spec_parse(ltn_ctx *ctx, const char *what, ltn_rows *rows, const
     return defaults(ctx, e, arena, out);
 }
 
-/* ---- Reading a spec: a name that is not in the table is a mistake of the caller and reads as absent. ---- */
+/* ---- Reading a spec: a name that is not in the table is the caller's mistake and reads as absent ---- */
 static int slot(const ltn_spec *s, const char *name)
 {
     for (int k = 0; k < LTN_MAXPARAM && s->entry->param && s->entry->param[k].name; k++)

@@ -1,5 +1,5 @@
-/* psnr.c - peak signal-to-noise ratio in dB: 10 log10(1 / mean (a - b)^2), over all pixels and colours; infinite for equal
- * pictures. */
+/* psnr.c - peak signal-to-noise ratio in dB: 10 log10(1 / mean (a - b)^2), over all pixels and colours;
+ * infinite for equal pictures. */
 #include <math.h>
 
 #include "metric.h"

@@ -2,8 +2,9 @@
  *
  *     (2 ma mb + c1) (2 sab + c2) / ((ma^2 + mb^2 + c1) (saa + sbb + c2)),   c1 = 0.01^2, c2 = 0.03^2,
  *
- * with means m and covariances s under a gaussian window (11 x 11, sigma 1.5) around each pixel, averaged over pixels and
- * colours. Pictures are mirrored at their borders without repeating the edge, as often as a small one needs. */
+ * with means m and covariances s under a gaussian window (11 x 11, sigma 1.5) around each pixel, averaged
+ * over pixels and colours. Pictures are mirrored at their borders without repeating the edge, as often as a
+ * small one needs. */
 #include <math.h>
 
 #include "metric.h"
@@ -69,7 +70,8 @@ static double line(const scan *s)
     double total = 0;
     for (int x = 0; x < s->width; x++) {
         const double ma = s->sum[0][x], mb = s->sum[1][x];
-        const double saa = fmax(s->sum[2][x] - ma * ma, 0), sbb = fmax(s->sum[3][x] - mb * mb, 0), sab = s->sum[4][x] - ma * mb;
+        const double saa = fmax(s->sum[2][x] - ma * ma, 0), sbb = fmax(s->sum[3][x] - mb * mb, 0);
+        const double sab = s->sum[4][x] - ma * mb;
         total += (2 * ma * mb + c1) * (2 * sab + c2) / ((ma * ma + mb * mb + c1) * (saa + sbb + c2));
     }
     return total;
@@ -98,7 +100,10 @@ static ltn_status measure(ltn_ctx *ctx, const ltn_image *a, const ltn_image *b, 
         s.sum[m] = p, p += wide;
     }
     double norm = 0, total = 0;
-    for (int k = 0; k < TAPS; k++) norm += s.window[k] = exp(-0.5 * (k - RADIUS) * (k - RADIUS) / (1.5 * 1.5));
+    for (int k = 0; k < TAPS; k++) {
+        const double x = (k - RADIUS) / 1.5;
+        norm += s.window[k] = exp(-x * x / 2);
+    }
     for (int k = 0; k < TAPS; k++) s.window[k] /= norm;
     for (int c = 0; c < ltn__colors(a); c++) {
         s.a = a->data + (size_t)c * plane;

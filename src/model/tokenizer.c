@@ -1,10 +1,11 @@
-/* tokenizer.c - CLIP's tokens: text is brought to NFC and lower case, cut into words, and the bytes of each word are
- * joined pair by pair in the order of merges.txt (byte-pair encoding: Sennrich, Haddow, Birch, ACL 2016; on bytes as
- * Radford et al. 2019; the last byte of a word carries "</w>").
+/* tokenizer.c - CLIP's tokens: text is brought to NFC and lower case, cut into words, and the bytes of each
+ * word are joined pair by pair in the order of merges.txt (byte-pair encoding: Sennrich, Haddow, Birch, ACL
+ * 2016; on bytes as Radford et al. 2019; the last byte of a word carries "</w>").
  *
- * A word is a contraction 's 't 're 've 'm 'll 'd, a run of letters, one digit, or a run of anything else but space.
- * Special tokens written out in the text are found first: those the folder calls `normalized` in the lower-cased text,
- * the others in the text as typed. Bytes that are no UTF-8 read as U+FFFD, one for each longest broken sequence. */
+ * A word is a contraction 's 't 're 've 'm 'll 'd, a run of letters, one digit, or a run of anything else but
+ * space. Special tokens written out in the text are found first: those the folder calls `normalized` in the
+ * lower-cased text, the others in the text as typed. Bytes that are no UTF-8 read as U+FFFD, one for each
+ * longest broken sequence. */
 #include <limits.h>
 #include <string.h>
 #include <utf8proc.h>
@@ -99,10 +100,12 @@ static ltn_status tree(ltn_arena *arena, const char *dir, const char *name, ltn_
     *out = NULL;
     if (!file.data) return LTN_OK;
     const char *path = ltn__arena_format(arena, "%s/%s", dir, name);
-    return path ? ltn__json_parse(arena->ctx, path, (const char *)file.data, file.size, arena, out) : LTN_ENOMEM;
+    if (!path) return LTN_ENOMEM;
+    return ltn__json_parse(arena->ctx, path, (const char *)file.data, file.size, arena, out);
 }
 
-static ltn_status vocabulary_read(ltn_tokenizer *t, const char *dir, ltn_bytes file, ltn_arena *arena, vocabulary *v)
+static ltn_status vocabulary_read(ltn_tokenizer *t, const char *dir, ltn_bytes file, ltn_arena *arena,
+                                  vocabulary *v)
 {
     ltn_json *json;
     const ltn_status s = tree(arena, dir, "vocab.json", file, &json);
@@ -113,7 +116,8 @@ static ltn_status vocabulary_read(ltn_tokenizer *t, const char *dir, ltn_bytes f
     v->at = ltn__arena_alloc(arena, (size_t)v->mask + 1, sizeof *v->at);
     if (!v->at) return LTN_ENOMEM;
     for (const ltn_json *e = json->child; e; e = e->next) {
-        if (e->type != LTN_JSON_NUMBER || !(e->number >= 0 && e->number < MAX_ID) || e->number != (int)e->number)
+        if (e->type != LTN_JSON_NUMBER || !(e->number >= 0 && e->number < MAX_ID) ||
+            e->number != (int)e->number)
             return ltn__fail(t->ctx, LTN_EFORMAT, "%s/vocab.json: \"%s\": not an id", dir, e->key);
         const uint32_t i = place(v, text(e->key), text(""));
         v->at[i].word = text(e->key);
@@ -154,7 +158,8 @@ static const merge *merge_of(const ltn_tokenizer *t, int left, int right)
 }
 
 /* One line "left right"; the pair and what it makes must be words. */
-static ltn_status merge_line(ltn_tokenizer *t, const vocabulary *v, const char *dir, int number, piece line, int rank)
+static ltn_status merge_line(ltn_tokenizer *t, const vocabulary *v, const char *dir, int number, piece line,
+                             int rank)
 {
     const uint8_t *gap = memchr(line.p, ' ', line.n);
     if (!gap || memchr(gap + 1, ' ', line.n - (size_t)(gap + 1 - line.p)))
@@ -162,7 +167,8 @@ static ltn_status merge_line(ltn_tokenizer *t, const vocabulary *v, const char *
     const piece a = {line.p, (size_t)(gap - line.p)}, b = {gap + 1, line.n - a.n - 1}, none = {gap, 0};
     const merge m = {id_of(v, a, none), id_of(v, b, none), rank, id_of(v, a, b)};
     if (m.left < 0 || m.right < 0 || m.id < 0)
-        return ltn__fail(t->ctx, LTN_EFORMAT, "%s/merges.txt: line %d: a word that vocab.json does not have", dir, number);
+        return ltn__fail(t->ctx, LTN_EFORMAT, "%s/merges.txt: line %d: a word that vocab.json does not have",
+                         dir, number);
     *merge_at(t, m.left, m.right) = m;
     return LTN_OK;
 }
@@ -195,10 +201,11 @@ static ltn_status merges_read(ltn_tokenizer *t, const vocabulary *v, const char 
 static size_t sequence(const uint8_t *p, const uint8_t *end, bool *valid)
 {
     const uint8_t c = *p;
-    const size_t more = c < 0x80 ? 0 : c >= 0xC2 && c < 0xE0 ? 1 : c >= 0xE0 && c < 0xF0 ? 2 : c >= 0xF0 && c < 0xF5 ? 3 : SIZE_MAX;
-    uint8_t low = c == 0xE0 ? 0xA0 : c == 0xF0 ? 0x90 : 0x80, high = c == 0xED ? 0x9F : c == 0xF4 ? 0x8F : 0xBF;
+    const size_t more = c < 0x80 ? 0 : c < 0xE0 ? 1 : c < 0xF0 ? 2 : 3;
+    uint8_t low = c == 0xE0 ? 0xA0 : c == 0xF0 ? 0x90 : 0x80; /* of the second byte */
+    uint8_t high = c == 0xED ? 0x9F : c == 0xF4 ? 0x8F : 0xBF;
     *valid = false;
-    if (more == SIZE_MAX) return 1;
+    if ((c >= 0x80 && c < 0xC2) || c > 0xF4) return 1;
     for (size_t k = 1; k <= more; k++) {
         if (p + k == end || p[k] < low || p[k] > high) return k;
         low = 0x80;
@@ -377,7 +384,8 @@ static size_t name_length(piece s)
     return 0;
 }
 
-/* Normalised text in which nothing is special; those two names, typed in capitals, still keep their words to themselves. */
+/* Normalised text in which nothing is special; those two names, typed in capitals, still keep their words to
+ * themselves. */
 static void encode_words(job *j, piece s)
 {
     size_t n, fence = 0; /* bytes left of a name */
@@ -396,8 +404,8 @@ static const special *first_special(const ltn_tokenizer *t, piece s, bool normal
     for (*at = 0; *at < s.n; ++*at) {
         for (int k = 0; k < t->nspecial; k++) {
             const special *x = &t->specials[k];
-            if (x->normalized == normalized && starts((piece){s.p + *at, s.n - *at}, x->text) && (!best || x->text.n > best->text.n))
-                best = x;
+            if (x->normalized != normalized || !starts((piece){s.p + *at, s.n - *at}, x->text)) continue;
+            if (!best || x->text.n > best->text.n) best = x;
         }
         if (best) break;
     }
@@ -434,8 +442,10 @@ static ltn_status encode_segment(job *j, piece s)
 
 ltn_status ltn__tokenize(ltn_tokenizer *t, const char *utf8, int *ids, int length)
 {
-    if (length < 2) return ltn__fail(t->ctx, LTN_EINVAL, "a prompt of %d tokens has no room for its start and end", length);
-    if (strlen(utf8) > MAX_TEXT) return ltn__fail(t->ctx, LTN_EINVAL, "a prompt of more than %d bytes", MAX_TEXT);
+    if (length < 2)
+        return ltn__fail(t->ctx, LTN_EINVAL, "%d tokens have no room for start and end", length);
+    if (strlen(utf8) > MAX_TEXT)
+        return ltn__fail(t->ctx, LTN_EINVAL, "a prompt of more than %d bytes", MAX_TEXT);
     const piece all = clean(t->ctx, text(utf8));
     if (!all.p) return LTN_ENOMEM;
     job j = {.t = t, .ids = ids + 1, .room = length - 2};
@@ -476,7 +486,8 @@ static ltn_status add_special(ltn_tokenizer *t, const char *content, int id, boo
         t->nspecial++;
     }
     special *x = &t->specials[k];
-    *x = (special){.content = ltn__arena_format(&t->arena, "%s", content), .id = id, .normalized = normalized};
+    *x = (special){.id = id, .normalized = normalized};
+    x->content = ltn__arena_format(&t->arena, "%s", content);
     if (!x->content) return t->nspecial--, LTN_ENOMEM;
     x->text = text(x->content);
     if (!normalized) return LTN_OK;
@@ -492,15 +503,17 @@ typedef struct settings {
     ltn_json *config, *map;
 } settings;
 
-/* "bos_token": "<|startoftext|>", or an object with content and normalized. The map, which older folders have, goes
- * before the config unless that has the newer added_tokens_decoder. */
-static ltn_status named_token(ltn_tokenizer *t, const vocabulary *v, const settings *f, const char *key, const char *absent, int *id)
+/* "bos_token": "<|startoftext|>", or an object with content and normalized. The map, which older folders
+ * have, goes before the config unless that has the newer added_tokens_decoder. */
+static ltn_status named_token(ltn_tokenizer *t, const vocabulary *v, const settings *f, const char *key,
+                              const char *absent, int *id)
 {
     const ltn_json *x = ltn__json_get(f->config, "added_tokens_decoder") ? NULL : ltn__json_get(f->map, key);
     if (!x) x = ltn__json_get(f->config, key);
     const char *content = x && x->type == LTN_JSON_STRING ? x->string : ltn__json_str(x, "content", absent);
     *id = id_of_text(v, content);
-    if (*id < 0) return ltn__fail(t->ctx, LTN_EFORMAT, "%s: %s \"%s\" is not in vocab.json", f->dir, key, content);
+    if (*id < 0)
+        return ltn__fail(t->ctx, LTN_EFORMAT, "%s: %s \"%s\" is not in vocab.json", f->dir, key, content);
     return add_special(t, content, *id, ltn__json_bool(x, "normalized", false));
 }
 
@@ -513,7 +526,8 @@ static ltn_status decoder_tokens(ltn_tokenizer *t, const vocabulary *v, const se
         const char *content = ltn__json_str(e, "content", ""), *end;
         const double number = ltn__parse_number(e->key, &end);
         if (end == e->key || *end || !(number >= 0 && number < MAX_ID) || number != (int)number)
-            return ltn__fail(t->ctx, LTN_EFORMAT, "%s: added_tokens_decoder: \"%s\" is not an id", f->dir, e->key);
+            return ltn__fail(t->ctx, LTN_EFORMAT, "%s: added_tokens_decoder: \"%s\" is not an id", f->dir,
+                             e->key);
         const int known = id_of_text(v, content), id = known < 0 ? (int)number : known;
         t->size = LTN_MAX(t->size, id + 1);
         s = add_special(t, content, id, ltn__json_bool(e, "normalized", false));
@@ -531,7 +545,8 @@ static ltn_status settings_read(ltn_tokenizer *t, const vocabulary *v, const set
     if (!s) s = decoder_tokens(t, v, f);
     if (s) return s;
     const double length = ltn__json_num(f->config, "model_max_length", DEFAULT_LENGTH);
-    t->length = length >= 2 && length <= MAX_LENGTH ? (int)length : DEFAULT_LENGTH; /* 1e30 stands for: not known */
+    /* 1e30 stands for: not known */
+    t->length = length >= 2 && length <= MAX_LENGTH ? (int)length : DEFAULT_LENGTH;
     return LTN_OK;
 }
 
@@ -548,7 +563,8 @@ static ltn_status read_all(ltn_tokenizer *t, const char *dir, const ltn_tokenize
     return merges_read(t, &v, dir, f->merges);
 }
 
-ltn_status ltn__tokenizer_parse(ltn_ctx *ctx, const char *dir, const ltn_tokenizer_files *files, ltn_tokenizer **out)
+ltn_status ltn__tokenizer_parse(ltn_ctx *ctx, const char *dir, const ltn_tokenizer_files *files,
+                                ltn_tokenizer **out)
 {
     *out = NULL;
     ltn_tokenizer *t = ltn__alloc(ctx, 1, sizeof *t);

@@ -1,5 +1,5 @@
-"""Ids of 1,000 varied strings by transformers' CLIPTokenizer, with CLIP's whole vocabulary and with the bundled prior's,
-and of strings with special tokens under the settings that published folders have.
+"""Ids of 1,000 varied strings by transformers' CLIPTokenizer, with CLIP's whole vocabulary and with the bundled
+prior's, and of strings with special tokens under the settings that published folders have.
 
 Writes tokenizer.json and clip_merges.txt. Needs bpe_simple_vocab_16e6.txt.gz of CLIP (MIT licence) in
 ../shared/data/clip, or its path in the environment variable CLIP_BPE."""
@@ -12,7 +12,7 @@ import tempfile
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PRIOR = os.path.join(ROOT, "models", "prior", "tokenizer")
-BPE = os.environ.get("CLIP_BPE", os.path.join(ROOT, "..", "shared", "data", "clip", "bpe_simple_vocab_16e6.txt.gz"))
+BPE = os.environ.get("CLIP_BPE", os.path.join(ROOT, "../shared/data/clip/bpe_simple_vocab_16e6.txt.gz"))
 
 HAND = """
 a photo of a cat
@@ -92,7 +92,7 @@ ALPHABETS = {
     "devanagari": "अआइईउऊकखगघचछजझटठडढणतथदधनपफबभमयरलवशषसहािीुूेैोौ्ंः०१२३",
     "thai": "กขคงจฉชซญดตถทธนบปผฝพฟภมยรลวศสหอฮะาิีึืุูเแโใไ่้๊๋",
     "hangul": "가나다라마바사아자차카타파하각난닫랄맘밥삿앙잦찿",
-    "jamo": "".join(chr(c) for c in list(range(0x1100, 0x1113)) + list(range(0x1161, 0x1176)) + list(range(0x11A8, 0x11C3))),
+    "jamo": "".join(map(chr, [*range(0x1100, 0x1113), *range(0x1161, 0x1176), *range(0x11A8, 0x11C3)])),
     "han": "的一是不了人我在有他这为之大来以个中上们到说国和地也子时道出而要于就下得可你年生",
     "kana": "あいうえおかきくけこさしすせそたちつてとアイウエオカキクケコサシスセソー゛゜がぱ",
     "digits": "0123456789",
@@ -114,7 +114,8 @@ def strings(count=1000):
     """The hand-made ones, then mixtures from a seed."""
     rng = random.Random(20240101)
     out = list(HAND)
-    out += ["", " ", "\n\t ", "word " * 120, "Über-lange Wörter! " * 20, "1" * 90, "é" * 200, "?! " * 60, "日本" * 60]
+    out += ["", " ", "\n\t ", "word " * 120, "Über-lange Wörter! " * 20, "1" * 90, "é" * 200, "?! " * 60,
+            "日本" * 60]
     names = list(ALPHABETS)
     while len(out) < count:
         kind = rng.randrange(4)
@@ -150,7 +151,8 @@ def byte_letters():
 
 def full_folder(folder, merges):
     words = byte_letters()
-    words += [w + "</w>" for w in words] + [m.replace(" ", "") for m in merges] + ["<|startoftext|>", "<|endoftext|>"]
+    words += [w + "</w>" for w in words] + [m.replace(" ", "") for m in merges]
+    words += ["<|startoftext|>", "<|endoftext|>"]
     with open(os.path.join(folder, "vocab.json"), "w", encoding="utf-8") as f:
         json.dump({w: i for i, w in enumerate(words)}, f, ensure_ascii=False)
     with open(os.path.join(folder, "merges.txt"), "w", encoding="utf-8") as f:
@@ -160,29 +162,33 @@ def full_folder(folder, merges):
 
 
 def token(content, normalized):
-    return {"__type": "AddedToken", "content": content, "lstrip": False, "normalized": normalized, "rstrip": False,
-            "single_word": False}
+    return {"__type": "AddedToken", "content": content, "lstrip": False, "normalized": normalized,
+            "rstrip": False, "single_word": False}
 
 
 def settings():
-    """(name, tokenizer_config, special_tokens_map) as they stand in folders people have; ids of the small vocabulary."""
+    """(name, tokenizer_config, special_tokens_map) as published folders have them; ids of the small vocabulary."""
     bos, eos = "<|startoftext|>", "<|endoftext|>"
     plain = {"tokenizer_class": "CLIPTokenizer", "model_max_length": 77, "bos_token": bos, "eos_token": eos,
              "unk_token": eos, "pad_token": eos}
-    objects = {**plain, "bos_token": token(bos, True), "eos_token": token(eos, True), "unk_token": token(eos, True)}
+    objects = {**plain, "bos_token": token(bos, True), "eos_token": token(eos, True),
+               "unk_token": token(eos, True)}
     mapped = {k: {x: y for x, y in v.items() if x != "__type"} if isinstance(v, dict) else v
               for k, v in objects.items() if k.endswith("_token")}
-    decoder = {str(i): {"content": c, "lstrip": False, "normalized": n, "rstrip": False, "single_word": False, "special": True}
+    decoder = {str(i): {"content": c, "lstrip": False, "normalized": n, "rstrip": False, "single_word": False,
+                        "special": True}
                for i, c, n in ((0, "!", False), (1112, bos, True), (1113, eos, True))}
     return [("plain", plain, None), ("objects", objects, mapped), ("objects without map", objects, None),
             ("pad !", {**objects, "pad_token": "!"}, {**mapped, "pad_token": "!"}),
             ("map wins", objects, {**mapped, "pad_token": "!"}),
-            ("decoder", {**plain, "pad_token": "!", "added_tokens_decoder": decoder}, {**mapped, "pad_token": eos}),
+            ("decoder", {**plain, "pad_token": "!", "added_tokens_decoder": decoder},
+             {**mapped, "pad_token": eos}),
             ("map alone", {"model_max_length": 77}, {**mapped, "pad_token": "!"}), ("nothing", None, None)]
 
 
-SPECIAL_TEXTS = ["a cat", "hi!! there!", "a <|ENDOFTEXT|> b <|endoftext|>!!c! <|startoftext|>x", "<<|endoftext|>>",
-                 "<|ENDOFTEXT|>!", "<|endoftext|>\u0338 >\u0338", "<|EndOfText|><|startoftext|><|STARTOFTEXT|>'s", "!" * 100]
+SPECIAL_TEXTS = ["a cat", "hi!! there!", "a <|ENDOFTEXT|> b <|endoftext|>!!c! <|startoftext|>x", 
+                 "<<|endoftext|>>", "<|ENDOFTEXT|>!", "<|endoftext|>\u0338 >\u0338",
+                 "<|EndOfText|><|startoftext|><|STARTOFTEXT|>'s", "!" * 100]
 
 
 def ids_of(tokenizer, text):
@@ -209,7 +215,8 @@ def make(out):
         full_folder(folder, merges)
         full = transformers.CLIPTokenizer.from_pretrained(folder)
         small = transformers.CLIPTokenizer.from_pretrained(PRIOR)
-        result["strings"] = [[s, upto_end(ids_of(full, s), 49407), upto_end(ids_of(small, s), 1113)] for s in strings()]
+        result["strings"] = [[s, upto_end(ids_of(full, s), 49407), upto_end(ids_of(small, s), 1113)]
+                             for s in strings()]
     result["settings"] = []
     for name, config, mapped in settings():
         with tempfile.TemporaryDirectory() as folder:
