@@ -30,19 +30,30 @@ static inline int noise(uint32_t h, uint32_t i)
     return (int)(x >> 24) - 128;
 }
 
-static inline float weight_value(const char *name, uint32_t h, uint32_t i, int rank, double fan_in)
+/* Of a weight, k being its noise: norms near 1, biases small, products scaled by the number of their terms. */
+typedef struct rule {
+    double offset, scale;
+    int step; /* k counts in steps of this */
+} rule;
+static inline rule rule_of(const char *name, int rank, double fan_in)
 {
     const size_t n = strlen(name);
-    const int k = noise(h, i);
-    if (rank == 1) return n > 7 && !strcmp(name + n - 7, ".weight") ? 1 + (float)(k >> 2) / 128 : (float)k / 512;
-    if (strstr(name, "embedding.weight")) return (float)k / 128;
-    return (float)(k / 128. * exp2(floor(0.5 * log2(3 / fan_in) + 0.5)));
+    if (rank == 1 && n > 7 && !strcmp(name + n - 7, ".weight")) return (rule){1, 1 / 128., 4};
+    if (rank == 1) return (rule){0, 1 / 512., 1};
+    if (strstr(name, "embedding.weight")) return (rule){0, 1 / 128., 1};
+    return (rule){0, exp2(floor(0.5 * log2(3 / fan_in) + 0.5)) / 128, 1};
+}
+
+static inline float weight_value(rule r, int k)
+{
+    return (float)(r.offset + r.scale * floor(k / (double)r.step));
 }
 
 static inline float *values(const char *name, size_t n, double scale)
 {
     float *v = malloc(n * sizeof *v);
-    for (size_t i = 0; i < n; i++) v[i] = (float)(noise(hash(name), (uint32_t)i) / 128. * scale);
+    const uint32_t h = hash(name);
+    for (size_t i = 0; i < n; i++) v[i] = (float)(noise(h, (uint32_t)i) / 128. * scale);
     return v;
 }
 
@@ -84,9 +95,11 @@ static inline void append(tensor_file *f, const recipe *r, const char *name, int
     const size_t begin = f->data_size;
     f->header = realloc(f->header, f->header_size + 512);
     f->data = realloc(f->data, begin + (size_t)n * 4);
+    const rule law = rule_of(name, rank, (double)n / (double)dim[0]);
+    const uint32_t seed = hash(name);
     for (long i = 0; i < n; i++) {
         const bool bad = r->not_finite && !strcmp(r->not_finite, name) && i == n / 2;
-        const float v = bad ? NAN : weight_value(name, hash(name), (uint32_t)i, rank, (double)n / (double)dim[0]);
+        const float v = bad ? NAN : weight_value(law, noise(seed, (uint32_t)i));
         f->data_size += put(f->data + f->data_size, r->dtype, v);
     }
     if (r->rename) r->rename(name, other, sizeof other);

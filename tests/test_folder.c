@@ -82,7 +82,7 @@ TEST(stable_diffusion_in_small)
 {
     ltn_ctx *ctx;
     ltn_model *m;
-    OK(NULL, ltn_open(&ctx, NULL));
+    OK(NULL, ltn_open(&ctx, &(ltn_options){.threads = 1}));
     OK(ctx, ltn_model_open(ctx, write_folder(&(folder){.unet.names = "unet_sd"}), &m));
     if (m) {
         const char *d = ltn_model_describe(m);
@@ -111,7 +111,7 @@ static void refused(const folder *f, const char *message)
 {
     ltn_ctx *ctx;
     ltn_model *m;
-    OK(NULL, ltn_open(&ctx, NULL));
+    OK(NULL, ltn_open(&ctx, &(ltn_options){.threads = 1}));
     const char *path = write_folder(f);
     test_name("%s", message);
     ltn_status s = ltn_model_open(ctx, path, &m);
@@ -176,7 +176,7 @@ TEST(no_such_folder)
 {
     ltn_ctx *ctx;
     ltn_model *m;
-    OK(NULL, ltn_open(&ctx, NULL));
+    OK(NULL, ltn_open(&ctx, &(ltn_options){.threads = 1}));
     CHECK(ltn_model_open(ctx, "/nowhere/x", &m) == LTN_EIO && !m);
     CHECK(!strcmp(ltn_error(ctx), "/nowhere/x: no such folder"));
     ltn_close(&ctx);
@@ -198,6 +198,7 @@ TEST(every_allocation_of_open_fails_once)
     for (long k = 1; !done && k < 100000; k++) {
         test_memory mem = {0};
         ltn_options opt = test_options(&mem);
+        opt.threads = 1;
         ltn_ctx *ctx;
         ltn_model *m;
         OK(NULL, ltn_open(&ctx, &opt));
@@ -216,6 +217,7 @@ TEST(every_allocation_of_a_part_fails_once)
     const char *path = write_folder(&(folder){.unet.names = "unet_hollow"});
     test_memory mem = {0};
     ltn_options opt = test_options(&mem);
+    opt.threads = 1;
     ltn_ctx *ctx;
     ltn_model *m;
     bool done = false;

@@ -54,7 +54,7 @@ static void bench_open(bench *b, const recipe *r)
 {
     size_t size;
     *b = (bench){0};
-    OK(NULL, ltn_open(&b->ctx, NULL));
+    OK(NULL, ltn_open(&b->ctx, &(ltn_options){.threads = 1})); /* these are too small for more */
     b->arena.ctx = b->ctx;
     b->bytes = cook(r, &size);
     OK(b->ctx, ltn__tensors_parse(b->ctx, r->names, b->bytes, size, &b->tensors));
