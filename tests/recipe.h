@@ -86,6 +86,15 @@ typedef struct tensor_file {
     size_t header_size, data_size;
 } tensor_file;
 
+/* Grows to the next power of two. */
+static inline void *room_for(void *p, size_t used, size_t more)
+{
+    size_t old = 1, room = 1;
+    while (old < used) old *= 2;
+    while (room < used + more) room *= 2;
+    return p && room == old ? p : realloc(p, room);
+}
+
 static inline void append(tensor_file *f, const recipe *r, const char *name, int rank, const long *dim)
 {
     static const char *const types[] = {[LTN_F32] = "F32", [LTN_F16] = "F16", [LTN_BF16] = "BF16"};
@@ -93,8 +102,8 @@ static inline void append(tensor_file *f, const recipe *r, const char *name, int
     long n = 1;
     for (int k = 0; k < rank; k++) n *= dim[k];
     const size_t begin = f->data_size;
-    f->header = realloc(f->header, f->header_size + 512);
-    f->data = realloc(f->data, begin + (size_t)n * 4);
+    f->header = room_for(f->header, f->header_size, 512);
+    f->data = room_for(f->data, begin, (size_t)n * 4);
     const rule law = rule_of(name, rank, (double)n / (double)dim[0]);
     const uint32_t seed = hash(name);
     for (long i = 0; i < n; i++) {
