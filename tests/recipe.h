@@ -38,10 +38,11 @@ typedef struct rule {
 static inline rule rule_of(const char *name, int rank, double fan_in)
 {
     const size_t n = strlen(name);
+    const double faint = strstr(name, "conv_in.") ? 1 / 64. : 1; /* the epsilon of the first norm shows */
     if (rank == 1 && n > 7 && !strcmp(name + n - 7, ".weight")) return (rule){1, 1 / 128., 4};
-    if (rank == 1) return (rule){0, 1 / 512., 1};
+    if (rank == 1) return (rule){0, faint / 512, 1};
     if (strstr(name, "embedding.weight")) return (rule){0, 1 / 128., 1};
-    return (rule){0, exp2(floor(0.5 * log2(3 / fan_in) + 0.5)) / 128, 1};
+    return (rule){0, exp2(floor(0.5 * log2(3 / fan_in) + 0.5)) * faint / 128, 1};
 }
 
 static inline float weight_value(rule r, int k)
@@ -68,16 +69,22 @@ typedef struct recipe {
 } recipe;
 
 /* The values of the formula are exact in every type. */
+static inline uint16_t f16_of(uint32_t b)
+{
+    const uint32_t sign = b >> 16 & 0x8000, exponent = b >> 23 & 255, fraction = b >> 13 & 1023;
+    if (exponent == 255) return (uint16_t)(sign | 0x7e00);
+    if (exponent > 112) return (uint16_t)(sign | (exponent - 112) << 10 | fraction);
+    return (uint16_t)(sign | (exponent < 102 ? 0 : (1024 | fraction) >> (113 - exponent)));
+}
+
 static inline size_t put(uint8_t *to, ltn_dtype type, float v)
 {
     uint32_t b;
     memcpy(&b, &v, 4);
-    const uint32_t exponent = b >> 23 & 255;
-    const uint16_t bf16 = (uint16_t)(b >> 16);
-    const uint16_t f16 = (uint16_t)((b >> 16 & 0x8000) | (exponent == 255 ? 0x7e00 : v == 0 ? 0 : (exponent - 112) << 10 | (b >> 13 & 1023)));
-    const size_t size = type == LTN_F32 ? 4 : 2;
-    memcpy(to, type == LTN_F32 ? (void *)&b : type == LTN_F16 ? (void *)&f16 : (void *)&bf16, size);
-    return size;
+    const uint16_t half = type == LTN_F16 ? f16_of(b) : (uint16_t)(b >> 16);
+    if (type == LTN_F32) memcpy(to, &b, 4);
+    else memcpy(to, &half, 2);
+    return type == LTN_F32 ? 4 : 2;
 }
 
 typedef struct tensor_file {

@@ -137,12 +137,12 @@ static void differentiate(bench *b, const char *input)
 
 static const ltn_dims block_input = {{2, 6, 10, 16}};
 
-static void block_test(bench *b, const char *golden, ltn_node *out)
+static void block_test(bench *b, const char *golden, ltn_node *out, double scale)
 {
     ltn__output(b->graph, "out", out);
     OK(b->ctx, ltn__nn_check_unused(b->ctx, b->tensors));
     if (bench_plan(b)) {
-        feed_planar(b, "x", values("x", count(b, "x"), 2));
+        feed_planar(b, "x", values("x", count(b, "x"), scale));
         if (ltn__plan_data(b->plan, "emb")) feed(b, "emb", values("emb", count(b, "emb"), 2));
         if (ltn__plan_data(b->plan, "text")) feed(b, "text", values("text", count(b, "text"), 2));
         ltn__plan_run(b->plan);
@@ -157,7 +157,7 @@ TEST(resnet_with_time)
     bench_open(&b, &(recipe){.names = "resnet"});
     b.nn.groups = 4, b.nn.eps = 1e-5;
     ltn_node *emb = ltn__silu(b.graph, ltn__input(b.graph, "emb", ltn__dims(2, 1, 1, 20)));
-    block_test(&b, "resnet", ltn__nn_resnet(b.nn, ltn__input(b.graph, "x", block_input), emb, 24));
+    block_test(&b, "resnet", ltn__nn_resnet(b.nn, ltn__input(b.graph, "x", block_input), emb, 24), 2);
 }
 
 TEST(resnet_without_time)
@@ -165,7 +165,7 @@ TEST(resnet_without_time)
     bench b;
     bench_open(&b, &(recipe){.names = "resnet_plain"});
     b.nn.groups = 4, b.nn.eps = 1e-6;
-    block_test(&b, "resnet_plain", ltn__nn_resnet(b.nn, ltn__input(b.graph, "x", block_input), NULL, 16));
+    block_test(&b, "resnet_plain", ltn__nn_resnet(b.nn, ltn__input(b.graph, "x", block_input), NULL, 16), 2);
 }
 
 TEST(transformer)
@@ -174,19 +174,19 @@ TEST(transformer)
     bench_open(&b, &(recipe){.names = "transformer"});
     b.nn.groups = 8;
     ltn_node *text = ltn__input(b.graph, "text", ltn__dims(2, 1, 5, 12));
-    block_test(&b, "transformer", ltn__nn_transformer(b.nn, ltn__input(b.graph, "x", block_input), text, 4, 2));
+    block_test(&b, "transformer", ltn__nn_transformer(b.nn, ltn__input(b.graph, "x", block_input), text, 4, 2), 2. / 128);
 }
 
 TEST(down_and_up)
 {
     bench b;
     bench_open(&b, &(recipe){.names = "down"});
-    block_test(&b, "down", ltn__nn_conv_down(ltn__in(b.nn, "conv"), ltn__input(b.graph, "x", block_input), 20, 1));
+    block_test(&b, "down", ltn__nn_conv_down(ltn__in(b.nn, "conv"), ltn__input(b.graph, "x", block_input), 20, 1), 2);
     bench_open(&b, &(recipe){.names = "down"});
-    block_test(&b, "down_asymmetric", ltn__nn_conv_down(ltn__in(b.nn, "conv"), ltn__input(b.graph, "x", block_input), 20, 0));
+    block_test(&b, "down_asymmetric", ltn__nn_conv_down(ltn__in(b.nn, "conv"), ltn__input(b.graph, "x", block_input), 20, 0), 2);
     bench_open(&b, &(recipe){.names = "up"});
     ltn_node *x = ltn__upsample(b.graph, ltn__input(b.graph, "x", block_input), 2);
-    block_test(&b, "up", ltn__nn_conv(ltn__in(b.nn, "conv"), x, 20, 3));
+    block_test(&b, "up", ltn__nn_conv(ltn__in(b.nn, "conv"), x, 20, 3), 2);
 }
 
 /* ---- Whole models, in every type of weights ---- */
