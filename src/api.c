@@ -22,13 +22,5 @@ const ltn_entry *ltn_list(ltn_kind kind, int i)
 
 ltn_status ltn_measure(ltn_ctx *ctx, const char *metric, const ltn_image *a, const ltn_image *b, double *out)
 {
-    ltn_arena arena = {.ctx = ctx};
-    ltn_spec spec;
-    const ltn_status s = ltn__spec_parse(ctx, "metric", ltn__metric_entry, metric, &arena, &spec);
-    ltn__arena_free(&arena);
-    if (s) return s;
-    if (a->width != b->width || a->height != b->height || a->channels != b->channels)
-        return ltn__fail(ctx, LTN_ESHAPE, "%s: the pictures differ in size: %d x %d x %d and %d x %d x %d", metric, a->width,
-                         a->height, a->channels, b->width, b->height, b->channels);
-    return ltn__metric_row(spec.row)->measure(ctx, a, b, out);
+    return ltn__measure(ctx, metric, a, b, out);
 }

@@ -104,7 +104,7 @@ TEST(metric_refusals)
     CHECK(ltn__measure(ctx, "pnsr", &a, &a, &v) == LTN_EINVAL);
     CHECK(!strcmp(ltn_error(ctx), "unknown metric \"pnsr\"; did you mean \"psnr\"?"));
     CHECK(ltn__measure(ctx, "psnr", &a, &narrow, &v) == LTN_ESHAPE &&
-          strstr(ltn_error(ctx), "2 x 2 and 1 x 2"));
+          strstr(ltn_error(ctx), "2 x 2 x 3 and 1 x 2 x 3"));
     CHECK(ltn__measure(ctx, "psnr", &a, &grey, &v) == LTN_ESHAPE);
     CHECK(ltn__measure(ctx, "psnr", &empty, &empty, &v) == LTN_ESHAPE);
     m.fail_at = m.calls + 1;
