@@ -34,8 +34,8 @@ ltn_status ltn__measure(ltn_ctx *ctx, const char *metric, const ltn_image *a, co
     ltn__arena_free(&arena);
     if (s) return s;
     if (a->width != b->width || a->height != b->height || ltn__colors(a) != ltn__colors(b))
-        return ltn__fail(ctx, LTN_ESHAPE, "%s: the pictures differ in size: %d x %d x %d and %d x %d x %d", metric,
-                         a->width, a->height, a->channels, b->width, b->height, b->channels);
+        return ltn__fail(ctx, LTN_ESHAPE, "%s: the pictures differ in size: %d x %d x %d and %d x %d x %d",
+                         metric, a->width, a->height, a->channels, b->width, b->height, b->channels);
     if (a->width < 1 || a->height < 1 || a->channels < 1)
         return ltn__fail(ctx, LTN_ESHAPE, "an empty picture cannot be measured");
     return ltn__metric_row(spec.row)->measure(ctx, a, b, out);
