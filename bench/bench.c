@@ -1,5 +1,5 @@
-/* bench.c - times kernels and model parts: `bench` every row's examples and typical layers, `bench MODEL` the parts of a
- * diffusers folder. Each line is the best of several runs. */
+/* bench.c - times kernels and model parts: `bench THREADS` every row's examples and typical layers, `bench THREADS MODEL` the
+ * parts of a diffusers folder. Each line is the best of several runs. */
 #include "model/model.h"
 
 #include <stdio.h>
@@ -163,9 +163,9 @@ static void time_parts(const char *path)
 
 int main(int argc, char **argv)
 {
-    if (ltn_open(&ctx, NULL)) return 1;
-    if (argc > 1) {
-        time_parts(argv[1]);
+    if (ltn_open(&ctx, &(ltn_options){.threads = argc > 1 ? atoi(argv[1]) : 0})) return 1;
+    if (argc > 2) {
+        time_parts(argv[2]);
     } else {
         time_layers();
         time_rows();

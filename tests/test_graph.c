@@ -187,6 +187,8 @@ TEST(reference_kernels)
     each_row(check_reference);
 }
 
+static int fits[32]; /* how often each cell took a node */
+
 /* As an input, the second source is packed in each run; as a weight, once. */
 static void check_cells(ltn_ctx *ctx, ltn_graph *g, ltn_node *n)
 {
@@ -212,7 +214,7 @@ static void check_cells(ltn_ctx *ctx, ltn_graph *g, ltn_node *n)
                         w.data = weights.data[1];
                         n->src[1]->weight = &w;
                     }
-                    check_cell(ctx, cell, n, &fusions[k], threads, &expected);
+                    fits[i] += check_cell(ctx, cell, n, &fusions[k], threads, &expected);
                 }
             if (n->nsrc > 1 && n->src[1]) n->src[1]->weight = NULL;
             bench_free(&expected);
@@ -225,6 +227,10 @@ static void check_cells(ltn_ctx *ctx, ltn_graph *g, ltn_node *n)
 TEST(cells)
 {
     each_row(check_cells);
+    for (int i = 0; ltn__cell(i); i++) {
+        test_name("%s", ltn__cell(i)->name);
+        CHECK(fits[i] > 0);
+    }
 }
 
 /* ---- Whole plans ---- */

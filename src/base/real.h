@@ -9,12 +9,24 @@ typedef float real;
 #endif
 
 /* LTN_KERNEL: this function is compiled for several x86 levels, with fused multiply-add, and chosen when the program
- * is loaded; elsewhere it is compiled once. */
+ * is loaded; LTN_KERNEL_V3 and _V4: for one level, to be called where ltn__level says so. Elsewhere all are compiled once. */
 #if defined(__x86_64__) && defined(__gnu_linux__) && defined(__GNUC__) && __GNUC__ >= 12 && !defined(__clang__) && \
     !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 #define LTN_KERNEL \
     __attribute__((target_clones("default", "arch=x86-64-v3", "arch=x86-64-v4"), optimize("fp-contract=fast")))
+#define LTN_KERNEL_V3 __attribute__((target("arch=x86-64-v3"), optimize("fp-contract=fast")))
+#define LTN_KERNEL_V4 __attribute__((target("arch=x86-64-v4"), optimize("fp-contract=fast")))
+static inline int ltn__level(void)
+{
+    return __builtin_cpu_supports("x86-64-v4") ? 4 : __builtin_cpu_supports("x86-64-v3") ? 3 : 0;
+}
 #else
 #define LTN_KERNEL
+#define LTN_KERNEL_V3
+#define LTN_KERNEL_V4
+static inline int ltn__level(void)
+{
+    return 0;
+}
 #endif
 #endif

@@ -2,6 +2,8 @@
  * which all plans share; computed ones are packed in each run. */
 #include "product.h"
 
+#include "../op/tile.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -208,14 +210,22 @@ static ltn_status build(ltn_ctx *ctx, product *p, const product_task *t, ltn_ker
     return status;
 }
 
+/* Multiplications for each number of the result. */
+static int64_t depth(const product_task *t)
+{
+    const dnnl_dim_t *w = t->w.dim;
+    if (t->kind == MATMUL) return w[t->ndims - 2];
+    return (t->kind == CONVOLUTION ? w[1] : w[0]) * w[2] * w[3];
+}
+
 ltn_status ltn__product_open(ltn_ctx *ctx, const product_task *t, ltn_kernel *out)
 {
     product *p = ltn__alloc(ctx, 1, sizeof *p);
     if (!p) return LTN_ENOMEM;
-    p->threads = t->threads;
+    p->threads = ltn__worth(t->threads, (double)ltn__count(t->n->dims) * (double)depth(t));
     p->residual = t->fuse->residual ? t->n->nsrc : -1;
     p->bytes = (size_t)ltn__count(t->n->dims) * sizeof(real);
-    const int before = use_threads(t->threads);
+    const int before = use_threads(p->threads);
     const ltn_status status = build(ctx, p, t, out);
     use_threads(before);
     if (status) ltn__product_close(ctx, p);

@@ -132,6 +132,7 @@ static void attention_run(const ltn_node *n, const real *const *src, real *dst, 
 {
     const int64_t c = n->dims.d[3], t = n->dims.d[2], s = n->src[1]->dims.d[2], heads = n->i[0], d = head_size(n);
     const int64_t blocks = (t + QUERIES - 1) / QUERIES, jobs = n->dims.d[0] * heads * blocks;
+    threads = ltn__worth(threads, (double)ltn__count(n->dims) * (double)s);
 #pragma omp parallel for num_threads(threads)
     for (int thread = 0; thread < threads; thread++) {
         const workplace w = workplace_at(n, (real *)scratch + (size_t)thread * workplace_size(n));

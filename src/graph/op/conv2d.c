@@ -106,6 +106,7 @@ static void gather_run(const ltn_node *n, const real *const *src, real *dst, voi
     const int64_t k = depth(n), lines = d[0] * d[1];
     const window v = {n->src[0]->dims, n->src[1]->dims.d[2], n->src[1]->dims.d[3], n->i, n->op == &ltn__op_conv2d_dx};
     real *panels = scratch, *all_rows = panels + k * ltn__panels(d[3]) * LTN_TILE_N;
+    threads = ltn__worth(threads, (double)ltn__count(n->dims) * (double)k);
     pack(n, src[1], panels, threads);
 #pragma omp parallel for num_threads(threads)
     for (int t = 0; t < threads; t++) {
@@ -163,7 +164,7 @@ static void dw_add(const ltn_node *n, const window *v, const real *const *src, c
         for (int64_t t = 0; t < s->tiles; t++) {
             const real *rows[LTN_TILE_M];
             for (int64_t r = 0; r < LTN_TILE_M; r++) rows[r] = yt + (t * LTN_TILE_M + r) * DEPTH;
-            ltn__tile(k, rows, panel, &s->sum[strip * s->tiles + t]);
+            ltn__tile(LTN_MIN(LTN_TILE_M, out - t * LTN_TILE_M), k, rows, panel, &s->sum[strip * s->tiles + t]);
         }
     }
 }
@@ -228,6 +229,7 @@ static const struct example {
     {{{1, 12, 31, 64}}, {{16, 64, 1, 1}}, {1, 0, 0, 0, 0}, true},
     {{{1, 32, 32, 64}}, {{3, 64, 3, 3}}, {1, 1, 1, 1, 1}, true},
     {{{1, 17, 16, 64}}, {{64, 64, 3, 3}}, {2, 1, 1, 1, 1}, false},
+    {{{2, 15, 13, 16}}, {{32, 16, 3, 3}}, {1, 1, 0, 0, 2}, true},
 };
 
 static ltn_node *conv2d_example(ltn_graph *g, int k)

@@ -46,6 +46,7 @@ static void linear_run(const ltn_node *n, const real *const *src, real *dst, voi
     const int64_t k = n->src[0]->dims.d[3], width = n->dims.d[3], m = ltn__count(n->dims) / width, step = 96;
     const bool adjoint = n->i[0];
     real *panels = scratch;
+    threads = ltn__worth(threads, (double)m * (double)(k * width));
 #pragma omp parallel for num_threads(threads)
     for (int64_t p = 0; p < ltn__panels(width); p++)
         ltn__panel(k, width, p, src[1], adjoint ? width : 1, adjoint ? 1 : k, panels + p * k * LTN_TILE_N);

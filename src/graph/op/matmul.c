@@ -45,6 +45,7 @@ static void pack(const ltn_node *n, const real *a, const real *b, real *panels, 
 static void matmul_run(const ltn_node *n, const real *const *src, real *dst, void *scratch, int threads)
 {
     const int64_t batch = n->dims.d[0] * n->dims.d[1], m = n->dims.d[2], width = n->dims.d[3], k = depth(n);
+    threads = ltn__worth(threads, (double)ltn__count(n->dims) * (double)k);
     const int64_t block = batch >= threads ? m : 48, blocks = (m + block - 1) / block;
     const size_t panel_size = (size_t)(ltn__panels(width) * LTN_TILE_N * k);
 #pragma omp parallel for num_threads(threads)

@@ -1,26 +1,38 @@
-/* tile.c - see tile.h; one vector of 16 numbers per row of the tile, which the compiler maps to what the machine has. */
+/* tile.c - see tile.h. A group of rows whose sums fill the registers is what runs at once: 6 rows of 2 vectors, of 4 where
+ * vectors are short, 8 rows of the longest. */
 #include "tile.h"
 
 #include <string.h>
 
-typedef real vec __attribute__((vector_size(LTN_TILE_N * sizeof(real))));
+typedef void group(int64_t k, const real *const *a, const real *b, real (*c)[LTN_TILE_N]);
 
-LTN_KERNEL void ltn__tile(int64_t k, const real *const a[LTN_TILE_M], const real *b, ltn_tile *c)
-{
-    const vec *restrict row = (const vec *)b;
-    const real *const a0 = a[0], *const a1 = a[1], *const a2 = a[2], *const a3 = a[3], *const a4 = a[4], *const a5 = a[5];
-    vec *const out = (vec *)c->v;
-    vec c0 = out[0], c1 = out[1], c2 = out[2], c3 = out[3], c4 = out[4], c5 = out[5];
-    for (int64_t i = 0; i < k; i++) {
-        const vec r = row[i];
-        c0 += a0[i] * r;
-        c1 += a1[i] * r;
-        c2 += a2[i] * r;
-        c3 += a3[i] * r;
-        c4 += a4[i] * r;
-        c5 += a5[i] * r;
+#define GROUP(name, level, rows, bytes)                                                                    \
+    level static void name(int64_t k, const real *const *a, const real *b, real (*c)[LTN_TILE_N])          \
+    {                                                                                                      \
+        typedef real vec __attribute__((vector_size(bytes)));                                              \
+        enum { WIDTH = LTN_TILE_N * sizeof(real) / bytes };                                                \
+        const vec *restrict row = (const vec *)b;                                                          \
+        vec sum[rows][WIDTH], *out = (vec *)c;                                                             \
+        const real *p[rows];                                                                               \
+        for (int r = 0; r < rows; r++) p[r] = a[r];                                                        \
+        for (int r = 0; r < rows; r++)                                                                     \
+            for (int j = 0; j < WIDTH; j++) sum[r][j] = out[r * WIDTH + j];                                \
+        for (int64_t i = 0; i < k; i++, row += WIDTH)                                                      \
+            for (int r = 0; r < rows; r++)                                                                 \
+                for (int j = 0; j < WIDTH; j++) sum[r][j] += p[r][i] * row[j];                             \
+        for (int r = 0; r < rows; r++)                                                                     \
+            for (int j = 0; j < WIDTH; j++) out[r * WIDTH + j] = sum[r][j];                                \
     }
-    out[0] = c0, out[1] = c1, out[2] = c2, out[3] = c3, out[4] = c4, out[5] = c5;
+GROUP(six_short, , 6, 16)
+GROUP(six, LTN_KERNEL_V3, 6, 32)
+GROUP(eight_long, LTN_KERNEL_V4, 8, 64)
+
+void ltn__tile(int64_t rows, int64_t k, const real *const a[LTN_TILE_M], const real *b, ltn_tile *c)
+{
+    const int level = ltn__level();
+    group *const f = level == 4 ? eight_long : level == 3 ? six : six_short;
+    const int64_t step = level == 4 ? 8 : 6;
+    for (int64_t r = 0; r < rows; r += step) f(k, a + r, b, c->v + r);
 }
 
 void ltn__panel(int64_t rows, int64_t columns, int64_t p, const real *b, int64_t row, int64_t column, real *out)
@@ -39,7 +51,7 @@ static inline void copy_row(real *to, const real *from, int64_t width)
     else memcpy(to, from, (size_t)width * sizeof(real));
 }
 
-LTN_KERNEL void ltn__product(int64_t m, int64_t n, int64_t k, const real *a, int64_t lda, const real *panels, const real *bias, real *c,
+void ltn__product(int64_t m, int64_t n, int64_t k, const real *a, int64_t lda, const real *panels, const real *bias, real *c,
                              int64_t ldc)
 {
     for (int64_t p = 0; p < ltn__panels(n); p++) {
@@ -51,7 +63,7 @@ LTN_KERNEL void ltn__product(int64_t m, int64_t n, int64_t k, const real *a, int
             const real *rows[LTN_TILE_M];
             ltn_tile t = start;
             for (int64_t r = 0; r < LTN_TILE_M; r++) rows[r] = a + (i + LTN_MIN(r, height - 1)) * lda;
-            ltn__tile(k, rows, panels + p * k * LTN_TILE_N, &t);
+            ltn__tile(height, k, rows, panels + p * k * LTN_TILE_N, &t);
             for (int64_t r = 0; r < height; r++) copy_row(c + (i + r) * ldc + p * LTN_TILE_N, t.v[r], width);
         }
     }
