@@ -224,6 +224,17 @@ void ltn__prior_latent(const ltn_prior *base, int64_t dim[3])
     dim[2] = p->m->latent_channels;
 }
 
+int ltn__prior_edges(const ltn_prior *base, int *column, int max)
+{
+    const model_prior *p = (const model_prior *)base;
+    int n = 0, factor = p->m->factor;
+    for (int k = 1; k < p->x.count && n + 2 <= max; k++) {
+        column[n++] = (int)axis_start(&p->x, k) * factor;
+        column[n++] = (int)(axis_start(&p->x, k - 1) + p->x.window) * factor;
+    }
+    return n;
+}
+
 static ltn_status open_parts(model_prior *p)
 {
     ltn_model *m = p->m;

@@ -10,5 +10,7 @@ ltn_status ltn__prior_open(ltn_model *m, ltn_size picture, const char *prompt, l
 void ltn__prior_close(ltn_prior **p);
 /* The latent canvas: h, w, c. */
 void ltn__prior_latent(const ltn_prior *p, int64_t dim[3]);
+/* The columns of the picture where windows begin or end; returns how many. */
+int ltn__prior_edges(const ltn_prior *p, int *column, int max);
 
 #endif

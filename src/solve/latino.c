@@ -14,6 +14,7 @@
 #include <string.h>
 
 enum { OUTPUT_PROX, OUTPUT_DECODED };
+enum { START_OWN, START_NAIVE, START_ADJOINT };
 
 typedef struct latino {
     const ltn_problem *q;
@@ -118,10 +119,26 @@ static ltn_status take_times(latino *l, const ltn_spec *s)
     int train = l->p->train_steps;
     if (!(l->t = ltn__alloc(ctx, (size_t)train, sizeof *l->t))) return LTN_ENOMEM;
     l->steps = list ? times_by_list(list, train, l->t) : times_by_default((int)ltn__num(s, "steps"), train, l->t);
+    if (!l->rule && ltn__num(s, "start") != START_OWN)
+        return ltn__fail(ctx, LTN_EINVAL, "start=%s: rule=matched has its own start; give rule=discrepancy, bayes or released", ltn__str(s, "start"));
     if (list && !l->rule)
         return ltn__fail(ctx, LTN_EINVAL, "times=%s: rule=matched finds its own time steps; give rule=discrepancy, bayes or released", list);
     if (l->steps) return LTN_OK;
     return ltn__fail(ctx, LTN_EINVAL, "times=%s: expected falling time steps below %d such as 999/749/499/249", list, train);
+}
+
+/* The paper's release starts from A^T y, clipped, which is nearly grey for small pictures (amplitude 1 / factor^2). */
+static void start(latino *l, int how)
+{
+    const ltn_problem *q = l->q;
+    if (!l->rule) {
+        ltn__matched_start(&l->matched, l->x);
+    } else if (how == START_ADJOINT) {
+        ltn__adjoint(q->a, q->y, l->x);
+        for (size_t i = 0; i < l->n; i++) l->x[i] = fminf(fmaxf(l->x[i], -1), 1);
+    } else {
+        ltn__naive(q->a, q->y, l->x);
+    }
 }
 
 static ltn_status latino_open(const ltn_problem *q, ltn_prior *p, const ltn_spec *s, void **state, int *steps)
@@ -144,8 +161,7 @@ static ltn_status latino_open(const ltn_problem *q, ltn_prior *p, const ltn_spec
     for (int i = 0; i < LTN_COUNT(latent); i++)
         if (!(*latent[i] = ltn__alloc(q->ctx, p->latent_count, sizeof(float)))) return LTN_ENOMEM;
     if (!(l->r = ltn__alloc(q->ctx, ltn__size_count(q->a->y), sizeof *l->r))) return LTN_ENOMEM;
-    if (l->rule) ltn__naive(q->a, q->y, l->x);
-    else ltn__matched_start(&l->matched, l->x);
+    start(l, (int)ltn__num(s, "start"));
     *steps = l->steps;
     return LTN_OK;
 }
@@ -154,6 +170,8 @@ static const ltn_param latino_params[] = {
     {.name = "steps", .help = "network calls", .type = LTN_INT, .def = 8, .min = 1, .max = 1000},
     {.name = "times", .help = "time steps by hand, 999/749/499/249 (not with rule=matched, which finds its own)", .type = LTN_STRING},
     {.name = "rule", .help = "how the weight gamma of the data is found", .type = LTN_CHOICE, .def = 0, .choices = "matched|discrepancy|bayes|released"},
+    {.name = "start", .help = "own: of the rule; the paper's rules may start from a naive inverse (their own) or A^T y", .type = LTN_CHOICE,
+     .choices = "own|naive|adjoint"},
     {.name = "output", .help = "the last prox or the last decoded prediction", .type = LTN_CHOICE, .def = 0, .choices = "prox|decoded"},
     {0},
 };

@@ -1,0 +1,236 @@
+/* test_run.c - whole restorations with the small prior, against an independent PyTorch script that draws the same random
+ * numbers (tools/golden/latino.py); any size; grey, alpha; bad tasks. */
+#include "run/prior.h"
+
+#include "test.h"
+
+enum { SIDE = 128, N = 3 * SIDE * SIDE };
+
+static ltn_model *open_prior(ltn_ctx *ctx)
+{
+    ltn_model *m = NULL;
+    OK(ctx, ltn_model_open(ctx, LTN_SOURCE_ROOT "/models/prior", &m));
+    return m;
+}
+
+static void clip(ltn_image *x)
+{
+    for (size_t i = 0, n = (size_t)(x->width * x->height * x->channels); i < n; i++) x->data[i] = fminf(fmaxf(x->data[i], 0), 1);
+}
+
+static ltn_status restore(ltn_ctx *ctx, const ltn_task *t, ltn_image *x, ltn_progress *progress)
+{
+    ltn_run *run = NULL;
+    ltn_status s = ltn_run_open(ctx, t, &run);
+    while (!s) s = ltn_run_step(run);
+    if (s == LTN_DONE) s = ltn_run_estimate(run, x);
+    if (run && progress) *progress = ltn_run_progress(run);
+    ltn_run_close(&run);
+    return s;
+}
+
+/* The script's draws: step k is stream 100 + k of seed 77, in the order (c, h, w). */
+static ltn_array step_noise(float *room)
+{
+    for (int k = 0; k < 8; k++) ltn__normals((ltn_rng){77, 100 + (uint64_t)k}, 0, room + k * 8192, 8192);
+    return (ltn_array){4, {8, 32, 16, 16}, room};
+}
+
+static const struct {
+    const char *name, *degradation;
+    double sigma;
+    const char *solver, *prompt;
+} cases[] = {
+    {"denoise", "identity", 0.2, "latino", "a photo of a cat"},
+    {"inpaint", "inpaint:random=0.5,seed=7", 0, "latino", "a photo of a cat"},
+    {"sr", "downsample:factor=4,boundary=circular", 0.05, "latino", ""},
+    {"sr_discrepancy", "downsample:factor=4,boundary=circular", 0.01, "latino:rule=discrepancy,start=adjoint", "a photo of a cat"},
+    {"blur_bayes", "blur:sigma=3,boundary=circular", 0.01, "latino:rule=bayes,start=adjoint", ""},
+    {"inpaint_discrepancy", "inpaint:random=0.5,seed=7", 0.05, "latino:rule=discrepancy,start=adjoint", "a photo of a cat"},
+};
+
+TEST(latino_equals_the_pytorch_script)
+{
+    ltn_ctx *ctx;
+    OK(NULL, ltn_open(&ctx, NULL));
+    ltn_model *m = open_prior(ctx);
+    static float room[8 * 8192];
+    ltn_array noise = step_noise(room);
+    ltn_image truth = {0};
+    OK(ctx, ltn_image_read(ctx, test_golden("cat128.png"), &truth));
+    for (int i = 0; i < LTN_COUNT(cases); i++) {
+        test_name("%s", cases[i].name);
+        ltn_degradation *d = NULL;
+        ltn_image y = {0}, x = {0}, golden = {0};
+        char spec[64], file[64];
+        snprintf(spec, sizeof spec, "gaussian:sigma=%g", cases[i].sigma);
+        snprintf(file, sizeof file, "latino_%s.png", cases[i].name);
+        OK(ctx, ltn_image_read(ctx, test_golden(file), &golden));
+        OK(ctx, ltn_degradation_open(ctx, cases[i].degradation, SIDE, SIDE, 3, &d));
+        OK(ctx, ltn_degrade(d, &truth, spec, 5, &y));
+        OK(ctx, restore(ctx, &(ltn_task){.model = m, .degradation = d, .y = &y, .sigma = cases[i].sigma, .solver = cases[i].solver,
+                                         .prompt = cases[i].prompt, .seed = 3, .noise = &noise}, &x, NULL));
+        clip(&x);
+        double worst = 0, ours = 0, theirs = 0;
+        for (int k = 0; k < N; k++) worst = fmax(worst, fabs(x.data[k] - golden.data[k]));
+        OK(ctx, ltn_measure(ctx, "psnr", &x, &truth, &ours));
+        OK(ctx, ltn_measure(ctx, "psnr", &golden, &truth, &theirs));
+        NEAR(worst, 0, 2.0 / 255);
+        NEAR(ours, theirs, 0.05);
+        ltn_image_free(ctx, &x);
+        ltn_image_free(ctx, &y);
+        ltn_image_free(ctx, &golden);
+        ltn_degradation_close(&d);
+    }
+    ltn_image_free(ctx, &truth);
+    ltn_model_close(&m);
+    ltn_close(&ctx);
+}
+
+/* A picture of any size, 1 to 4 channels: the estimate has x's size and y's channels, alpha is kept. */
+TEST(any_size_and_channels)
+{
+    ltn_ctx *ctx;
+    OK(NULL, ltn_open(&ctx, NULL));
+    ltn_model *m = open_prior(ctx);
+    static const struct {
+        int width, height, channels;
+        const char *degradation;
+        int factor;
+    } sizes[] = {{1, 1, 3, "identity", 1}, {37, 5, 1, "identity", 1}, {9, 11, 4, "downsample:factor=2", 2},
+                 {141, 60, 2, "inpaint:random=0.3", 1}, {200, 131, 3, "blur:sigma=1", 1}};
+    for (int i = 0; i < LTN_COUNT(sizes); i++) {
+        test_name("%d x %d x %d", sizes[i].width, sizes[i].height, sizes[i].channels);
+        ltn_image y = {0}, x = {0};
+        ltn_degradation *d = NULL;
+        OK(ctx, ltn_image_new(ctx, sizes[i].width, sizes[i].height, sizes[i].channels, NULL, &y));
+        size_t n = (size_t)(y.width * y.height * y.channels);
+        for (size_t k = 0; k < n; k++) y.data[k] = (float)ltn__uniform((ltn_rng){1, 50}, k / 8);
+        OK(ctx, ltn_degradation_open_for(ctx, sizes[i].degradation, &y, &d));
+        OK(ctx, restore(ctx, &(ltn_task){.model = m, .degradation = d, .y = &y, .sigma = 0.05, .solver = "latino:steps=2"}, &x, NULL));
+        CHECK(x.width == y.width * sizes[i].factor && x.height == y.height * sizes[i].factor && x.channels == y.channels);
+        bool finite = true;
+        for (size_t k = 0; k < (size_t)(x.width * x.height * x.channels); k++) finite &= isfinite(x.data[k]) != 0;
+        CHECK(finite);
+        if (x.channels % 2 == 0 && sizes[i].factor == 1) {
+            size_t plane = (size_t)(x.width * x.height);
+            CHECK(!memcmp(x.data + plane * (size_t)(x.channels - 1), y.data + plane * (size_t)(y.channels - 1), plane * sizeof(float)));
+        }
+        ltn_image_free(ctx, &x);
+        ltn_image_free(ctx, &y);
+        ltn_degradation_close(&d);
+    }
+    ltn_model_close(&m);
+    ltn_close(&ctx);
+}
+
+/* Mean |x(i+1) - x(i)| across the columns where latent windows meet, over that elsewhere: 1 where there is no seam. */
+TEST(no_seams_between_windows)
+{
+    ltn_ctx *ctx;
+    OK(NULL, ltn_open(&ctx, NULL));
+    ltn_model *m = open_prior(ctx);
+    enum { W = 320, H = 128 };
+    ltn_image y = {0}, x = {0}, cat = {0};
+    ltn_degradation *d = NULL;
+    OK(ctx, ltn_image_read(ctx, test_golden("cat128.png"), &cat));
+    OK(ctx, ltn_image_resize(ctx, &cat, W, H, &y));
+    OK(ctx, ltn_degradation_open(ctx, "identity", W, H, 3, &d));
+    ltn_image noisy = {0};
+    OK(ctx, ltn_degrade(d, &y, "gaussian:sigma=0.2", 1, &noisy));
+    OK(ctx, restore(ctx, &(ltn_task){.model = m, .degradation = d, .y = &noisy, .sigma = 0.2, .solver = "latino:rule=bayes,output=decoded"},
+                    &x, NULL));
+    ltn_prior *p = NULL;
+    OK(ctx, ltn__prior_open(m, (ltn_size){W, H, 3}, "", &p));
+    int edge[32], edges = ltn__prior_edges(p, edge, 32);
+    ltn__prior_close(&p);
+    CHECK(edges > 2);
+    double at = 0, elsewhere = 0;
+    long nat = 0, nelse = 0;
+    for (int c = 0; c < 3; c++)
+        for (int i = 0; i < H; i++)
+            for (int j = 1; j < W; j++) {
+                const float *v = x.data + (c * H + i) * W + j;
+                bool border = false;
+                for (int k = 0; k < edges; k++) border |= edge[k] == j;
+                if (border) at += fabs(v[0] - v[-1]), nat++;
+                else if (j % 8 == 0) elsewhere += fabs(v[0] - v[-1]), nelse++;
+            }
+    NEAR(at / nat / (elsewhere / nelse), 1, 0.25);
+    ltn_image_free(ctx, &x);
+    ltn_image_free(ctx, &y);
+    ltn_image_free(ctx, &noisy);
+    ltn_image_free(ctx, &cat);
+    ltn_degradation_close(&d);
+    ltn_model_close(&m);
+    ltn_close(&ctx);
+}
+
+TEST(bad_tasks_are_refused)
+{
+    ltn_ctx *ctx;
+    OK(NULL, ltn_open(&ctx, NULL));
+    ltn_model *m = open_prior(ctx);
+    ltn_degradation *d = NULL;
+    ltn_image y = {0}, other = {0}, x = {0};
+    OK(ctx, ltn_image_new(ctx, 16, 16, 3, NULL, &y));
+    OK(ctx, ltn_image_new(ctx, 16, 17, 3, NULL, &other));
+    OK(ctx, ltn_degradation_open_for(ctx, "identity", &y, &d));
+    ltn_task t = {.model = m, .degradation = d, .y = &y, .sigma = 0.1};
+    ltn_task bad = t;
+    bad.y = &other;
+    CHECK(restore(ctx, &bad, &x, NULL) == LTN_ESHAPE && strstr(ltn_error(ctx), "16 x 17"));
+    bad = t, bad.solver = "latno";
+    CHECK(restore(ctx, &bad, &x, NULL) == LTN_EINVAL && strstr(ltn_error(ctx), "did you mean \"latino\""));
+    bad = t, bad.sigma = NAN;
+    CHECK(restore(ctx, &bad, &x, NULL) == LTN_EINVAL && strstr(ltn_error(ctx), "sigma"));
+    bad = t, bad.model = NULL;
+    CHECK(restore(ctx, &bad, &x, NULL) == LTN_EINVAL && strstr(ltn_error(ctx), "needs a model"));
+    y.data[5] = NAN;
+    CHECK(restore(ctx, &t, &x, NULL) == LTN_EINVAL && strstr(ltn_error(ctx), "not finite"));
+    y.data[5] = 0;
+    ltn_run *run = NULL;
+    OK(ctx, ltn_run_open(ctx, &t, &run));
+    ltn_run_cancel(run);
+    CHECK(ltn_run_step(run) == LTN_ECANCEL);
+    ltn_run_close(&run);
+    ltn_image_free(ctx, &y);
+    ltn_image_free(ctx, &other);
+    ltn_degradation_close(&d);
+    ltn_model_close(&m);
+    ltn_close(&ctx);
+}
+
+/* Every allocation of a run fails once: a clean error, nothing leaks. */
+TEST(memory_fails_at_every_point_of_open)
+{
+    test_memory mem = {0};
+    ltn_options opt = test_options(&mem);
+    ltn_ctx *ctx;
+    OK(NULL, ltn_open(&ctx, &opt));
+    ltn_model *m = open_prior(ctx);
+    ltn_degradation *d = NULL;
+    ltn_image y = {0}, x = {0};
+    OK(ctx, ltn_image_new(ctx, 16, 16, 4, NULL, &y));
+    OK(ctx, ltn_degradation_open_for(ctx, "identity", &y, &d));
+    ltn_task t = {.model = m, .degradation = d, .y = &y, .sigma = 0.1, .solver = "latino:steps=1"};
+    OK(ctx, restore(ctx, &t, &x, NULL)); /* the model's parts are planned from now on */
+    ltn_image_free(ctx, &x);
+    long alive = mem.alive;
+    ltn_status s = LTN_ENOMEM;
+    for (long k = 1; s == LTN_ENOMEM && k < 500; k++) {
+        ltn_run *run = NULL;
+        mem.calls = 0, mem.fail_at = k;
+        s = ltn_run_open(ctx, &t, &run);
+        mem.fail_at = 0;
+        CHECK(s == LTN_OK || (s == LTN_ENOMEM && !run));
+        ltn_run_close(&run);
+        CHECK(mem.alive == alive);
+    }
+    CHECK(s == LTN_OK);
+    ltn_image_free(ctx, &y);
+    ltn_degradation_close(&d);
+    ltn_model_close(&m);
+    ltn_close(&ctx);
+    CHECK(mem.alive == 0);
+}
