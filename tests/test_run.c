@@ -43,8 +43,8 @@ static const struct {
 } cases[] = {
     {"denoise", "identity", 0.2, "latino", "a photo of a cat"},
     {"inpaint", "inpaint:random=0.5,seed=7", 0, "latino", "a photo of a cat"},
-    {"sr", "downsample:factor=4,boundary=circular", 0.05, "latino", ""},
-    {"sr_discrepancy", "downsample:factor=4,boundary=circular", 0.01, "latino:rule=discrepancy,start=adjoint", "a photo of a cat"},
+    {"sr", "downsample:factor=4,boundary=circular,order=correlation", 0.05, "latino", ""},
+    {"sr_discrepancy", "downsample:factor=4,boundary=circular,order=correlation", 0.01, "latino:rule=discrepancy,start=adjoint", "a photo of a cat"},
     {"blur_bayes", "blur:sigma=3,boundary=circular", 0.01, "latino:rule=bayes,start=adjoint", ""},
     {"inpaint_discrepancy", "inpaint:random=0.5,seed=7", 0.05, "latino:rule=discrepancy,start=adjoint", "a photo of a cat"},
 };
