@@ -130,7 +130,7 @@ LTN_API ltn_status ltn_adjoint(ltn_degradation *d, const ltn_image *y, ltn_image
 LTN_API ltn_status ltn_prox(ltn_degradation *d, const ltn_image *y, double gamma, const ltn_image *u, ltn_image *x);
 /* The naive inverse: bicubic for downsampling, holes filled by averages, y itself for the rest. */
 LTN_API ltn_status ltn_naive(ltn_degradation *d, const ltn_image *y, ltn_image *x);
-/* A robust estimate of gaussian noise in a picture (median of the finest diagonal wavelet band), units of [0,1]. */
+/* An estimate of white gaussian noise in a picture, from the covariance of its patches, units of [0,1]. */
 LTN_API ltn_status ltn_estimate_sigma(ltn_ctx *ctx, const ltn_image *y, double *sigma);
 
 /* ---- Restoring. The loop is the caller's: look at the estimate between steps, or stop. ---- */

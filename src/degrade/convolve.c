@@ -129,6 +129,29 @@ static void grid_adjoint(const ltn_operator *op, const float *y, float *x)
     }
 }
 
+/* Laid into the grid, the spectrum divided by |H|^2 + lambda, cut out again: exact but for the border. */
+static void grid_precondition(const ltn_operator *op, double lambda, const float *r, float *z)
+{
+    const convolution *c = op->state;
+    const size_t row = (size_t)c->plane.width, w = (size_t)op->x.width, n = ltn__plane_floats(&c->plane);
+    const float *h = c->response, l = (float)lambda;
+    float *f = c->spectrum[0];
+    for (int k = 0; k < op->x.channels; k++) {
+        memset(c->grid, 0, row * (size_t)c->plane.height * sizeof *c->grid);
+        for (size_t i = 0; i < (size_t)op->x.height; i++) memcpy(c->grid + i * row, r + i * w, w * sizeof *r);
+        ltn__plane_forward(&c->plane, c->grid, f);
+        for (size_t i = 0; i < n; i += 2) {
+            const float over = 1 / (h[i] * h[i] + h[i + 1] * h[i + 1] + l);
+            f[i] *= over;
+            f[i + 1] *= over;
+        }
+        ltn__plane_inverse(&c->plane, f, c->grid);
+        for (size_t i = 0; i < (size_t)op->x.height; i++) memcpy(z + i * w, c->grid + i * row, w * sizeof *z);
+        r += w * (size_t)op->x.height;
+        z += w * (size_t)op->x.height;
+    }
+}
+
 /* Valid: y in the middle, its border pixels repeated outwards. */
 static void grid_naive(const ltn_operator *op, const float *y, float *x)
 {
@@ -218,7 +241,8 @@ static ltn_status open_grid(ltn_operator *op, convolution *c, bool mirror, const
     c->top = k->height - 1 - k->height / 2;
     op->y.width = c->extent[0] - k->width + 1;
     op->y.height = c->extent[1] - k->height + 1;
-    op->map = (ltn_map){.forward = grid_forward, .adjoint = grid_adjoint, .naive = mirror ? NULL : grid_naive};
+    op->map = (ltn_map){.forward = grid_forward, .adjoint = grid_adjoint, .precondition = grid_precondition,
+                        .naive = mirror ? NULL : grid_naive};
     const int w = ltn__fast_length(c->extent[0]), h = ltn__fast_length(c->extent[1]);
     const ltn_status s = ltn__plane_open(op->ctx, LTN_FOURIER, w, h, &c->plane);
     c->grid = ltn__alloc(op->ctx, (size_t)w * (size_t)h, sizeof *c->grid);

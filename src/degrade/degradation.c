@@ -102,26 +102,36 @@ static double residual(const ltn_degradation *d, double lambda, const float *y, 
     return norm;
 }
 
+/* z = M^-1 r; a chain has M = 1. */
+static void precondition(const ltn_degradation *d, double lambda, const float *r, float *z)
+{
+    const ltn_operator *op = &d->part[0];
+    if (d->n == 1 && op->map.precondition) op->map.precondition(op, lambda, r, z);
+    else memcpy(z, r, ltn__size_count(d->x) * sizeof *z);
+}
+
 static int conjugate_gradients(const ltn_degradation *d, double lambda, const float *y, float *x)
 {
     const size_t n = ltn__size_count(d->x);
-    float *const p = d->cg[0], *const q = d->cg[1], *const r = d->cg[2], *const t = d->cg[3];
+    float *const p = d->cg[0], *const q = d->cg[1], *const r = d->cg[2], *const z = d->cg[3], *const t = d->cg[4];
     const double enough = tolerance * tolerance * residual(d, lambda, y, x, t, r);
-    double rr = dot(r, r, n);
-    memcpy(p, r, n * sizeof *p);
+    precondition(d, lambda, r, z);
+    memcpy(p, z, n * sizeof *p);
+    double rz = dot(r, z, n);
     int step = 0;
-    for (; rr > enough && step < MAX_STEPS; step++) {
+    for (; dot(r, r, n) > enough && step < MAX_STEPS; step++) {
         normal(d, lambda, p, t, q);
-        const double pq = dot(p, q, n), alpha = rr / pq;
+        const double pq = dot(p, q, n), alpha = rz / pq;
         if (!(pq > 0)) break;
         for (size_t i = 0; i < n; i++) {
             x[i] += (float)alpha * p[i];
             r[i] -= (float)alpha * q[i];
         }
-        const double before = rr;
-        rr = dot(r, r, n);
-        const float beta = (float)(rr / before);
-        for (size_t i = 0; i < n; i++) p[i] = r[i] + beta * p[i];
+        const double before = rz;
+        precondition(d, lambda, r, z);
+        rz = dot(r, z, n);
+        const float beta = (float)(rz / before);
+        for (size_t i = 0; i < n; i++) p[i] = z[i] + beta * p[i];
     }
     return step;
 }
@@ -184,8 +194,8 @@ static ltn_status open_memory(ltn_degradation *d)
     for (int i = 1; i < d->n; i++) largest = LTN_MAX(largest, ltn__size_count(d->part[i].x));
     for (int i = 0; i < 2 && d->n > 1; i++)
         if (!(d->between[i] = ltn__alloc(d->ctx, largest, sizeof(float)))) return LTN_ENOMEM;
-    for (int i = 0; i < 4 && (d->n > 1 || !d->part[0].map.prox); i++)
-        if (!(d->cg[i] = ltn__alloc(d->ctx, i < 3 ? x : y, sizeof(float)))) return LTN_ENOMEM;
+    for (int i = 0; i < LTN_COUNT(d->cg) && (d->n > 1 || !d->part[0].map.prox); i++)
+        if (!(d->cg[i] = ltn__alloc(d->ctx, i < 4 ? x : y, sizeof(float)))) return LTN_ENOMEM;
     float *one = ltn__alloc(d->ctx, x, sizeof *one);
     d->one = ltn__alloc(d->ctx, y, sizeof *d->one);
     if (one && d->one) {

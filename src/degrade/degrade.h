@@ -21,6 +21,8 @@ typedef struct ltn_map {
     void (*adjoint)(const ltn_operator *op, const float *y, float *x);
     /* x = argmin gamma/2 |A x - y|^2 + 1/2 |x - u|^2, x may be u; NULL: conjugate gradients. */
     void (*prox)(const ltn_operator *op, const float *y, double gamma, const float *u, float *x);
+    /* z = roughly (A^T A + lambda)^-1 r, symmetric and positive: makes conjugate gradients quicker; or NULL. */
+    void (*precondition)(const ltn_operator *op, double lambda, const float *r, float *z);
     bool exact; /* prox takes gamma = INFINITY: the x nearest to u among those with A x = y */
     /* x from y without a prior, for a start and for comparison; NULL: y itself (the sizes agree). */
     void (*naive)(const ltn_operator *op, const float *y, float *x);
@@ -55,7 +57,7 @@ struct ltn_degradation {
     ltn_size x, y;
     float *one;          /* A 1 */
     float *between[2];   /* pictures between the parts of a chain */
-    float *cg[4];        /* conjugate gradients, where no closed form is; else NULL */
+    float *cg[5];        /* conjugate gradients, where no closed form is; else NULL */
     char *spec;
 };
 /* All memory exists when open returns; these neither allocate nor fail. They share the degradation's scratch: one at a

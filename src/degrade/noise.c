@@ -35,7 +35,8 @@ static void salt_pepper(const ltn_spec *s, ltn_rng rng, float *y, size_t n)
 static double counts(double mean, double u)
 {
     const double mode = floor(mean);
-    double p = exp(mode * log(mean) - mean - lgamma(mode + 1)), q = p, up = mode, down = mode;
+    int sign;
+    double p = exp(mode * log(mean) - mean - lgamma_r(mode + 1, &sign)), q = p, up = mode, down = mode;
     for (u -= p; u >= 0 && (p > 1e-18 || q > 1e-18);) {
         up += 1;
         p *= mean / up;
