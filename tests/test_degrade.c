@@ -357,6 +357,7 @@ static const struct {
     {"pil_odd_lanczos", "downsample:factor=3,filter=lanczos", "odd"},
     {"pil_odd_none", "downsample:factor=3,filter=none", "odd"},
     {"deepinv_bicubic", "downsample:factor=4,boundary=circular", "x"},
+    {"correlation_bicubic", "downsample:factor=4,boundary=circular,order=correlation", "x"},
     {"deepinv_bilinear", "downsample:factor=4,filter=bilinear,boundary=circular", "x"},
     {"deepinv_gaussian", "downsample:factor=4,filter=gaussian,boundary=circular", "x"},
     {"deepinv_None", "downsample:factor=4,filter=none,boundary=circular", "x"},
@@ -463,7 +464,15 @@ TEST(kernels_of_every_format)
     ltn_degradation *d = NULL;
     snprintf(spec, sizeof spec, "blur:kernel=%s,normalize=0", path[2]);
     OK(ctx, ltn_degradation_open(ctx, spec, 20, 20, 1, &d));
-    if (d) NEAR(d->one[0], 3, 1e-5);
+    if (d) {
+        NEAR(d->one[0], 3, 1e-5);
+        for (int i = 0; i < 400; i++) x[i] = (float)i / 400;
+        ltn__forward(d, x, y[0]);
+        ltn__to_signed(d, y[0], y[0]);
+        for (int i = 0; i < 400; i++) x[i] = 2 * x[i] - 1;
+        ltn__forward(d, x, y[1]);
+        NEAR(distance(y[0], y[1], 400), 0, 1e-5);
+    }
     ltn_degradation_close(&d);
     free(x);
     ltn_close(&ctx);
@@ -687,6 +696,11 @@ TEST(noises_have_their_moments)
         ltn_image_free(ctx, &again);
         ltn_image_free(ctx, &y);
     }
+    int zeros = 0; /* of counts of mean 2 */
+    OK(ctx, ltn_degrade(d, &x, "poisson:gain=0.125", 7, &y));
+    for (int k = 0; k < 60000; k++) zeros += y.data[k] == 0;
+    NEAR(zeros / 60000.0, exp(-2), 0.007);
+    ltn_image_free(ctx, &y);
     ltn_image_free(ctx, &x);
     ltn_degradation_close(&d);
     ltn_close(&ctx);

@@ -3,7 +3,8 @@
  * x = u + A^T (Q_h (x) Q_w) [1 / (d_i e_j + 1/gamma)] (Q_h (x) Q_w)^T (y - A u).
  * boundary=clip: pixels are areas, y(i) looks at the middle of its factor x factor pixels, and the filter ends at the
  * border, as in PIL and most programs. boundary=circular: y(i) = (k * x)(factor i) with a kernel of 4 factor taps
- * (bicubic) whose centre is tap number 2 factor, as in deepinv; order=correlation turns that kernel around. */
+ * (bicubic), as in deepinv, where factor i is left of the kernel's middle; with order=correlation, right of it, as in
+ * deepinv before 0.4: half a pixel off in either case. */
 #include <math.h>
 #include <string.h>
 
@@ -209,7 +210,7 @@ static const ltn_param params[] = {
     {.name = "filter", .help = "against aliasing; none takes single pixels", .type = LTN_CHOICE, .choices = LTN_FILTER_NAMES},
     {.name = "boundary", .help = "clip: centred, cut at the border, as PIL; circular: as deepinv", .type = LTN_CHOICE,
      .choices = "clip|circular"},
-    {.name = "order", .help = "circular: the kernel as it is, or turned by 180 degrees", .type = LTN_CHOICE,
+    {.name = "order", .help = "circular: as deepinv since 0.4, or as before", .type = LTN_CHOICE,
      .choices = "convolution|correlation"},
     {0},
 };

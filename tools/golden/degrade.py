@@ -74,6 +74,10 @@ def make(out):
         if name == "bicubic":
             t["deepinv_bicubic_prox"] = p.prox_l2(tu, y, gamma=3.0)[0].numpy()
             t["deepinv_bicubic_adjoint"] = p.A_adjoint(y)[0].numpy()
+    # deepinv before 0.4: torch's correlation, with one more pixel in front than behind.
+    k16 = dF.bicubic_filter(4)
+    padded = torch.nn.functional.pad(tx, (8, 7, 8, 7), mode="circular")
+    t["correlation_bicubic"] = torch.nn.functional.conv2d(padded[0][:, None], k16, stride=4)[:, 0].numpy()
     p = dinv.physics.BlurFFT(img_size=(3, 48, 40), filter=dF.gaussian_blur(sigma=(2.0, 2.0), dtype=torch.float64)).double()
     y = p.A(tx.double())
     t["blur"] = y[0].numpy()
