@@ -19,7 +19,8 @@ const cmd_verb *cmd_verb_at(int i)
     return verbs[i];
 }
 
-/* Edit distance with exchanged neighbours as one error (restricted Damerau-Levenshtein), of words up to 63 letters. */
+/* Edit distance with exchanged neighbours as one error (restricted Damerau-Levenshtein), of words up to 63
+ * letters. */
 static int distance(const char *a, const char *b)
 {
     enum { ROOM = 64 };
@@ -79,8 +80,10 @@ static int unknown_option(const cmd_verb *verb, const char *word, const char *na
     char bare[64];
     snprintf(bare, sizeof bare, "%.*s", (int)length, name);
     const char *near = cmd_nearest(bare, option_name, verb);
-    if (!near) return cmd_usage("%s: unknown option \"%s\"; see latino %s --help", verb->name, word, verb->name);
-    return cmd_usage("%s: unknown option \"%s\"; did you mean \"%s%s\"?", verb->name, word, dashes(near), near);
+    if (!near)
+        return cmd_usage("%s: unknown option \"%s\"; see latino %s --help", verb->name, word, verb->name);
+    return cmd_usage("%s: unknown option \"%s\"; did you mean \"%s%s\"?", verb->name, word, dashes(near),
+                     near);
 }
 
 static bool has_word(const char *words, const char *word)
@@ -103,7 +106,8 @@ static int check_value(const cmd_option *o, const char *text)
     if (end == text || *end || !isfinite(v) || (o->type == CMD_INT && v != floor(v)))
         return cmd_usage("%s%s %s: expected %s", dash, o->name, text, what);
     if (v < o->min || v > o->max)
-        return cmd_usage("%s%s %s: expected %s from %.16g to %.16g", dash, o->name, text, what, o->min, o->max);
+        return cmd_usage("%s%s %s: expected %s from %.16g to %.16g", dash, o->name, text, what, o->min,
+                         o->max);
     return CMD_DONE;
 }
 
@@ -169,11 +173,13 @@ void cmd_fill(cmd_args *a, const cmd_args *from)
 int cmd_check(const cmd_args *a)
 {
     const cmd_verb *v = a->verb;
-    if (a->operands < v->min_operands) return cmd_usage("%s needs %s; see latino %s --help", v->name, v->operands, v->name);
+    if (a->operands < v->min_operands)
+        return cmd_usage("%s needs %s; see latino %s --help", v->name, v->operands, v->name);
     for (int i = 0; v->option[i].name; i++) {
         const cmd_option *o = &v->option[i];
         if (o->required && !a->value[i])
-            return cmd_usage("%s needs %s%s %s; see latino %s --help", v->name, dashes(o->name), o->name, o->value, v->name);
+            return cmd_usage("%s needs %s%s %s; see latino %s --help", v->name, dashes(o->name), o->name,
+                             o->value, v->name);
     }
     return CMD_DONE;
 }

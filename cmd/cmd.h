@@ -1,5 +1,5 @@
-/* cmd.h - the program: each verb is one file that ends with its descriptor, and one line in verb.def. The help, the
- * manual page and the shell completion are written from these tables and from ltn_list. */
+/* cmd.h - the program: each verb is one file that ends with its descriptor, and one line in verb.def. The
+ * help, the manual page and the shell completion are written from these tables and from ltn_list. */
 #ifndef CMD_H
 #define CMD_H
 
@@ -43,18 +43,24 @@ struct cmd_args {
 /* Options that several verbs share. */
 #define CMD_OUT(what) \
     {.name = "o", .value = "OUT", .type = CMD_FILE, .required = true, .help = what}
-#define CMD_DEGRADATION                                                                                     \
-    {.name = "degradation", .value = "SPEC", .type = CMD_SPEC, .kind = LTN_DEGRADATIONS, .required = true,  \
-     .setting = true, .help = "what was done to the picture, for instance downsample:factor=4,filter=bicubic or a " \
-                              "chain blur:sigma=2+downsample:factor=2 (latino list degradations)"}
+#define CMD_DEGRADATION                                                                               \
+    {                                                                                                 \
+        .name = "degradation", .value = "SPEC", .type = CMD_SPEC, .kind = LTN_DEGRADATIONS,           \
+        .required = true, .setting = true,                                                            \
+        .help = "what was done to the picture, for instance downsample:factor=4,filter=bicubic or a " \
+                "chain blur:sigma=2+downsample:factor=2 (latino list degradations)"                   \
+    }
 #define CMD_SEED                                                                                            \
     {.name = "seed", .value = "N", .type = CMD_INT, .max = 9007199254740992., .def = "0", .setting = true,  \
      .help = "of the random numbers; the same seed gives the same picture"}
 #define CMD_MODEL                                                                                           \
     {.name = "model", .value = "DIR", .type = CMD_FILE, .setting = true,                                    \
      .help = "a diffusers folder; without it $LATINO_MODEL, then the small prior that comes with latino"}
-#define CMD_THREADS \
-    {.name = "threads", .value = "N", .type = CMD_INT, .min = 1, .max = 1024, .help = "processor threads; without it one per core"}
+#define CMD_THREADS                                                              \
+    {                                                                            \
+        .name = "threads", .value = "N", .type = CMD_INT, .min = 1, .max = 1024, \
+        .help = "processor threads; without it one per core"                     \
+    }
 #define CMD_BITS \
     {.name = "bits", .value = "8|16", .type = CMD_CHOICE, .def = "8", .help = "of a PNG's samples"}
 #define CMD_QUALITY \
@@ -81,7 +87,8 @@ const char *cmd_nearest(const char *word, const char *(*list)(const void *self, 
 /* ---- settings.c: a command as one line of text, quoted as a shell wants it ---- */
 void cmd_settings(const cmd_args *a, const char *in, char *text, size_t room);
 /* Reads the settings in picture `path`; `room` holds the words. */
-int cmd_settings_read(ltn_ctx *ctx, const char *path, const cmd_verb *verb, char *text, size_t room, cmd_args *out);
+int cmd_settings_read(ltn_ctx *ctx, const char *path, const cmd_verb *verb, char *text, size_t room,
+                      cmd_args *out);
 
 /* ---- help.c ---- */
 void cmd_help(FILE *f);
@@ -114,7 +121,8 @@ int cmd_make_folder(const char *path);
 bool cmd_same_file(const char *a, const char *b);
 /* A complaint now, before the work, about a file that could not be written after it. */
 int cmd_check_out(const char *path);
-ltn_status cmd_save(ltn_ctx *ctx, const char *path, const ltn_image *im, const cmd_args *a, const char *settings);
+ltn_status cmd_save(ltn_ctx *ctx, const char *path, const ltn_image *im, const cmd_args *a,
+                    const char *settings);
 int cmd_write_text(const char *path, const char *text); /* whole or not at all; "-" is standard output */
 /* Options given by the user, else $LATINO_MODEL, else the prior of the build tree or the installation. */
 int cmd_model_path(const cmd_args *a, cmd_path *out);

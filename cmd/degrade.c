@@ -22,7 +22,8 @@ static ltn_status fit(ltn_ctx *ctx, ltn_image *x, int n)
     for (int c = 0; !s && c < cut.channels; c++)
         for (int i = 0; i < ch; i++)
             memcpy(cut.data + ((int64_t)c * ch + i) * cw,
-                   small.data + ((int64_t)c * h + i + (h - ch) / 2) * w + (w - cw) / 2, sizeof(float) * (size_t)cw);
+                   small.data + ((int64_t)c * h + i + (h - ch) / 2) * w + (w - cw) / 2,
+                   sizeof(float) * (size_t)cw);
     ltn_image_free(ctx, &small);
     if (s) return s;
     ltn_image_free(ctx, x);
@@ -58,7 +59,8 @@ static int degrade_folder(ltn_ctx *ctx, const cmd_args *a, const job *all)
     int n, worst = cmd_names(all->in, &name, &n);
     if (!worst) worst = cmd_make_folder(all->out);
     if (!worst && all->truth) worst = cmd_make_folder(all->truth);
-    if (!worst && cmd_same_file(all->in, all->out)) worst = cmd_usage("%s: is the folder of the pictures themselves", all->out);
+    if (!worst && cmd_same_file(all->in, all->out))
+        worst = cmd_usage("%s: is the folder of the pictures themselves", all->out);
     for (int i = 0, stop = worst; i < n && !stop && !cmd_caught(); i++) {
         const cmd_path in = cmd_join(all->in, name[i]), out = cmd_join(all->out, name[i]);
         const cmd_path truth = cmd_join(all->truth ? all->truth : "", name[i]);
@@ -81,8 +83,10 @@ static const cmd_option options[] = {
      .help = "added afterwards, for instance gaussian:sigma=0.05, white being 1 (latino list noises)"},
     CMD_SEED,
     {.name = "fit", .value = "N", .type = CMD_INT, .min = 16, .max = 65536, .setting = true,
-     .help = "before all else, shrinks the picture to at most N pixels a side and cuts both to multiples of 16"},
-    {.name = "truth", .value = "FILE", .type = CMD_FILE, .help = "writes the picture as it was before the degradation"},
+     .help = "before all else, shrinks the picture to at most N pixels a side and cuts both to multiples of "
+             "16"},
+    {.name = "truth", .value = "FILE", .type = CMD_FILE,
+     .help = "writes the picture as it was before the degradation"},
     CMD_BITS,
     CMD_QUALITY,
     CMD_FROM,
@@ -94,8 +98,8 @@ const cmd_verb cmd_degrade = {
     .name = "degrade",
     .operands = "IN",
     .summary = "makes a picture worse: smaller, blurred, noisy, with holes",
-    .about = "Applies a degradation, then noise, to a picture or to every picture of a folder; then -o and --truth are "
-             "folders too.",
+    .about = "Applies a degradation, then noise, to a picture or to every picture of a folder; then -o and "
+             "--truth are folders too.",
     .min_operands = 1,
     .max_operands = 1,
     .option = options,

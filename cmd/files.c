@@ -20,7 +20,8 @@ cmd_path cmd_join(const char *folder, const char *name)
     cmd_path p;
     const size_t n = strlen(folder);
     const char *slash = n && folder[n - 1] == '/' ? "" : "/";
-    if (snprintf(p.s, sizeof p.s, "%s%s%s", folder, slash, name) >= (int)sizeof p.s) p.s[0] = 0; /* no such file */
+    if (snprintf(p.s, sizeof p.s, "%s%s%s", folder, slash, name) >= (int)sizeof p.s)
+        p.s[0] = 0; /* no such file */
     return p;
 }
 
@@ -51,7 +52,8 @@ int cmd_names(const char *folder, char ***names, int *n)
     char **list = NULL;
     int count = 0;
     for (struct dirent *e; d && (e = readdir(d));) {
-        if (e->d_name[0] == '.' || !is_picture(e->d_name) || cmd_is_folder(cmd_join(folder, e->d_name).s)) continue;
+        if (e->d_name[0] == '.' || !is_picture(e->d_name) || cmd_is_folder(cmd_join(folder, e->d_name).s))
+            continue;
         char **more = realloc(list, sizeof *list * (size_t)(count + 1));
         if (more) list = more;
         if (!more || !(list[count] = strdup(e->d_name))) break;
@@ -84,7 +86,8 @@ int cmd_check_out(const char *path)
     cmd_path folder;
     const char *slash = strrchr(path, '/');
     snprintf(folder.s, sizeof folder.s, "%.*s", slash ? (int)(slash - path) + 1 : 1, slash ? path : ".");
-    if (!is_picture(path)) return cmd_usage("%s: no name of a picture; expected .png, .jpg, .jpeg, .webp or .npy", path);
+    if (!is_picture(path))
+        return cmd_usage("%s: no name of a picture; expected .png, .jpg, .jpeg, .webp or .npy", path);
     if (cmd_is_folder(path)) cmd_say("%s: is a folder", path);
     else if (access(folder.s, F_OK)) cmd_say("%s: cannot be written: %s", path, strerror(errno));
     else if (!cmd_is_folder(folder.s)) cmd_say("%s: cannot be written: %s is no folder", path, folder.s);
@@ -93,10 +96,12 @@ int cmd_check_out(const char *path)
     return CMD_FAILED;
 }
 
-ltn_status cmd_save(ltn_ctx *ctx, const char *path, const ltn_image *im, const cmd_args *a, const char *settings)
+ltn_status cmd_save(ltn_ctx *ctx, const char *path, const ltn_image *im, const cmd_args *a,
+                    const char *settings)
 {
-    const ltn_write_options opt = {
-        .bits = (int)cmd_number(a, "bits", 0), .quality = (int)cmd_number(a, "quality", 0), .settings = settings};
+    const ltn_write_options opt = {.bits = (int)cmd_number(a, "bits", 0),
+                                   .quality = (int)cmd_number(a, "quality", 0),
+                                   .settings = settings};
     cmd_hold(true);
     const ltn_status s = ltn_image_write(ctx, path, im, &opt);
     cmd_hold(false);
@@ -142,7 +147,8 @@ int cmd_model_path(const cmd_args *a, cmd_path *out)
     here.s[n > 0 ? n : 0] = 0;
     for (int up = 0; up < 4 && strrchr(here.s, '/'); up++) { /* build/cmd/latino, PREFIX/bin/latino */
         *strrchr(here.s, '/') = 0;
-        if (is_model(out, here.s, "models/prior") || is_model(out, here.s, "share/latino/prior")) return CMD_DONE;
+        if (is_model(out, here.s, "models/prior") || is_model(out, here.s, "share/latino/prior"))
+            return CMD_DONE;
     }
     if (is_model(out, CMD_DATADIR, "prior")) return CMD_DONE;
     cmd_say("no model: neither --model nor LATINO_MODEL is given, and %s/prior is not there", CMD_DATADIR);

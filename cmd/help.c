@@ -25,7 +25,8 @@ static void wrap(FILE *f, const char *text, int at, int left)
 static void print_option(FILE *f, const cmd_option *o)
 {
     char text[512];
-    const int at = fprintf(f, "  %s%s%s%s", o->name[1] ? "--" : "-", o->name, o->value ? " " : "", o->value ? o->value : "");
+    const int at = fprintf(f, "  %s%s%s%s", o->name[1] ? "--" : "-", o->name, o->value ? " " : "",
+                           o->value ? o->value : "");
     snprintf(text, sizeof text, o->def && *o->def ? "%s (default %s)" : "%s", o->help, o->def);
     if (at + 2 > COLUMN) fputc('\n', f);
     wrap(f, text, at + 2 > COLUMN ? 0 : at, COLUMN);
@@ -41,8 +42,10 @@ void cmd_verb_help(FILE *f, const cmd_verb *verb)
 
 void cmd_help(FILE *f)
 {
-    fputs("latino restores pictures with a latent consistency model as prior: what is known of the damage is\n"
-          "kept exactly, the model fills in the rest.\n\n", f);
+    fputs("latino restores pictures with a latent consistency model as prior: what is known of the damage "
+          "is\n"
+          "kept exactly, the model fills in the rest.\n\n",
+          f);
     for (int i = 0; cmd_verb_at(i); i++) {
         const cmd_verb *v = cmd_verb_at(i);
         wrap(f, v->summary, fprintf(f, "  latino %-9s ", v->name), 19);
@@ -50,7 +53,9 @@ void cmd_help(FILE *f)
     fputs("  latino VERB --help explains a command; latino --version, --manual (a manual page) and\n"
           "  --completion (for bash) print what they say.\n\n"
           "for example:\n"
-          "  latino degrade photo.png -o small.png --degradation downsample:factor=4 --noise gaussian:sigma=0.02\n"
+          "  latino degrade photo.png -o small.png --degradation downsample:factor=4 --noise "
+          "gaussian:sigma=0.02\n"
           "  latino restore small.png -o large.png --degradation downsample:factor=4 --sigma 0.02\n"
-          "  latino measure large.png photo.png\n", f);
+          "  latino measure large.png photo.png\n",
+          f);
 }

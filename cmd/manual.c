@@ -58,7 +58,8 @@ static void manual_table(FILE *f, const char *title, ltn_kind kind)
         fputs(".TP\n\\fB", f);
         roff(f, e->name);
         fputs("\\fR", f);
-        for (const ltn_param *p = e->param; p && p->name; p++) fprintf(f, "%s%s", p == e->param ? ":" : ",", p->name);
+        for (const ltn_param *p = e->param; p && p->name; p++)
+            fprintf(f, "%s%s", p == e->param ? ":" : ",", p->name);
         fputc('\n', f);
         line(f, e->help);
         for (const ltn_param *p = e->param; p && p->name; p++) {
@@ -74,19 +75,24 @@ void cmd_manual(FILE *f)
     fputs(".SH NAME\nlatino \\- restore pictures with latent consistency models\n"
           ".SH SYNOPSIS\n\\fBlatino\\fR \\fIVERB\\fR [\\fIOPTION\\fR]...\n"
           ".SH DESCRIPTION\n"
-          "A picture that is small, blurred, noisy or has holes is y = A x + n: A is the degradation, n is noise.\n"
-          ".B latino\nlooks for x. It keeps to the degradation exactly and takes the rest from a latent consistency model.\n"
-          "Pictures are PNG, JPEG, WebP or .npy (float32, neither clipped nor rounded); a folder of them gives a folder.\n"
+          "A picture that is small, blurred, noisy or has holes is y = A x + n: A is the degradation, n noise.\n"
+          ".B latino\nlooks for x. It keeps to the degradation exactly and takes the rest from a latent\n"
+          "consistency model.\n"
+          "Pictures are PNG, JPEG, WebP or .npy (float32, neither clipped nor rounded); a folder of them\n"
+          "gives a folder.\n"
           "The settings are written into every PNG, so that \\fB\\-\\-from\\fR can repeat the command.\n"
-          ".SH COMMANDS\n", f);
+          ".SH COMMANDS\n",
+          f);
     for (int i = 0; cmd_verb_at(i); i++) manual_verb(f, cmd_verb_at(i));
     manual_table(f, "DEGRADATIONS", LTN_DEGRADATIONS);
     manual_table(f, "NOISES", LTN_NOISES);
     manual_table(f, "SOLVERS", LTN_SOLVERS);
     manual_table(f, "METRICS", LTN_METRICS);
     fputs(".SH ENVIRONMENT\n.TP\nLATINO_MODEL\nthe model where \\fB\\-\\-model\\fR is not given.\n"
-          ".SH EXIT STATUS\n0: done. 1: failed. 2: wrong usage. 130: interrupted; no half\\-written file is left.\n"
-          ".SH SEE ALSO\nLATINO: arXiv 2503.12615.\n", f);
+          ".SH EXIT STATUS\n0: done. 1: failed. 2: wrong usage. 130: interrupted; no half\\-written file\n"
+          "is left.\n"
+          ".SH SEE ALSO\nLATINO: arXiv 2503.12615.\n",
+          f);
 }
 
 /* ---- Completion for bash ---- */
@@ -97,7 +103,8 @@ static void complete_value(FILE *f, const cmd_option *o)
     if (o->type == CMD_CHOICE)
         for (const char *p = o->value; *p; p++) fputc(*p == '|' ? ' ' : *p, f);
     else
-        for (int i = 0; ltn_list(o->kind, i); i++) fprintf(f, "%s%s", i ? " " : "", ltn_list(o->kind, i)->name);
+        for (int i = 0; ltn_list(o->kind, i); i++)
+            fprintf(f, "%s%s", i ? " " : "", ltn_list(o->kind, i)->name);
     fputs("' ;;\n", f);
 }
 
@@ -119,7 +126,8 @@ void cmd_completion(FILE *f)
     fputs("--help --version' ;;\n", f);
     for (int v = 0; cmd_verb_at(v); v++) {
         fprintf(f, "        *\\ %s) words='--help", cmd_verb_at(v)->name);
-        for (const cmd_option *o = cmd_verb_at(v)->option; o->name; o++) fprintf(f, " %s%s", o->name[1] ? "--" : "-", o->name);
+        for (const cmd_option *o = cmd_verb_at(v)->option; o->name; o++)
+            fprintf(f, " %s%s", o->name[1] ? "--" : "-", o->name);
         fputs("' ;;\n", f);
     }
     fputs("    esac\n    case \" $before \" in\n", f);

@@ -63,8 +63,8 @@ const cmd_verb cmd_measure = {
     .name = "measure",
     .operands = "A B",
     .summary = "compares two pictures: PSNR, SSIM",
-    .about = "Prints the distance between two pictures of equal size, as 8-bit, 16-bit or .npy files hold them; "
-             "white is 1.",
+    .about = "Prints the distance between two pictures of equal size, as 8-bit, 16-bit or .npy files hold "
+             "them; white is 1.",
     .min_operands = 2,
     .max_operands = 2,
     .option = options,

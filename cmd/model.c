@@ -21,7 +21,8 @@ const cmd_verb cmd_model = {
     .name = "model",
     .operands = "DIR",
     .summary = "describes a model: parts, sizes, schedule",
-    .about = "Opens a diffusers folder and prints its architectures, sizes, numbers of parameters and noise schedule.",
+    .about = "Opens a diffusers folder and prints its architectures, sizes, numbers of parameters and "
+             "noise schedule.",
     .min_operands = 1,
     .max_operands = 1,
     .option = options,

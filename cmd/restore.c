@@ -61,7 +61,8 @@ static ltn_status prepare(const session *s, work *w)
     double sigma = cmd_number(s->args, "sigma", -1);
     w->estimated = sigma < 0;
     if (!status && w->estimated) status = ltn_estimate_sigma(s->ctx, &w->y, &sigma);
-    if (!status) status = ltn_degradation_open_for(s->ctx, cmd_text(s->args, "degradation"), &w->y, &w->degradation);
+    if (!status)
+        status = ltn_degradation_open_for(s->ctx, cmd_text(s->args, "degradation"), &w->y, &w->degradation);
     if (!status) status = ltn_naive(w->degradation, &w->y, &w->naive);
     if (!status && w->job->reference) status = ltn_image_read(s->ctx, w->job->reference, &w->reference);
     if (!status && w->job->reference) status = measure(s, &w->naive, &w->reference, w->metric[0]);
@@ -73,7 +74,7 @@ static ltn_status prepare(const session *s, work *w)
         .model = s->model,
         .degradation = w->degradation,
         .y = &w->y,
-        .sigma = cmd_number(&w->args, "sigma", 0), /* as the settings have it, so that they repeat it exactly */
+        .sigma = cmd_number(&w->args, "sigma", 0), /* as the settings have it: they repeat it exactly */
         .solver = cmd_text(s->args, "solver"),
         .prompt = cmd_text(s->args, "prompt"),
         .seed = (uint64_t)cmd_number(s->args, "seed", 0),
@@ -115,13 +116,15 @@ static ltn_status compare(const session *s, const work *w)
     const ltn_image *const panel[] = {&w->naive, &w->x, &w->reference};
     const int n = w->reference.data ? 3 : 2, width = w->x.width, height = w->x.height;
     ltn_image out = {0};
-    const ltn_status status = ltn_image_new(s->ctx, n * width + (n - 1) * GAP, height, w->x.channels, NULL, &out);
+    const ltn_status status =
+        ltn_image_new(s->ctx, n * width + (n - 1) * GAP, height, w->x.channels, NULL, &out);
     if (status) return status;
     const size_t count = (size_t)out.width * (size_t)height * (size_t)out.channels;
     for (size_t i = 0; i < count; i++) out.data[i] = 1;
     for (int k = 0; k < n; k++)
         for (int64_t row = 0; row < (int64_t)height * out.channels; row++)
-            memcpy(out.data + row * out.width + k * (width + GAP), panel[k]->data + row * width, sizeof(float) * (size_t)width);
+            memcpy(out.data + row * out.width + k * (width + GAP), panel[k]->data + row * width,
+                   sizeof(float) * (size_t)width);
     const ltn_status saved = cmd_save(s->ctx, w->job->compare, &out, s->args, NULL);
     ltn_image_free(s->ctx, &out);
     return saved;
@@ -137,9 +140,9 @@ static double peak_memory(void)
 static void print_report(const work *w)
 {
     const ltn_progress p = ltn_run_progress(w->run);
-    printf("%s: %d x %d from %d x %d, sigma %s%s, %d steps in %.2f s, peak memory %.0f MB\n", w->job->out, w->x.width,
-           w->x.height, w->y.width, w->y.height, w->sigma_text, w->estimated ? " (estimated)" : "", p.step, p.seconds,
-           peak_memory() / 1e6);
+    printf("%s: %d x %d from %d x %d, sigma %s%s, %d steps in %.2f s, peak memory %.0f MB\n", w->job->out,
+           w->x.width, w->x.height, w->y.width, w->y.height, w->sigma_text,
+           w->estimated ? " (estimated)" : "", p.step, p.seconds, peak_memory() / 1e6);
     static const char *const name[] = {"naive", "restored"};
     for (int k = 0; k < 2 && w->reference.data; k++) {
         printf("  %-8s", name[k]);
@@ -308,7 +311,8 @@ static const cmd_option options[] = {
     {.name = "sigma", .value = "S", .type = CMD_REAL, .max = 10, .setting = true,
      .help = "standard deviation of the noise in IN, white being 1; without it estimated from IN"},
     CMD_MODEL,
-    {.name = "prompt", .value = "TEXT", .type = CMD_TEXT, .def = "", .setting = true, .help = "what the picture shows"},
+    {.name = "prompt", .value = "TEXT", .type = CMD_TEXT, .def = "", .setting = true,
+     .help = "what the picture shows"},
     {.name = "solver", .value = "SPEC", .type = CMD_SPEC, .kind = LTN_SOLVERS, .def = "latino", .setting = true,
      .help = "for instance latino:steps=8 (latino list solvers)"},
     CMD_SEED,
@@ -330,9 +334,10 @@ const cmd_verb cmd_restore = {
     .name = "restore",
     .operands = "IN",
     .summary = "restores a picture, or a folder of them, with a model",
-    .about = "Finds the picture that the model finds likely and that the degradation turns into IN. IN is a picture, a "
-             "measurement in .npy, or a folder; with a folder, OUT, --reference, --compare and --preview are folders too, "
-             "pictures keep their names, and one that fails does not stop the others.",
+    .about = "Finds the picture that the model finds likely and that the degradation turns into IN. IN is "
+             "a picture, a measurement in .npy, or a folder; with a folder, OUT, --reference, --compare "
+             "and --preview are folders too, pictures keep their names, and one that fails does not stop "
+             "the others.",
     .min_operands = 1,
     .max_operands = 1,
     .option = options,

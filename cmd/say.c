@@ -1,4 +1,5 @@
-/* say.c - what the program tells while it works: messages and progress on stderr; and what a signal does to the work. */
+/* say.c - what the program tells while it works: messages and progress on stderr; and what a signal does to
+ * the work. */
 #include "cmd.h"
 
 #include <signal.h>
@@ -53,8 +54,8 @@ void cmd_progress_end(void)
     if (isatty(STDERR_FILENO)) fputs("\r\033[K", stderr);
 }
 
-/* A step under way is cancelled and a file under way is finished; whoever asks twice, or while there is nothing to tidy
- * up, is obeyed at once. */
+/* A step under way is cancelled and a file under way is finished; whoever asks twice, or while there is
+ * nothing to tidy up, is obeyed at once. */
 static void on_signal(int sig)
 {
     const bool again = caught != 0;

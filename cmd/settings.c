@@ -1,4 +1,5 @@
-/* settings.c - the command that made a picture, as one line that a shell would take: kept in the PNG, read by --from. */
+/* settings.c - the command that made a picture, as one line that a shell would take: kept in the PNG, read by
+ * --from. */
 #include "cmd.h"
 
 #include <string.h>
@@ -64,7 +65,8 @@ static int split(char *line, const char **word, int max)
     return n;
 }
 
-int cmd_settings_read(ltn_ctx *ctx, const char *path, const cmd_verb *verb, char *text, size_t room, cmd_args *out)
+int cmd_settings_read(ltn_ctx *ctx, const char *path, const cmd_verb *verb, char *text, size_t room,
+                      cmd_args *out)
 {
     ltn_image im = {0};
     const ltn_status s = ltn_image_read(ctx, path, &im);

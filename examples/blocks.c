@@ -54,7 +54,8 @@ int main(int argc, char **argv)
     int part = -1;
     for (int i = 0; i < 4 && argc > 2; i++)
         if (!strcmp(argv[2], parts[i].name) && argc == 3 + parts[i].args) part = i;
-    if (part < 0) return fprintf(stderr, "usage: %s MODEL text|unet|encode|decode ARGUMENT... OUT.npy\n", argv[0]), 2;
+    if (part < 0)
+        return fprintf(stderr, "usage: %s MODEL text|unet|encode|decode ARGUMENT... OUT.npy\n", argv[0]), 2;
     ltn_ctx *ctx = NULL;
     ltn_model *model = NULL;
     ltn_array out = {0};

@@ -1,4 +1,5 @@
-/* api.c - what of latino.h belongs to no layer: the version, the tables of all layers by kind, and measuring by name. */
+/* api.c - what of latino.h belongs to no layer: the version, the tables of all layers by kind, and measuring
+ * by name. */
 #include "degrade/degrade.h"
 #include "graph/graph.h"
 #include "metric/metric.h"
@@ -11,8 +12,9 @@ const char *ltn_version(void)
 }
 
 static ltn_rows *const tables[] = {
-    [LTN_OPERATIONS] = ltn__op_entry, [LTN_DEGRADATIONS] = ltn__degradation_entry, [LTN_NOISES] = ltn__noise_entry,
-    [LTN_SOLVERS] = ltn__solver_entry, [LTN_MODELS] = ltn__arch_entry, [LTN_METRICS] = ltn__metric_entry,
+    [LTN_OPERATIONS] = ltn__op_entry, [LTN_DEGRADATIONS] = ltn__degradation_entry,
+    [LTN_NOISES] = ltn__noise_entry,  [LTN_SOLVERS] = ltn__solver_entry,
+    [LTN_MODELS] = ltn__arch_entry,   [LTN_METRICS] = ltn__metric_entry,
 };
 
 const ltn_entry *ltn_list(ltn_kind kind, int i)

@@ -1,8 +1,8 @@
 #!/bin/sh
-# setup.sh - installs the Debian packages that the build needs and this machine lacks; as root, or with sudo. Without
-# either it says what to install and fails.
+# setup.sh - installs the Debian packages that the build needs and this machine lacks; as root, or with sudo.
+# Without either it says what to install and fails.
 set -u
-needed='gcc libc6-dev pkg-config meson ninja-build libpng-dev libjpeg-dev libwebp-dev libjansson-dev libkissfft-dev
+needed='gcc libc6-dev pkg-config meson ninja-build libpng-dev libjpeg-dev libwebp-dev libkissfft-dev
 libutf8proc-dev'
 wanted='libdnnl-dev' # fast convolutions; latino builds without
 
@@ -41,7 +41,8 @@ export DEBIAN_FRONTEND=noninteractive
 log=$(mktemp)
 $root apt-get update -q > "$log" 2>&1
 for package in $(missing $wanted); do # not every release and processor has it
-    $root apt-get install -q -y --no-install-recommends "$package" >> "$log" 2>&1 || echo "no package $package here: slower without"
+    $root apt-get install -q -y --no-install-recommends "$package" >> "$log" 2>&1 ||
+        echo "no package $package here: slower without"
 done
 lacking=$(missing $needed)
 if [ -n "$lacking" ] && ! $root apt-get install -q -y --no-install-recommends $lacking >> "$log" 2>&1; then

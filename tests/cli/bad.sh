@@ -62,8 +62,16 @@ absent_after() { rm -f "$1"; shift; "$@" > /dev/null 2>&1; absent x.png; }
 claim "a failure leaves no file" absent_after x.png from cut.png
 
 # Models: the text encoder's file is patched, the rest is the prior's.
-broken() { mkdir "$1"; for f in "$LATINO_MODEL"/*; do [ "$f" = "$LATINO_MODEL/text_encoder" ] || ln -s "$f" "$1/"; done
-    mkdir "$1/text_encoder"; cp "$LATINO_MODEL"/text_encoder/* "$1/text_encoder/"; chmod u+w "$1"/text_encoder/*; file=$1/text_encoder/model.safetensors; }
+broken()
+{
+    mkdir "$1"
+    for part in "$LATINO_MODEL"/*; do
+        [ "$part" = "$LATINO_MODEL/text_encoder" ] || ln -s "$part" "$1/"
+    done
+    cp -r "$LATINO_MODEL/text_encoder" "$1/"
+    file=$1/text_encoder/model.safetensors
+    chmod u+w "$file"
+}
 weight=final_layer_norm.weight
 model() { from "$p" --model "$@"; }
 
