@@ -115,19 +115,19 @@ static ltn_status compare(const session *s, const work *w)
     enum { GAP = 4 };
     const ltn_image *const panel[] = {&w->naive, &w->x, &w->reference};
     const int n = w->reference.data ? 3 : 2, width = w->x.width, height = w->x.height;
+    const int channels = n == 3 && w->reference.channels < w->x.channels ? w->reference.channels : w->x.channels;
     ltn_image out = {0};
-    const ltn_status status =
-        ltn_image_new(s->ctx, n * width + (n - 1) * GAP, height, w->x.channels, NULL, &out);
+    ltn_status status = ltn_image_new(s->ctx, n * width + (n - 1) * GAP, height, channels, NULL, &out);
     if (status) return status;
-    const size_t count = (size_t)out.width * (size_t)height * (size_t)out.channels;
-    for (size_t i = 0; i < count; i++) out.data[i] = 1;
+    const int64_t rows = (int64_t)height * channels;
+    for (int64_t i = 0; i < rows * out.width; i++) out.data[i] = 1;
     for (int k = 0; k < n; k++)
-        for (int64_t row = 0; row < (int64_t)height * out.channels; row++)
+        for (int64_t row = 0; row < rows; row++)
             memcpy(out.data + row * out.width + k * (width + GAP), panel[k]->data + row * width,
                    sizeof(float) * (size_t)width);
-    const ltn_status saved = cmd_save(s->ctx, w->job->compare, &out, s->args, NULL);
+    status = cmd_save(s->ctx, w->job->compare, &out, s->args, NULL);
     ltn_image_free(s->ctx, &out);
-    return saved;
+    return status;
 }
 
 static double peak_memory(void)

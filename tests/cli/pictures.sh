@@ -36,6 +36,9 @@ claim "grey" half "$data/grey.png" grey.png
 claim "stays grey" size grey.png 192 128 1
 claim "alpha" half "$data/alpha.png" alpha.png
 claim "is kept" size alpha.png 192 128 4
+claim "alpha with a reference without" "$latino" restore "$data/alpha.png" -o x.png --degradation identity \
+    --sigma 0.1 --solver latino:steps=1 --reference "$data/upright.png" --compare side.png
+claim "is compared in colour" size side.png 296 64 3
 
 "$latino" degrade "$data/upright.png" -o noisy.npy --degradation identity --noise gaussian:sigma=0.5
 claim "an array is not clipped" sh -c 'tail -c +129 noisy.npy | od -An -v -tf4 -w4 | awk "\$1 > 1.2 { n++ } END { exit n < 100 }"'
