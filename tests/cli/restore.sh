@@ -52,6 +52,12 @@ claim "the last preview is the estimate" similar now.png d.png 25
 $run -o e.png > e.txt 2> e.err
 claim "without a reference no metric" sh -c '! grep -q psnr e.txt'
 claim "in a pipe no progress" sh -c '[ ! -s e.err ]'
+if command -v script > /dev/null; then
+    script -qec "$latino $run -o t.png" /dev/null > terminal.txt 2>&1 < /dev/null
+    claim "on a terminal progress" grep -q 'step 1 of 2, residual [0-9.]*, [0-9]* s left' terminal.txt
+else
+    echo "skip on a terminal progress: no script here"
+fi
 claim "JSON to standard output" sh -c "$latino $run -o f.png --json - | grep -q peak_memory"
 claim "sigma is estimated" sh -c "$latino restore y.png -o g.png --degradation downsample:factor=2 --solver latino:steps=2 | grep -q estimated"
 
