@@ -54,30 +54,22 @@ static void naive(const ltn_operator *op, const float *y, float *x)
                           x + (size_t)c * large(op), op->ctx->threads);
 }
 
-/* c (m x n) = a (m x k) b (k x n), four rows at a time. */
+/* c (m x n) = a (m x k) b (k x n), four rows of b at a time. */
 static void product(const float *a, const float *b, float *c, int m, int k, int n, int threads)
 {
     const size_t w = (size_t)n, d = (size_t)k;
-    memset(c, 0, (size_t)m * w * sizeof *c);
 #pragma omp parallel for num_threads(m * n < SMALL ? 1 : threads)
-    for (int i = 0; i < m; i += 4) {
-        const int rows = LTN_MIN(4, m - i);
-        const float *a0 = a + (size_t)i * d, *a1 = a0 + (rows > 1 ? d : 0), *a2 = a0 + (rows > 2 ? 2 * d : 0),
-                    *a3 = a0 + (rows > 3 ? 3 * d : 0);
-        float *c0 = c + (size_t)i * w;
-        for (size_t p = 0; p < d; p++) {
-            const float *from = b + p * w;
-            if (rows == 4)
-                for (size_t j = 0; j < w; j++) {
-                    c0[j] += a0[p] * from[j];
-                    c0[w + j] += a1[p] * from[j];
-                    c0[2 * w + j] += a2[p] * from[j];
-                    c0[3 * w + j] += a3[p] * from[j];
-                }
-            else
-                for (int q = 0; q < rows; q++)
-                    for (size_t j = 0; j < w; j++) c0[(size_t)q * w + j] += a0[(size_t)q * d + p] * from[j];
+    for (int i = 0; i < m; i++) {
+        const float *r = a + (size_t)i * d;
+        float *restrict to = c + (size_t)i * w;
+        size_t p = 0;
+        memset(to, 0, w * sizeof *to);
+        for (; p + 4 <= d; p += 4) {
+            const float *b0 = b + p * w, *b1 = b0 + w, *b2 = b1 + w, *b3 = b2 + w;
+            for (size_t j = 0; j < w; j++) to[j] += r[p] * b0[j] + r[p + 1] * b1[j] + r[p + 2] * b2[j] + r[p + 3] * b3[j];
         }
+        for (; p < d; p++)
+            for (size_t j = 0; j < w; j++) to[j] += r[p] * b[p * w + j];
     }
 }
 

@@ -123,8 +123,7 @@ void ltn__sparse_apply(const ltn_sparse *rows, const ltn_sparse *columns, const 
                        int threads)
 {
     const size_t wide = (size_t)columns->columns, n = (size_t)columns->rows;
-    const int many = (size_t)rows->columns * wide < SMALL ? 1 : threads;
-#pragma omp parallel for num_threads(many)
+#pragma omp parallel for num_threads((size_t)rows->columns * wide < SMALL ? 1 : threads)
     for (int i = 0; i < rows->columns; i++) {
         const float *x = in + (size_t)i * wide;
         for (size_t o = 0; o < n; o++) {
@@ -133,7 +132,7 @@ void ltn__sparse_apply(const ltn_sparse *rows, const ltn_sparse *columns, const 
             between[(size_t)i * n + o] = sum;
         }
     }
-#pragma omp parallel for num_threads(many)
+#pragma omp parallel for num_threads((size_t)rows->columns * wide < SMALL ? 1 : threads)
     for (int o = 0; o < rows->rows; o++) {
         float *y = out + (size_t)o * n;
         memset(y, 0, n * sizeof *y);

@@ -9,6 +9,8 @@
 
 #include "solve.h"
 
+enum { SMALL = 1 << 15 }; /* below this many values a second thread costs more than it gives */
+
 typedef struct tv {
     const ltn_problem *q;
     double weight, tau; /* weight in units of [-1, 1], where the solver works: twice the user's */
@@ -57,10 +59,9 @@ static ltn_status tv_step(void *state, ltn_progress *progress)
     tv *v = state;
     const ltn_degradation *a = v->q->a;
     const size_t n = ltn__size_count(a->x);
-    const int threads = n < 1 << 15 ? 1 : v->q->ctx->threads;
-#pragma omp parallel for num_threads(threads)
+#pragma omp parallel for num_threads(n < SMALL ? 1 : v->q->ctx->threads)
     for (int i = 0; i < a->x.height; i++) dual_row(v, i);
-#pragma omp parallel for num_threads(threads)
+#pragma omp parallel for num_threads(n < SMALL ? 1 : v->q->ctx->threads)
     for (int i = 0; i < a->x.channels * a->x.height; i++) primal_row(v, i / a->x.height, i % a->x.height);
     ltn__prox(a, v->q->y, v->tau, v->bar, v->bar);
     for (size_t i = 0; i < n; i++) {
