@@ -1,5 +1,5 @@
-/* recipe.h - weights and inputs by the formula that tools/golden/model.py shares, and safetensors files made of them:
- * names and shapes are read from tests/golden/model/X.names. */
+/* recipe.h - weights and inputs by the formula that tools/golden/model.py shares, and safetensors files made
+ * of them: names and shapes are read from tests/golden/model/X.names. */
 #ifndef LTN_RECIPE_H
 #define LTN_RECIPE_H
 
@@ -30,7 +30,7 @@ static inline int noise(uint32_t h, uint32_t i)
     return (int)(x >> 24) - 128;
 }
 
-/* Of a weight, k being its noise: norms near 1, biases small, products scaled by the number of their terms. */
+/* Of a weight: norms near 1, biases small, products scaled by the number of their terms. */
 typedef struct rule {
     double offset, scale;
     int step; /* k counts in steps of this */
@@ -64,7 +64,7 @@ typedef struct recipe {
     const char *names; /* tests/golden/model/X.names */
     ltn_dtype dtype;
     void (*rename)(const char *name, char *out, size_t size); /* as other versions of the file call it */
-    const char *without, *with;        /* a weight to leave out, one to add */
+    const char *without, *with; /* a weight to leave out, one to add */
     const char *misshapen, *not_finite;
 } recipe;
 
@@ -120,7 +120,8 @@ static inline void append(tensor_file *f, const recipe *r, const char *name, int
     }
     if (r->rename) r->rename(name, other, sizeof other);
     char *h = f->header + f->header_size;
-    h += sprintf(h, "%s\"%s\":{\"dtype\":\"%s\",\"shape\":[", f->header_size ? "," : "{", r->rename ? other : name, types[r->dtype]);
+    h += sprintf(h, "%s\"%s\":{\"dtype\":\"%s\",\"shape\":[", f->header_size ? "," : "{",
+                 r->rename ? other : name, types[r->dtype]);
     for (int k = 0; k < rank; k++) h += sprintf(h, "%s%ld", k ? "," : "", dim[k]);
     h += sprintf(h, "],\"data_offsets\":[%zu,%zu]}", begin, f->data_size);
     f->header_size = (size_t)(h - f->header);

@@ -22,16 +22,17 @@ static void write_bytes(const char *path, const void *p, size_t n)
 
 typedef struct folder {
     recipe unet;
-    const char *vae;              /* "kl" or another */
-    const char *from, *to;        /* a replacement in unet/config.json */
-    size_t cut;                   /* bytes missing at the end of the UNet's file */
-    const char *weights;          /* the file's name; "": there is none */
-    const char *index;            /* model_index.json; "": there is none */
+    const char *vae;       /* "kl" or another */
+    const char *from, *to; /* a replacement in unet/config.json */
+    size_t cut;            /* bytes missing at the end of the UNet's file */
+    const char *weights;   /* the file's name; "": there is none */
+    const char *index;     /* model_index.json; "": there is none */
     const char *scheduler;
 } folder;
 
 /* One sub-folder with a configuration and weights. */
-static void write_part(const char *name, const recipe *r, const char *config, size_t config_size, const char *weights, size_t cut)
+static void write_part(const char *name, const recipe *r, const char *config, size_t config_size,
+                       const char *weights, size_t cut)
 {
     char path[256];
     size_t size;
@@ -47,22 +48,27 @@ static void write_part(const char *name, const recipe *r, const char *config, si
 
 static const char *write_folder(const folder *f)
 {
-    static const char *const tokenizer[] = {"vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json"};
+    static const char *const tokenizer[] = {"vocab.json", "merges.txt", "tokenizer_config.json",
+                                            "special_tokens_map.json"};
     char path[512], config[1 << 13];
     const char *vae = f->vae ? f->vae : "kl";
     snprintf(path, sizeof path, "rm -rf '%s'", test_temp("m"));
     if (system(path)) test_fail(__FILE__, __LINE__, "%s", path);
     mkdir(test_temp("m"), 0755);
-    const char *index = f->index ? f->index : "{\"_class_name\": \"StableDiffusionPipeline\", \"unet\": [], \"vae\": [], \"text_encoder\": []}";
+    const char *index = f->index ? f->index
+                                 : "{\"_class_name\": \"StableDiffusionPipeline\", \"unet\": [], \"vae\": "
+                                   "[], \"text_encoder\": []}";
     if (index[0]) write_bytes(test_temp("m/model_index.json"), index, strlen(index));
     snprintf(config, sizeof config, "%s", read_text(golden_name(f->unet.names, ".json")));
     const char *at = f->from ? strstr(config, f->from) : NULL;
     CHECK(!f->from || at);
     char *text = read_text(golden_name(f->unet.names, ".json"));
     if (at) sprintf(text + (at - config), "%s%s", f->to, at + strlen(f->from));
-    write_part("unet", &f->unet, text, strlen(text), f->weights ? f->weights : "diffusion_pytorch_model.safetensors", f->cut);
+    write_part("unet", &f->unet, text, strlen(text),
+               f->weights ? f->weights : "diffusion_pytorch_model.safetensors", f->cut);
     text = read_text(golden_name(vae, ".json"));
-    write_part("vae", &(recipe){.names = vae}, text, strlen(text), "diffusion_pytorch_model.fp16.safetensors", 0);
+    write_part("vae", &(recipe){.names = vae}, text, strlen(text), "diffusion_pytorch_model.fp16.safetensors",
+               0);
     text = read_text(golden_name("clip_77", ".json"));
     write_part("text_encoder", &(recipe){.names = "clip_77"}, text, strlen(text), "model.safetensors", 0);
     mkdir(test_temp("m/tokenizer"), 0755);
@@ -91,14 +97,17 @@ TEST(stable_diffusion_in_small)
         CHECK(strstr(d, "\"factor\": 4"));
         CHECK(strstr(d, "\"picture_size\": 64"));
         CHECK(strstr(d, "\"name\": \"DDIMScheduler\""));
-        ltn_array z = {.rank = 4, .dim = {2, 4, 8, 8}, .data = values("z", 512, 1)}, text, out, bad = {.rank = 4, .dim = {1, 5, 8, 8}};
+        ltn_array z = {.rank = 4, .dim = {2, 4, 8, 8}, .data = values("z", 512, 1)}, text, out,
+                  bad = {.rank = 4, .dim = {1, 5, 8, 8}};
         OK(ctx, ltn_model_text(m, "a cat", &text));
         OK(ctx, ltn_model_unet(m, &z, 3, &text, &out));
         CHECK(out.rank == 4 && out.dim[0] == 2 && out.dim[1] == 4 && out.dim[2] == 8 && out.dim[3] == 8);
         ltn_array_free(ctx, &out);
-        CHECK(ltn_model_unet(m, &bad, 3, &text, &out) == LTN_ESHAPE && strstr(ltn_error(ctx), "expected an array (n, 4, height, width)"));
+        CHECK(ltn_model_unet(m, &bad, 3, &text, &out) == LTN_ESHAPE &&
+              strstr(ltn_error(ctx), "expected an array (n, 4, height, width)"));
         z.dim[2] = 4, z.dim[3] = 16;
-        CHECK(ltn_model_unet(m, &z, 3, &text, &out) == LTN_ESHAPE && strstr(ltn_error(ctx), "16 x 4: sides must be divisible by 8"));
+        CHECK(ltn_model_unet(m, &z, 3, &text, &out) == LTN_ESHAPE &&
+              strstr(ltn_error(ctx), "16 x 4: sides must be divisible by 8"));
         ltn_array_free(ctx, &text);
         free(z.data);
     }
@@ -129,7 +138,8 @@ TEST(bad_weights)
     const char *conv = "down_blocks.0.resnets.0.conv1.weight";
     refused(&(folder){.unet = {.names = "unet_sd", .without = conv}},
             "/unet: down_blocks.0.resnets.0.conv1.weight: no such weight in the file");
-    refused(&(folder){.unet = {.names = "unet_sd", .without = "conv_in.bias"}}, "/unet: conv_in.bias: no such weight in the file");
+    refused(&(folder){.unet = {.names = "unet_sd", .without = "conv_in.bias"}},
+            "/unet: conv_in.bias: no such weight in the file");
     refused(&(folder){.unet = {.names = "unet_sd", .misshapen = conv}},
             "/unet: down_blocks.0.resnets.0.conv1.weight: shape (33, 32, 3, 3), expected (32, 32, 3, 3)");
     refused(&(folder){.unet = {.names = "unet_sd", .with = "extra.weight"}},
@@ -137,17 +147,24 @@ TEST(bad_weights)
     for (ltn_dtype k = LTN_F32; k <= LTN_BF16; k++)
         refused(&(folder){.unet = {.names = "unet_sd", .not_finite = conv, .dtype = k}},
                 "/unet: down_blocks.0.resnets.0.conv1.weight: not finite");
-    refused(&(folder){.unet = {.names = "unet_sd"}, .cut = 100}, "/unet/diffusion_pytorch_model.safetensors: ");
-    refused(&(folder){.unet = {.names = "unet_sd"}, .weights = ""}, "/unet: no weights: neither diffusion_pytorch_model.safetensors");
+    refused(&(folder){.unet = {.names = "unet_sd"}, .cut = 100},
+            "/unet/diffusion_pytorch_model.safetensors: ");
+    refused(&(folder){.unet = {.names = "unet_sd"}, .weights = ""},
+            "/unet: no weights: neither diffusion_pytorch_model.safetensors");
 }
 
 TEST(bad_configurations)
 {
     const recipe sd = {.names = "unet_sd"};
-    refused(&(folder){.unet = sd, .from = "block_out_channels", .to = "other"}, "/unet: config.json: no block_out_channels");
-    refused(&(folder){.unet = sd, .from = "\"class_embed_type\": null", .to = "\"class_embed_type\": \"projection\""},
+    refused(&(folder){.unet = sd, .from = "block_out_channels", .to = "other"},
+            "/unet: config.json: no block_out_channels");
+    refused(&(folder){.unet = sd,
+                      .from = "\"class_embed_type\": null",
+                      .to = "\"class_embed_type\": \"projection\""},
             "/unet: config.json: class_embed_type is projection, which is not supported");
-    refused(&(folder){.unet = sd, .from = "\"addition_embed_type\": null", .to = "\"addition_embed_type\": \"text_time\""},
+    refused(&(folder){.unet = sd,
+                      .from = "\"addition_embed_type\": null",
+                      .to = "\"addition_embed_type\": \"text_time\""},
             "/unet: config.json: addition_embed_type is text_time, which is not supported");
     refused(&(folder){.unet = sd, .from = "\"act_fn\": \"silu\"", .to = "\"act_fn\": \"mish\""},
             "/unet: config.json: act_fn is mish, only silu|swish is supported");
@@ -165,11 +182,13 @@ TEST(bad_configurations)
 
 TEST(parts_that_do_not_fit)
 {
-    refused(&(folder){.unet.names = "unet_sd", .vae = "tiny"}, ": latents of 6 channels, the UNet takes 4 and gives 4");
+    refused(&(folder){.unet.names = "unet_sd", .vae = "tiny"},
+            ": latents of 6 channels, the UNet takes 4 and gives 4");
     refused(&(folder){.unet.names = "unet_other"}, ": text of width 24, the UNet takes 20");
     refused(&(folder){.unet.names = "unet_sd", .index = ""}, ": no model_index.json: not a diffusers folder");
     refused(&(folder){.unet.names = "unet_sd", .index = "{}"}, "/model_index.json: no text_encoder");
-    refused(&(folder){.unet.names = "unet_sd", .scheduler = "kl"}, "/scheduler/scheduler_config.json: _class_name is \"AutoencoderKL\"");
+    refused(&(folder){.unet.names = "unet_sd", .scheduler = "kl"},
+            "/scheduler/scheduler_config.json: _class_name is \"AutoencoderKL\"");
 }
 
 TEST(no_such_folder)

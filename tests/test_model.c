@@ -1,5 +1,5 @@
-/* test_model.c - models against diffusers and transformers: configurations are read from tests/golden/model/X.json, answers
- * from model.safetensors, weights come from recipe.h. */
+/* test_model.c - models against diffusers and transformers: configurations are read from
+ * tests/golden/model/X.json, answers from model.safetensors, weights come from recipe.h. */
 #include "recipe.h"
 
 enum { STRIDE = 7 };
@@ -23,7 +23,8 @@ static void against(ltn_ctx *ctx, const char *name, const float *out, size_t n, 
     for (size_t i = 0; i < kept; i++) some[i] = out[i * stride];
     CHECK(w->rank == 1 && w->dim[0] == (int64_t)kept);
     const double e = (size_t)w->dim[0] == kept ? test_error(some, w->data, kept) : INFINITY;
-    if (!(e <= tolerance)) test_fail(__FILE__, __LINE__, "%s: error %.3g of the range, tolerance %g", name, e, tolerance);
+    if (!(e <= tolerance))
+        test_fail(__FILE__, __LINE__, "%s: error %.3g of the range, tolerance %g", name, e, tolerance);
     free(some);
     ltn__tensors_close(&t);
 }
@@ -33,7 +34,8 @@ static float *picture(int h, int w)
     float *v = malloc(3 * (size_t)h * (size_t)w * sizeof *v), *p = v;
     for (int c = 0; c < 3; c++)
         for (int y = 0; y < h; y++)
-            for (int x = 0; x < w; x++) *p++ = (float)(0.8 * sin(0.07 * y * (c + 1) + 0.05 * x) * cos(0.11 * x - 0.3 * c));
+            for (int x = 0; x < w; x++)
+                *p++ = (float)(0.8 * sin(0.07 * y * (c + 1) + 0.05 * x) * cos(0.11 * x - 0.3 * c));
     return v;
 }
 
@@ -72,7 +74,8 @@ static void bench_close(bench *b)
     ltn_close(&b->ctx);
 }
 
-static void bench_build(bench *b, const char *config, const char *arch, ltn_part_kind part, ltn_part_size size)
+static void bench_build(bench *b, const char *config, const char *arch, ltn_part_kind part,
+                        ltn_part_size size)
 {
     OK(b->ctx, ltn__json_read(b->ctx, golden_name(config, ".json"), &b->arena, &b->config));
     b->nn.config = b->config;
@@ -174,16 +177,19 @@ TEST(transformer)
     bench_open(&b, &(recipe){.names = "transformer"});
     b.nn.groups = 8;
     ltn_node *text = ltn__input(b.graph, "text", ltn__dims(2, 1, 5, 12));
-    block_test(&b, "transformer", ltn__nn_transformer(b.nn, ltn__input(b.graph, "x", block_input), text, 4, 2), 2. / 128);
+    block_test(&b, "transformer",
+               ltn__nn_transformer(b.nn, ltn__input(b.graph, "x", block_input), text, 4, 2), 2. / 128);
 }
 
 TEST(down_and_up)
 {
     bench b;
     bench_open(&b, &(recipe){.names = "down"});
-    block_test(&b, "down", ltn__nn_conv_down(ltn__in(b.nn, "conv"), ltn__input(b.graph, "x", block_input), 20, 1), 2);
+    block_test(&b, "down",
+               ltn__nn_conv_down(ltn__in(b.nn, "conv"), ltn__input(b.graph, "x", block_input), 20, 1), 2);
     bench_open(&b, &(recipe){.names = "down"});
-    block_test(&b, "down_asymmetric", ltn__nn_conv_down(ltn__in(b.nn, "conv"), ltn__input(b.graph, "x", block_input), 20, 0), 2);
+    block_test(&b, "down_asymmetric",
+               ltn__nn_conv_down(ltn__in(b.nn, "conv"), ltn__input(b.graph, "x", block_input), 20, 0), 2);
     bench_open(&b, &(recipe){.names = "up"});
     ltn_node *x = ltn__upsample(b.graph, ltn__input(b.graph, "x", block_input), 2);
     block_test(&b, "up", ltn__nn_conv(ltn__in(b.nn, "conv"), x, 20, 3), 2);
@@ -196,7 +202,8 @@ static void feed_time(bench *b, double t)
 {
     const ltn_model m = {.config = {NULL, b->config, NULL}};
     float *time = ltn__plan_data(b->plan, "time");
-    for (int64_t i = 0; i < ltn__plan_dims(b->plan, "time").d[0]; i++) ltn__time_sinusoid(&m, t, time + i * ltn__time_width(&m));
+    for (int64_t i = 0; i < ltn__plan_dims(b->plan, "time").d[0]; i++)
+        ltn__time_sinusoid(&m, t, time + i * ltn__time_width(&m));
 }
 
 static void unet_test(const char *name, ltn_dtype dtype, ltn_part_size size, double t, bool gradient)
@@ -275,12 +282,15 @@ static void coder_test(const recipe *r, const char *arch)
 /* to_q was once called query. */
 static void old_attention(const char *name, char *out, size_t size)
 {
-    static const char *const names[][2] = {
-        {"to_q", "query"}, {"to_k", "key"}, {"to_v", "value"}, {"to_out.0", "proj_attn"}};
+    static const char *const names[][2] = {{"to_q", "query"},
+                                           {"to_k", "key"},
+                                           {"to_v", "value"},
+                                           {"to_out.0", "proj_attn"}};
     snprintf(out, size, "%s", name);
     for (int k = 0; k < 4; k++) {
         const char *at = strstr(name, names[k][0]);
-        if (at) snprintf(out, size, "%.*s%s%s", (int)(at - name), name, names[k][1], at + strlen(names[k][0]));
+        if (at)
+            snprintf(out, size, "%.*s%s%s", (int)(at - name), name, names[k][1], at + strlen(names[k][0]));
     }
 }
 
@@ -380,7 +390,8 @@ static size_t size_of(const ltn_array *a)
 
 TEST(prior_text_and_unet)
 {
-    static const char *const prompts[] = {"", "a photo of a cat", "A red FOX, in the snow; 35mm & f/1.8 -- it's late"};
+    static const char *const prompts[] = {"", "a photo of a cat",
+                                          "A red FOX, in the snow; 35mm & f/1.8 -- it's late"};
     static const double times[] = {999, 499, 19};
     ltn_ctx *ctx;
     ltn_model *m;

@@ -1,5 +1,5 @@
-/* clip.c - CLIP's text encoder: token and position embeddings, causal transformer layers
- * (x + attention(norm x), x + mlp(norm x)), final norm; the last hidden state is the output. Radford et al. 2021. */
+/* clip.c - CLIP's text encoder: token and position embeddings, causal transformer layers (x + attention norm
+ * x, x + mlp norm x), a final norm; the last hidden state is the output. Radford et al. 2021. */
 #include "model.h"
 
 #include <string.h>
@@ -15,12 +15,13 @@ static ltn_node *embed(ltn_nn b, ltn_node *ids, int64_t width)
     const int64_t positions = ltn__config_int(b, "max_position_embeddings", 77, 1 << 16);
     ltn_nn e = ltn__in(b, "embeddings");
     if (tokens > positions)
-        return ltn__graph_fail(b.g, LTN_ESHAPE, "%lld tokens, at most %lld", (long long)tokens, (long long)positions);
-    ltn_weight *unused = ltn__tensors_find(b.w, ltn__in(e, "position_ids").path); /* 0, 1, 2, ... in old files */
+        return ltn__graph_fail(b.g, LTN_ESHAPE, "%lld tokens, at most %lld", (long long)tokens,
+                               (long long)positions);
+    ltn_weight *unused = ltn__tensors_find(b.w, ltn__in(e, "position_ids").path); /* of old files: 0, 1, 2 */
     if (unused) unused->used = true;
-    ltn_node *word = ltn__gather(b.g, ltn__param(ltn__in(e, "token_embedding"), "weight", 2, vocabulary, width, 0, 0), ids);
+    ltn_node *words = ltn__param(ltn__in(e, "token_embedding"), "weight", 2, vocabulary, width, 0, 0);
     ltn_node *place = ltn__param(ltn__in(e, "position_embedding"), "weight", 2, positions, width, 0, 0);
-    return ltn__add(b.g, word, ltn__slice(b.g, place, 2, 0, tokens));
+    return ltn__add(b.g, ltn__gather(b.g, words, ids), ltn__slice(b.g, place, 2, 0, tokens));
 }
 
 static ltn_node *layer(ltn_nn b, ltn_node *x, int heads, int64_t inner)
@@ -51,6 +52,8 @@ static void build(ltn_nn b, ltn_part_kind part, ltn_part_size s)
 }
 
 const ltn_arch ltn__arch_clip = {
-    .entry = {.name = "CLIPTextModel", .help = "CLIP's text encoder", .cite = "Radford et al. 2021, arXiv 2103.00020"},
+    .entry = {.name = "CLIPTextModel",
+              .help = "CLIP's text encoder",
+              .cite = "Radford et al. 2021, arXiv 2103.00020"},
     .build = build,
 };

@@ -1,5 +1,5 @@
-/* config.c - config.json as the model builders read it: what is missing, out of range or unsupported fails the graph with
- * the key's name. */
+/* config.c - config.json as the model builders read it: what is missing, out of range or unsupported fails
+ * the graph with the key's name. */
 #include "model.h"
 
 #include <math.h>
@@ -26,9 +26,11 @@ static int64_t missing(ltn_nn b, const char *key)
 
 static int64_t whole(ltn_nn b, const char *key, const ltn_json *v, int64_t max)
 {
-    if (v->type == LTN_JSON_NUMBER && v->number >= 1 && v->number <= (double)max && v->number == floor(v->number))
+    if (v->type == LTN_JSON_NUMBER && v->number >= 1 && v->number <= (double)max &&
+        v->number == floor(v->number))
         return (int64_t)v->number;
-    ltn__graph_fail(b.g, LTN_EFORMAT, "config.json: %s: expected whole numbers from 1 to %lld", key, (long long)max);
+    ltn__graph_fail(b.g, LTN_EFORMAT, "config.json: %s: expected whole numbers from 1 to %lld", key,
+                    (long long)max);
     return 1;
 }
 
@@ -42,14 +44,16 @@ int64_t ltn__config_int(ltn_nn b, const char *key, int64_t absent, int64_t max)
 double ltn__config_num(ltn_nn b, const char *key, double absent)
 {
     const ltn_json *v = get(b, key);
-    if (v && v->type != LTN_JSON_NUMBER) ltn__graph_fail(b.g, LTN_EFORMAT, "config.json: %s: expected a number", key);
+    if (v && v->type != LTN_JSON_NUMBER)
+        ltn__graph_fail(b.g, LTN_EFORMAT, "config.json: %s: expected a number", key);
     return v && v->type == LTN_JSON_NUMBER ? v->number : absent;
 }
 
 bool ltn__config_bool(ltn_nn b, const char *key, bool absent)
 {
     const ltn_json *v = get(b, key);
-    if (v && v->type != LTN_JSON_BOOL) ltn__graph_fail(b.g, LTN_EFORMAT, "config.json: %s: expected true or false", key);
+    if (v && v->type != LTN_JSON_BOOL)
+        ltn__graph_fail(b.g, LTN_EFORMAT, "config.json: %s: expected true or false", key);
     return v && v->type == LTN_JSON_BOOL ? v->number != 0 : absent;
 }
 
@@ -105,8 +109,10 @@ void ltn__config_only(ltn_nn b, const ltn_only *only)
         char text[64];
         if (!v || one_of(only->value ? only->value : "false", value_text(v, text, sizeof text))) continue;
         if (only->value)
-            ltn__graph_fail(b.g, LTN_EFORMAT, "config.json: %s is %s, only %s is supported", only->key, text, only->value);
+            ltn__graph_fail(b.g, LTN_EFORMAT, "config.json: %s is %s, only %s is supported", only->key, text,
+                            only->value);
         else
-            ltn__graph_fail(b.g, LTN_EFORMAT, "config.json: %s is %s, which is not supported", only->key, text);
+            ltn__graph_fail(b.g, LTN_EFORMAT, "config.json: %s is %s, which is not supported", only->key,
+                            text);
     }
 }

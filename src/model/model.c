@@ -1,6 +1,6 @@
-/* model.c - a diffusers folder: model_index.json beside text_encoder/, unet/, vae/, tokenizer/ and scheduler/. Opening maps
- * the weights and builds every part once, small, so that whatever is missing, misshapen or left over is said at once; parts
- * are planned on first use and kept by shape. */
+/* model.c - a diffusers folder: model_index.json beside text_encoder/, unet/, vae/, tokenizer/ and
+ * scheduler/. Opening maps the weights and builds every part once, small, so that whatever is missing,
+ * misshapen or left over is said at once; parts are planned on first use and kept by shape. */
 #include "model.h"
 
 #include <math.h>
@@ -12,7 +12,9 @@ static const char *const folders[3] = {"text_encoder", "unet", "vae"};
 static const int folder_of[LTN_PARTS] = {TEXT_ENCODER, UNET, VAE, VAE};
 
 static const char *const weight_files[] = {
-    "diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.fp16.safetensors", "model.safetensors",
+    "diffusion_pytorch_model.safetensors",
+    "diffusion_pytorch_model.fp16.safetensors",
+    "model.safetensors",
     "model.fp16.safetensors",
 };
 
@@ -45,7 +47,8 @@ static ltn_status read_config(ltn_model *m, int f)
     ltn_status s = ltn__json_read(m->ctx, path, &m->arena, &m->config[f]);
     if (s) return s;
     const ltn_json *list = ltn__json_at(ltn__json_get(m->config[f], "architectures"), 0);
-    const char *name = list && list->type == LTN_JSON_STRING ? list->string : ltn__json_str(m->config[f], "_class_name", "");
+    const char *name = list && list->type == LTN_JSON_STRING ? list->string
+                                                             : ltn__json_str(m->config[f], "_class_name", "");
     const int row = ltn__find(ltn__arch_entry, name);
     if (row < 0) return ltn__fail(m->ctx, LTN_EFORMAT, "%s: architecture \"%s\" is not known", path, name);
     m->arch[f] = ltn__arch_row(row);
@@ -59,7 +62,8 @@ static ltn_status open_weights(ltn_model *m, int f)
         if (!path) return LTN_ENOMEM;
         if (ltn__file_exists(path)) return ltn__tensors_open(m->ctx, path, &m->tensors[f]);
     }
-    return ltn__fail(m->ctx, LTN_EIO, "%s/%s: no weights: neither %s nor %s", m->path, folders[f], weight_files[0], weight_files[2]);
+    return ltn__fail(m->ctx, LTN_EIO, "%s/%s: no weights: neither %s nor %s", m->path, folders[f],
+                     weight_files[0], weight_files[2]);
 }
 
 static ltn_status build(ltn_model *m, ltn_part_kind kind, ltn_part_size size, ltn_graph **out)
@@ -83,7 +87,8 @@ static ltn_dims dims_of(ltn_graph *g, const char *name)
 }
 
 /* Builds a part without planning it, for the sizes of these inputs and outputs. */
-static ltn_status probe(ltn_model *m, ltn_part_kind kind, int64_t side, const char *const *name, int n, ltn_dims *dims)
+static ltn_status probe(ltn_model *m, ltn_part_kind kind, int64_t side, const char *const *name, int n,
+                        ltn_dims *dims)
 {
     ltn_graph *g;
     ltn_status s = build(m, kind, (ltn_part_size){1, side, side, m->text_length}, &g);
@@ -108,13 +113,15 @@ static ltn_status probe_all(ltn_model *m)
     m->latent_channels = (int)enc[1].d[3];
     m->factor = (int)(PIXELS / enc[1].d[1]);
     if (unet[1].d[3] != m->text_width)
-        return ltn__fail(m->ctx, LTN_ESHAPE, "%s: text of width %d, the UNet takes %d", m->path, m->text_width, (int)unet[1].d[3]);
+        return ltn__fail(m->ctx, LTN_ESHAPE, "%s: text of width %d, the UNet takes %d", m->path,
+                         m->text_width, (int)unet[1].d[3]);
     if (unet[0].d[3] != m->latent_channels || unet[2].d[3] != m->latent_channels)
-        return ltn__fail(m->ctx, LTN_ESHAPE, "%s: latents of %d channels, the UNet takes %d and gives %d", m->path,
-                         m->latent_channels, (int)unet[0].d[3], (int)unet[2].d[3]);
+        return ltn__fail(m->ctx, LTN_ESHAPE, "%s: latents of %d channels, the UNet takes %d and gives %d",
+                         m->path, m->latent_channels, (int)unet[0].d[3], (int)unet[2].d[3]);
     if (enc[0].d[3] != 3 || !ltn__same_dims(enc[0], dec[1]))
-        return ltn__fail(m->ctx, LTN_ESHAPE, "%s/vae: a picture of %d x %d x %d is decoded to %d x %d x %d", m->path, PIXELS, PIXELS,
-                         (int)enc[0].d[3], (int)dec[1].d[2], (int)dec[1].d[1], (int)dec[1].d[3]);
+        return ltn__fail(m->ctx, LTN_ESHAPE, "%s/vae: a picture of %d x %d x %d is decoded to %d x %d x %d",
+                         m->path, PIXELS, PIXELS, (int)enc[0].d[3], (int)dec[1].d[2], (int)dec[1].d[1],
+                         (int)dec[1].d[3]);
     return LTN_OK;
 }
 
@@ -139,7 +146,7 @@ static const char *part_text(ltn_model *m, int f)
         for (int k = 0; k < w->rank; k++) n *= w->dim[k];
         parameters += n;
     }
-    const char *type = ltn__tensors_count(m->tensors[f]) ? types[ltn__tensors_at(m->tensors[f], 0)->dtype] : "none";
+    const char *type = parameters ? types[ltn__tensors_at(m->tensors[f], 0)->dtype] : "none";
     return ltn__arena_format(&m->arena, "{\"architecture\": \"%s\", \"parameters\": %lld, \"type\": \"%s\"}",
                              m->arch[f]->entry.name, (long long)parameters, type);
 }
@@ -147,9 +154,11 @@ static const char *part_text(ltn_model *m, int f)
 static ltn_status describe(ltn_model *m)
 {
     static const char *const predictions[] = {"epsilon", "sample", "v_prediction"};
+    const ltn_schedule *c = &m->schedule;
     const char *text = part_text(m, TEXT_ENCODER), *unet = part_text(m, UNET), *vae = part_text(m, VAE);
     if (!text || !unet || !vae) return LTN_ENOMEM;
-    m->description = ltn__arena_format(&m->arena,
+    m->description = ltn__arena_format(
+        &m->arena,
         "{\n"
         "  \"text_encoder\": %s,\n"
         "  \"unet\": %s,\n"
@@ -160,12 +169,13 @@ static ltn_status describe(ltn_model *m)
         "  \"factor\": %d,\n"
         "  \"latent_size\": %d,\n"
         "  \"picture_size\": %d,\n"
-        "  \"scheduler\": {\"name\": \"%s\", \"prediction\": \"%s\", \"train_steps\": %d, \"consistency\": %s},\n"
+        "  \"scheduler\": {\"name\": \"%s\", \"prediction\": \"%s\", "
+        "\"train_steps\": %d, \"consistency\": %s},\n"
         "  \"calibrated\": %s\n"
         "}",
-        text, unet, vae, m->text_length, m->text_width, m->latent_channels, m->factor, m->sample_size, m->sample_size * m->factor,
-        m->schedule.name, predictions[m->schedule.prediction], m->schedule.train_steps, m->schedule.consistency ? "true" : "false",
-        m->calibration ? "true" : "false");
+        text, unet, vae, m->text_length, m->text_width, m->latent_channels, m->factor, m->sample_size,
+        m->sample_size * m->factor, c->name, predictions[c->prediction], c->train_steps,
+        c->consistency ? "true" : "false", m->calibration ? "true" : "false");
     return m->description ? LTN_OK : LTN_ENOMEM;
 }
 
@@ -197,10 +207,12 @@ static ltn_status check_index(ltn_model *m)
     ltn_json *index;
     if (!path) return LTN_ENOMEM;
     if (!ltn__file_exists(m->path)) return ltn__fail(m->ctx, LTN_EIO, "%s: no such folder", m->path);
-    if (!ltn__file_exists(path)) return ltn__fail(m->ctx, LTN_EFORMAT, "%s: no model_index.json: not a diffusers folder", m->path);
+    if (!ltn__file_exists(path))
+        return ltn__fail(m->ctx, LTN_EFORMAT, "%s: no model_index.json: not a diffusers folder", m->path);
     ltn_status s = ltn__json_read(m->ctx, path, &m->arena, &index);
     for (int f = 0; !s && f < 3; f++)
-        if (!ltn__json_get(index, folders[f])) s = ltn__fail(m->ctx, LTN_EFORMAT, "%s: no %s", path, folders[f]);
+        if (!ltn__json_get(index, folders[f]))
+            s = ltn__fail(m->ctx, LTN_EFORMAT, "%s: no %s", path, folders[f]);
     return s;
 }
 
@@ -261,7 +273,8 @@ static ltn_status check_finite(ltn_model *m, ltn_part_kind kind, ltn_graph *g)
     for (int i = 0; i < ltn__graph_size(g) && !m->finite[kind]; i++) {
         const ltn_weight *w = ltn__graph_node(g, i)->weight;
         if (w && !ltn__weight_finite(w))
-            return ltn__fail(m->ctx, LTN_EFORMAT, "%s/%s: %s: not finite", m->path, folders[folder_of[kind]], w->name);
+            return ltn__fail(m->ctx, LTN_EFORMAT, "%s/%s: %s: not finite", m->path, folders[folder_of[kind]],
+                             w->name);
     }
     m->finite[kind] = true;
     return LTN_OK;
@@ -344,24 +357,29 @@ static ltn_status take_output(ltn_model *m, ltn_part *p, ltn_array *out)
     return e;
 }
 
-static ltn_status check_planar(ltn_model *m, const char *what, const ltn_array *a, int64_t channels, int64_t multiple)
+static ltn_status check_planar(ltn_model *m, const char *what, const ltn_array *a, int64_t channels,
+                               int64_t multiple)
 {
     const bool ok = a->rank == 4 && a->dim[0] > 0 && a->dim[1] == channels && a->dim[2] > 0 && a->dim[3] > 0;
-    if (!ok) return ltn__fail(m->ctx, LTN_ESHAPE, "%s: expected an array (n, %d, height, width)", what, (int)channels);
+    if (!ok)
+        return ltn__fail(m->ctx, LTN_ESHAPE, "%s: expected an array (n, %d, height, width)", what,
+                         (int)channels);
     if (a->dim[2] % multiple || a->dim[3] % multiple)
-        return ltn__fail(m->ctx, LTN_ESHAPE, "%s: %lld x %lld: sides must be divisible by %d", what, (long long)a->dim[3],
-                         (long long)a->dim[2], (int)multiple);
+        return ltn__fail(m->ctx, LTN_ESHAPE, "%s: %lld x %lld: sides must be divisible by %d", what,
+                         (long long)a->dim[3], (long long)a->dim[2], (int)multiple);
     return LTN_OK;
 }
 
 ltn_status ltn_model_tokens(ltn_model *m, const char *prompt, int *ids, int n)
 {
-    if (n < m->text_length) return ltn__fail(m->ctx, LTN_EINVAL, "room for %d ids, %d are needed", n, m->text_length);
+    if (n < m->text_length)
+        return ltn__fail(m->ctx, LTN_EINVAL, "room for %d ids, %d are needed", n, m->text_length);
     ltn_status s = ltn__tokenize(m->tokenizer, prompt, ids, m->text_length);
     const double vocabulary = ltn__json_num(m->config[TEXT_ENCODER], "vocab_size", 0);
     for (int i = 0; !s && i < m->text_length; i++)
         if (ids[i] < 0 || ids[i] >= vocabulary)
-            s = ltn__fail(m->ctx, LTN_EFORMAT, "%s: the tokenizer gives %d, the text encoder knows %g", m->path, ids[i], vocabulary);
+            s = ltn__fail(m->ctx, LTN_EFORMAT, "%s: the tokenizer gives %d, the text encoder knows %g",
+                          m->path, ids[i], vocabulary);
     return s;
 }
 
@@ -378,34 +396,40 @@ ltn_status ltn_model_text(ltn_model *m, const char *prompt, ltn_array *out)
         float *in = ltn__plan_data(p->plan, "ids");
         for (int i = 0; i < m->text_length; i++) in[i] = (float)ids[i];
         ltn__plan_run(p->plan);
-        memcpy(out->data, ltn__plan_data(p->plan, "out"), (size_t)m->text_length * (size_t)m->text_width * sizeof *out->data);
+        memcpy(out->data, ltn__plan_data(p->plan, "out"),
+               (size_t)m->text_length * (size_t)m->text_width * sizeof *out->data);
     }
     ltn__free(m->ctx, ids);
     return s;
 }
 
-ltn_status ltn_model_unet(ltn_model *m, const ltn_array *sample, double t, const ltn_array *text, ltn_array *out)
+ltn_status ltn_model_unet(ltn_model *m, const ltn_array *sample, double t, const ltn_array *text,
+                          ltn_array *out)
 {
     ltn_part *p;
     *out = (ltn_array){0};
     ltn_status s = check_planar(m, "sample", sample, m->latent_channels, 1);
     if (s) return s;
     const int64_t n = sample->dim[0], hw = sample->dim[2] * sample->dim[3];
-    if (text->rank != 3 || (text->dim[0] != 1 && text->dim[0] != n) || text->dim[1] != m->text_length || text->dim[2] != m->text_width)
-        return ltn__fail(m->ctx, LTN_ESHAPE, "text: expected an array (1, %d, %d)", m->text_length, m->text_width);
+    if (text->rank != 3 || (text->dim[0] != 1 && text->dim[0] != n) || text->dim[1] != m->text_length ||
+        text->dim[2] != m->text_width)
+        return ltn__fail(m->ctx, LTN_ESHAPE, "text: expected an array (1, %d, %d)", m->text_length,
+                         m->text_width);
     if ((s = ltn__model_part(m, LTN_UNET, n, sample->dim[2], sample->dim[3], &p))) return s;
     const size_t each = (size_t)text->dim[1] * (size_t)text->dim[2];
     float *time = ltn__plan_data(p->plan, "time"), *context = ltn__plan_data(p->plan, "text");
     ltn__to_last(sample->data, ltn__plan_data(p->plan, "sample"), n, m->latent_channels, hw);
     for (int64_t i = 0; i < n; i++) {
         ltn__time_sinusoid(m, t, time + i * ltn__time_width(m));
-        memcpy(context + (size_t)i * each, text->data + (text->dim[0] == 1 ? 0 : (size_t)i * each), each * sizeof *context);
+        memcpy(context + (size_t)i * each, text->data + (text->dim[0] == 1 ? 0 : (size_t)i * each),
+               each * sizeof *context);
     }
     ltn__plan_run(p->plan);
     return take_output(m, p, out);
 }
 
-static ltn_status code(ltn_model *m, ltn_part_kind kind, const char *input, const ltn_array *in, ltn_array *out)
+static ltn_status code(ltn_model *m, ltn_part_kind kind, const char *input, const ltn_array *in,
+                       ltn_array *out)
 {
     ltn_part *p;
     ltn_status s = ltn__model_part(m, kind, in->dim[0], in->dim[2], in->dim[3], &p);

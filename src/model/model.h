@@ -36,8 +36,9 @@ typedef struct ltn_schedule {
 } ltn_schedule;
 ltn_status ltn__schedule_read(ltn_ctx *ctx, const char *path, ltn_schedule *out);
 void ltn__schedule_free(ltn_ctx *ctx, ltn_schedule *s);
-/* The clean latent from a network output at time t (elementwise, n values): z0 = c_skip z + c_out x0(z, out). */
-void ltn__schedule_predict(const ltn_schedule *s, int t, const float *z, const float *net, float *z0, size_t n);
+/* The clean latent from a network output at t, n values: z0 = c_skip z + c_out x0(z, out). */
+void ltn__schedule_predict(const ltn_schedule *s, int t, const float *z, const float *net, float *z0,
+                           size_t n);
 /* The scheduler's own n time steps, largest first, as diffusers sets them. */
 int ltn__schedule_steps(const ltn_schedule *s, int n, int *t);
 
@@ -55,33 +56,40 @@ ltn_nn ltn__in(ltn_nn b, const char *name);
 ltn_nn ltn__in_i(ltn_nn b, const char *name, int i); /* name.i */
 ltn_nn ltn__plain(ltn_nn b);
 bool ltn__has(ltn_nn b, const char *name);
-/* The weight path.name, checked against these dimensions; a missing or misshapen one fails the graph with its whole
- * path. */
+/* The weight path.name, checked against these dimensions; a missing or misshapen one fails the graph with its
+ * whole path. */
 ltn_node *ltn__param(ltn_nn b, const char *name, int rank, int64_t d0, int64_t d1, int64_t d2, int64_t d3);
-ltn_node *ltn__nn_conv(ltn_nn b, ltn_node *x, int64_t out, int kernel);     /* odd kernel, stride 1, same size */
-ltn_node *ltn__nn_conv_down(ltn_nn b, ltn_node *x, int64_t out, int pad);  /* 3x3 stride 2; pad 1: symmetric; 0: right and bottom */
-ltn_node *ltn__nn_linear(ltn_nn b, ltn_node *x, int64_t out);               /* accepts a 1x1 convolution's weight */
+/* Stride 1, odd kernel, same size. */
+ltn_node *ltn__nn_conv(ltn_nn b, ltn_node *x, int64_t out, int kernel);
+/* 3x3, stride 2, padded by 1 on all sides (pad 1), or right and below only (pad 0). */
+ltn_node *ltn__nn_conv_down(ltn_nn b, ltn_node *x, int64_t out, int pad);
+ltn_node *ltn__nn_linear(ltn_nn b, ltn_node *x, int64_t out); /* accepts a 1x1 convolution's weight */
 ltn_node *ltn__nn_group_norm(ltn_nn b, ltn_node *x);
 ltn_node *ltn__nn_layer_norm(ltn_nn b, ltn_node *x);
-/* Attention of x (n,1,t,c) to context (n,1,s,d), NULL: to itself. name: query, key, value and output projections; b.plain
- * is for the first three. */
-ltn_node *ltn__nn_attention(ltn_nn b, const char *const name[4], ltn_node *x, ltn_node *context, int heads, bool causal);
-/* x + conv2 silu norm2 (conv1 silu norm1 x + time_emb_proj emb), x through conv_shortcut where the width changes; emb NULL: none. */
+/* Attention of x (n,1,t,c) to context (n,1,s,d), NULL: to itself. name: query, key, value and output
+ * projections; b.plain is for the first three. */
+ltn_node *ltn__nn_attention(ltn_nn b, const char *const name[4], ltn_node *x, ltn_node *context, int heads,
+                            bool causal);
+/* x + conv2 silu norm2 (conv1 silu norm1 x + time_emb_proj emb), x through conv_shortcut where the width
+ * changes; emb NULL: none. */
 ltn_node *ltn__nn_resnet(ltn_nn b, ltn_node *x, ltn_node *emb, int64_t out);
-/* x + proj_out of depth transformer blocks, which attend to themselves and to the text (n,1,s,d); in unet.c. */
+/* x + proj_out of depth transformer blocks over themselves and the text (n,1,s,d); in unet.c. */
 ltn_node *ltn__nn_transformer(ltn_nn b, ltn_node *x, ltn_node *text, int heads, int depth);
 /* After all parts are built: every tensor of the file must have been used. */
 ltn_status ltn__nn_check_unused(ltn_ctx *ctx, ltn_tensors *w);
 
 /* ---- config.c: config.json. What is missing or out of range fails the graph with the key's name. ---- */
 bool ltn__config_has(ltn_nn b, const char *key); /* there, and not null */
-int64_t ltn__config_int(ltn_nn b, const char *key, int64_t absent, int64_t max); /* 1..max; absent 0: required */
+/* Whole numbers from 1 to max; absent 0: the key is required. */
+int64_t ltn__config_int(ltn_nn b, const char *key, int64_t absent, int64_t max);
+/* One number for all, or the i-th of a list. */
+int64_t ltn__config_at(ltn_nn b, const char *key, int i, int64_t absent, int64_t max);
 double ltn__config_num(ltn_nn b, const char *key, double absent);
 bool ltn__config_bool(ltn_nn b, const char *key, bool absent);
-int ltn__config_length(ltn_nn b, const char *key, int max);                   /* of a list, 1..max; required */
-int64_t ltn__config_at(ltn_nn b, const char *key, int i, int64_t absent, int64_t max); /* one number for all, or the i-th of a list */
-bool ltn__config_is(ltn_nn b, const char *key, int i, const char *word);      /* is the list's i-th this word? */
-/* What an architecture has no other value for: the key must be absent, null or this word; alternatives "a|b"; NULL: false. */
+int ltn__config_length(ltn_nn b, const char *key, int max);              /* of a list, 1..max; required */
+bool ltn__config_is(ltn_nn b, const char *key, int i, const char *word); /* is the list's i-th this word? */
+/* What an architecture has no other value for: the key must be absent, null or this word; alternatives "a|b";
+ * NULL: false. */
 typedef struct ltn_only {
     const char *key, *value;
 } ltn_only;
@@ -95,9 +103,9 @@ typedef struct ltn_part_size {
 } ltn_part_size;
 typedef struct ltn_arch {
     ltn_entry entry;         /* name: the _class_name or architectures[0] in config.json */
-    /* Builds this part's graph. Inputs, channels last: "ids" (n,1,tokens,1); "sample", "time" (the sinusoid, (n,1,1,c)),
-     * "text" (n,1,tokens,c); "picture" in [-1,1]; "latent". Output: "out". Latents are the UNet's everywhere: what the
-     * autoencoder gives, minus its shift factor, times its scaling factor. */
+    /* Builds this part's graph. Inputs, channels last: "ids" (n,1,tokens,1); "sample", "time" (the sinusoid,
+     * (n,1,1,c)), "text" (n,1,tokens,c); "picture" in [-1,1]; "latent". Output: "out". Latents are the UNet's
+     * everywhere: what the autoencoder gives, minus its shift factor, times its scaling factor. */
     void (*build)(ltn_nn b, ltn_part_kind part, ltn_part_size s);
 } ltn_arch;
 const ltn_arch *ltn__arch_row(int i);

@@ -1,5 +1,6 @@
-/* nn.c - layers by the names they have in model files: a path is opened scope by scope, the layer at its end names its
- * weight and its bias, once. Whatever is missing or has another shape fails the graph with the whole path. */
+/* nn.c - layers by the names they have in model files: a path is opened scope by scope, the layer at its end
+ * names its weight and its bias, once. Whatever is missing or has another shape fails the graph with the
+ * whole path. */
 #include "model.h"
 
 #include <stdio.h>
@@ -48,7 +49,8 @@ static const char *shape_text(char *out, size_t size, int rank, const int64_t *d
 static ltn_node *misshapen(ltn_nn b, const ltn_weight *w, int rank, const int64_t *want)
 {
     char has[96], needs[96];
-    return ltn__graph_fail(b.g, LTN_ESHAPE, "%s: shape %s, expected %s", b.path, shape_text(has, sizeof has, w->rank, w->dim),
+    return ltn__graph_fail(b.g, LTN_ESHAPE, "%s: shape %s, expected %s", b.path,
+                           shape_text(has, sizeof has, w->rank, w->dim),
                            shape_text(needs, sizeof needs, rank, want));
 }
 
@@ -58,7 +60,8 @@ ltn_node *ltn__param(ltn_nn b, const char *name, int rank, int64_t d0, int64_t d
     const int64_t want[4] = {d0, d1, d2, d3};
     ltn_weight *w = ltn__tensors_find(b.w, b.path);
     if (!w) return ltn__graph_fail(b.g, LTN_EFORMAT, "%s: no such weight in the file", b.path);
-    if (w->rank != rank || memcmp(w->dim, want, (size_t)rank * sizeof *want)) return misshapen(b, w, rank, want);
+    if (w->rank != rank || memcmp(w->dim, want, (size_t)rank * sizeof *want))
+        return misshapen(b, w, rank, want);
     w->used = true;
     return ltn__weight_node(b.g, w);
 }
@@ -73,7 +76,8 @@ ltn_node *ltn__nn_linear(ltn_nn b, ltn_node *x, int64_t out)
     const int64_t in = x->dims.d[3];
     ltn_nn scope = ltn__in(b, "weight");
     const ltn_weight *file = ltn__tensors_find(b.w, scope.path);
-    ltn_node *w = file && file->rank == 4 ? ltn__param(b, "weight", 4, out, in, 1, 1) : ltn__param(b, "weight", 2, out, in, 0, 0);
+    ltn_node *w = file && file->rank == 4 ? ltn__param(b, "weight", 4, out, in, 1, 1)
+                                          : ltn__param(b, "weight", 2, out, in, 0, 0);
     return ltn__linear(b.g, x, w, bias(b, out));
 }
 
@@ -96,7 +100,8 @@ ltn_node *ltn__nn_group_norm(ltn_nn b, ltn_node *x)
     const int64_t c = x->dims.d[3];
     ltn_node *w = ltn__param(b, "weight", 1, c, 0, 0, 0);
     if (c % b.groups)
-        return ltn__graph_fail(b.g, LTN_ESHAPE, "%s: %lld channels in %d groups", b.path, (long long)c, b.groups);
+        return ltn__graph_fail(b.g, LTN_ESHAPE, "%s: %lld channels in %d groups", b.path, (long long)c,
+                               b.groups);
     return ltn__group_norm(b.g, x, w, bias(b, c), b.groups, b.eps);
 }
 
@@ -107,7 +112,8 @@ ltn_node *ltn__nn_layer_norm(ltn_nn b, ltn_node *x)
     return ltn__layer_norm(b.g, x, w, bias(b, c), b.eps);
 }
 
-ltn_node *ltn__nn_attention(ltn_nn b, const char *const name[4], ltn_node *x, ltn_node *context, int heads, bool causal)
+ltn_node *ltn__nn_attention(ltn_nn b, const char *const name[4], ltn_node *x, ltn_node *context, int heads,
+                            bool causal)
 {
     const int64_t c = x->dims.d[3];
     if (!context) context = x;
@@ -115,7 +121,8 @@ ltn_node *ltn__nn_attention(ltn_nn b, const char *const name[4], ltn_node *x, lt
     ltn_node *k = ltn__nn_linear(ltn__in(b, name[1]), context, c);
     ltn_node *v = ltn__nn_linear(ltn__in(b, name[2]), context, c);
     b.plain = false;
-    if (c % heads) return ltn__graph_fail(b.g, LTN_ESHAPE, "%s: %lld channels in %d heads", b.path, (long long)c, heads);
+    if (c % heads)
+        return ltn__graph_fail(b.g, LTN_ESHAPE, "%s: %lld channels in %d heads", b.path, (long long)c, heads);
     return ltn__nn_linear(ltn__in(b, name[3]), ltn__attention(b.g, q, k, v, heads, causal), c);
 }
 
@@ -135,7 +142,9 @@ ltn_status ltn__nn_check_unused(ltn_ctx *ctx, ltn_tensors *w)
 {
     for (int i = 0; i < ltn__tensors_count(w); i++) {
         const ltn_weight *t = ltn__tensors_at(w, i);
-        if (!t->used) return ltn__fail(ctx, LTN_EFORMAT, "%s: left over, no layer of this architecture has it", t->name);
+        if (!t->used)
+            return ltn__fail(ctx, LTN_EFORMAT, "%s: left over, no layer of this architecture has it",
+                             t->name);
     }
     return LTN_OK;
 }

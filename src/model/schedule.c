@@ -1,5 +1,5 @@
-/* schedule.c - the noise schedule of a scheduler_config.json: alpha-bar_t = prod_{s <= t} (1 - beta_s), the time steps, and
- * the clean latent from a network's output:
+/* schedule.c - the noise schedule of a scheduler_config.json: alpha-bar_t = prod_{s <= t} (1 - beta_s), the
+ * time steps, and the clean latent from a network's output:
  *
  *     epsilon  x0 = (z - sqrt(1 - ab) eps) / sqrt(ab)       Ho et al. 2020
  *     v        x0 = sqrt(ab) z - sqrt(1 - ab) v             Salimans & Ho 2022
@@ -67,23 +67,31 @@ static double squaredcos(double start, double end, double i, double n)
 static const struct {
     const char *name;
     beta_of beta;
-} beta_schedules[] = {{"linear", linear}, {"scaled_linear", scaled_linear}, {"squaredcos_cap_v2", squaredcos}};
+} beta_schedules[] = {
+    {"linear", linear},
+    {"scaled_linear", scaled_linear},
+    {"squaredcos_cap_v2", squaredcos},
+};
 
 static ltn_status fill(ltn_ctx *ctx, const ltn_json *c, const known *k, ltn_schedule *s)
 {
     const char *name = ltn__json_str(c, "beta_schedule", k->betas);
-    const double start = ltn__json_num(c, "beta_start", k->beta_start), end = ltn__json_num(c, "beta_end", k->beta_end);
+    const double start = ltn__json_num(c, "beta_start", k->beta_start);
+    const double end = ltn__json_num(c, "beta_end", k->beta_end);
     int b = 0;
     while (b < LTN_COUNT(beta_schedules) && strcmp(beta_schedules[b].name, name)) b++;
-    if (b == LTN_COUNT(beta_schedules)) return ltn__fail(ctx, LTN_EFORMAT, "beta_schedule is %s, which is not supported", name);
-    if (!(start >= 0 && start <= end && end < 1)) return ltn__fail(ctx, LTN_EFORMAT, "expected 0 <= beta_start <= beta_end < 1");
+    if (b == LTN_COUNT(beta_schedules))
+        return ltn__fail(ctx, LTN_EFORMAT, "beta_schedule is %s, which is not supported", name);
+    if (!(start >= 0 && start <= end && end < 1))
+        return ltn__fail(ctx, LTN_EFORMAT, "expected 0 <= beta_start <= beta_end < 1");
     double product = 1;
     for (int t = 0; t < s->train_steps; t++)
         s->alpha_bar[t] = product *= 1 - beta_schedules[b].beta(start, end, t, s->train_steps);
     return LTN_OK;
 }
 
-/* Shifts and scales sqrt(alpha-bar) so that the last is 0 and the first stays: Lin et al. 2024, arXiv 2305.08891. */
+/* Shifts and scales sqrt(alpha-bar) so that the last is 0 and the first stays: Lin et al. 2024, arXiv
+ * 2305.08891. */
 static void zero_terminal(ltn_schedule *s)
 {
     const double first = sqrt(s->alpha_bar[0]), last = sqrt(s->alpha_bar[s->train_steps - 1]);
@@ -100,12 +108,17 @@ static ltn_status read_words(ltn_ctx *ctx, const ltn_json *c, const known *k, lt
     const char *prediction = ltn__json_str(c, "prediction_type", "epsilon");
     int p = 0;
     while (p < 3 && strcmp(predictions[p], prediction)) p++;
-    if (p == 3) return ltn__fail(ctx, LTN_EFORMAT, "prediction_type is %s, expected epsilon, sample or v_prediction", prediction);
+    if (p == 3)
+        return ltn__fail(ctx, LTN_EFORMAT, "prediction_type is %s, expected epsilon, sample or v_prediction",
+                         prediction);
     if (strcmp(spacing, "leading") && strcmp(spacing, "trailing") && strcmp(spacing, "linspace"))
-        return ltn__fail(ctx, LTN_EFORMAT, "timestep_spacing is %s, expected leading, trailing or linspace", spacing);
-    if (ltn__json_bool(c, "thresholding", false)) return ltn__fail(ctx, LTN_EFORMAT, "thresholding is not supported");
+        return ltn__fail(ctx, LTN_EFORMAT, "timestep_spacing is %s, expected leading, trailing or linspace",
+                         spacing);
+    if (ltn__json_bool(c, "thresholding", false))
+        return ltn__fail(ctx, LTN_EFORMAT, "thresholding is not supported");
     const ltn_json *betas = ltn__json_get(c, "trained_betas");
-    if (betas && betas->type != LTN_JSON_NULL) return ltn__fail(ctx, LTN_EFORMAT, "trained_betas are not supported");
+    if (betas && betas->type != LTN_JSON_NULL)
+        return ltn__fail(ctx, LTN_EFORMAT, "trained_betas are not supported");
     s->prediction = (ltn_prediction)p;
     snprintf(s->spacing, sizeof s->spacing, "%s", spacing);
     snprintf(s->name, sizeof s->name, "%s", k->name);
@@ -116,7 +129,8 @@ static ltn_status whole(ltn_ctx *ctx, const ltn_json *c, const char *key, int ab
 {
     const double v = ltn__json_num(c, key, absent);
     if (!(v >= least && v <= MAX_STEPS && v == floor(v)))
-        return ltn__fail(ctx, LTN_EFORMAT, "%s: expected a whole number from %d to %d", key, least, MAX_STEPS);
+        return ltn__fail(ctx, LTN_EFORMAT, "%s: expected a whole number from %d to %d", key, least,
+                         MAX_STEPS);
     *out = (int)v;
     return LTN_OK;
 }
@@ -129,7 +143,8 @@ static ltn_status read_config(ltn_ctx *ctx, const ltn_json *c, ltn_schedule *s)
     if (!k) return ltn__fail(ctx, LTN_EFORMAT, "_class_name is \"%s\", which is no known scheduler", name);
     if ((e = read_words(ctx, c, k, s))) return e;
     if ((e = whole(ctx, c, "num_train_timesteps", 1000, 2, &s->train_steps))) return e;
-    if ((e = whole(ctx, c, "original_inference_steps", LTN_MIN(50, s->train_steps), 1, &s->original_steps))) return e;
+    if ((e = whole(ctx, c, "original_inference_steps", LTN_MIN(50, s->train_steps), 1, &s->original_steps)))
+        return e;
     if ((e = whole(ctx, c, "steps_offset", 0, 0, &s->steps_offset))) return e;
     if (s->original_steps > s->train_steps)
         return ltn__fail(ctx, LTN_EFORMAT, "original_inference_steps: expected at most %d", s->train_steps);
@@ -165,12 +180,14 @@ void ltn__schedule_free(ltn_ctx *ctx, ltn_schedule *s)
     s->alpha_bar = NULL;
 }
 
-void ltn__schedule_predict(const ltn_schedule *s, int t, const float *z, const float *net, float *z0, size_t n)
+void ltn__schedule_predict(const ltn_schedule *s, int t, const float *z, const float *net, float *z0,
+                           size_t n)
 {
     const double a = sqrt(s->alpha_bar[t]), b = sqrt(1 - s->alpha_bar[t]);
-    const double of_z[] = {1 / a, 0, a}, of_net[] = {-b / a, 1, -b}; /* by prediction: x0 = of_z z + of_net net */
+    const double of_z[] = {1 / a, 0, a}, of_net[] = {-b / a, 1, -b}; /* x0 = of_z z + of_net net */
     const double scaled = t * s->timestep_scaling, data = s->sigma_data, norm = scaled * scaled + data * data;
-    const double skip = s->consistency ? data * data / norm : 0, out = s->consistency ? scaled / sqrt(norm) : 1;
+    const double skip = s->consistency ? data * data / norm : 0;
+    const double out = s->consistency ? scaled / sqrt(norm) : 1;
     const double p = of_z[s->prediction], q = of_net[s->prediction], clip = s->clip ? s->clip : INFINITY;
     for (size_t i = 0; i < n; i++) {
         const double x0 = fmax(-clip, fmin(clip, p * z[i] + q * net[i]));

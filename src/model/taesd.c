@@ -1,12 +1,15 @@
-/* taesd.c - AutoencoderTiny: stacks of small residual blocks relu(x + conv relu conv relu conv x), halved and doubled
- * between stages. Bohan's TAESD, https://github.com/madebyollin/taesd; names as in diffusers, which numbers the layers of
- * encoder and decoder through. */
+/* taesd.c - AutoencoderTiny: stacks of small residual blocks relu(x + conv relu conv relu conv x), halved and
+ * doubled between stages. Bohan's TAESD, https://github.com/madebyollin/taesd; names as in diffusers, which
+ * numbers the layers of encoder and decoder through. */
 #include "model.h"
 
 enum { MAX_STAGES = 8, MAX_BLOCKS = 64, MAX_WIDTH = 1 << 14 };
 
 static const ltn_only only[] = {
-    {"act_fn", "relu"}, {"upsample_fn", "nearest"}, {"upsampling_scaling_factor", "2"}, {NULL, NULL},
+    {"act_fn", "relu"},
+    {"upsample_fn", "nearest"},
+    {"upsampling_scaling_factor", "2"},
+    {NULL, NULL},
 };
 
 static ltn_node *block(ltn_nn b, ltn_node *x)
@@ -41,7 +44,8 @@ static ltn_node *encoder(ltn_nn b, ltn_node *x, int64_t latent)
     return ltn__nn_conv(ltn__in_i(b, "layers", layer), x, latent, 3);
 }
 
-/* Latents are softly clamped to [-3,3]; the relu after the first convolution is layer 1, each doubling is a layer. */
+/* Latents are softly clamped to [-3,3]. The relu after the first convolution is layer 1, each doubling is a
+ * layer. */
 static ltn_node *decoder(ltn_nn b, ltn_node *z, int64_t out)
 {
     const int stages = ltn__config_length(b, "num_decoder_blocks", MAX_STAGES);
@@ -65,9 +69,11 @@ static void build(ltn_nn b, ltn_part_kind part, ltn_part_size s)
 {
     ltn__config_only(b, only);
     const int64_t latent = ltn__config_int(b, "latent_channels", 4, MAX_WIDTH);
-    const double scale = ltn__config_num(b, "scaling_factor", 1), shift = ltn__config_num(b, "shift_factor", 0);
+    const double scale = ltn__config_num(b, "scaling_factor", 1);
+    const double shift = ltn__config_num(b, "shift_factor", 0);
     if (part == LTN_ENCODE) {
-        ltn_node *x = ltn__input(b.g, "picture", ltn__dims(s.n, s.h, s.w, ltn__config_int(b, "in_channels", 3, 16)));
+        const int64_t in = ltn__config_int(b, "in_channels", 3, 16);
+        ltn_node *x = ltn__input(b.g, "picture", ltn__dims(s.n, s.h, s.w, in));
         ltn__output(b.g, "out", ltn__affine(b.g, encoder(b, x, latent), scale, -shift * scale));
     } else {
         ltn_node *z = ltn__input(b.g, "latent", ltn__dims(s.n, s.h, s.w, latent));
@@ -77,7 +83,8 @@ static void build(ltn_nn b, ltn_part_kind part, ltn_part_size s)
 }
 
 const ltn_arch ltn__arch_tiny = {
-    .entry = {.name = "AutoencoderTiny", .help = "a small, fast autoencoder for latent diffusion",
+    .entry = {.name = "AutoencoderTiny",
+              .help = "a small, fast autoencoder for latent diffusion",
               .cite = "https://github.com/madebyollin/taesd"},
     .build = build,
 };

@@ -1,5 +1,6 @@
-/* unet.c - UNet2DConditionModel: residual blocks that know the time and transformers that see the text, down through the
- * levels, a middle, and up again beside the skips. Rombach et al. 2022, arXiv 2112.10752; names as in diffusers. */
+/* unet.c - UNet2DConditionModel: residual blocks that know the time and transformers that see the text, down
+ * through the levels, a middle, and up again beside the skips. Rombach et al. 2022, arXiv 2112.10752; names
+ * as in diffusers. */
 #include "model.h"
 
 #include <math.h>
@@ -49,15 +50,18 @@ static ltn_node *transformer_block(ltn_nn b, ltn_node *x, ltn_node *text, int he
     ltn_graph *g = b.g;
     const int64_t c = x->dims.d[3];
     ltn_node *h = ltn__nn_layer_norm(ltn__in(b, "norm1"), x);
-    x = ltn__add(g, x, ltn__nn_attention(ltn__plain(ltn__in(b, "attn1")), projections, h, NULL, heads, false));
+    h = ltn__nn_attention(ltn__plain(ltn__in(b, "attn1")), projections, h, NULL, heads, false);
+    x = ltn__add(g, x, h);
     h = ltn__nn_layer_norm(ltn__in(b, "norm2"), x);
-    x = ltn__add(g, x, ltn__nn_attention(ltn__plain(ltn__in(b, "attn2")), projections, h, text, heads, false));
+    h = ltn__nn_attention(ltn__plain(ltn__in(b, "attn2")), projections, h, text, heads, false);
+    x = ltn__add(g, x, h);
     h = ltn__nn_layer_norm(ltn__in(b, "norm3"), x);
     h = ltn__geglu(g, ltn__nn_linear(ltn__in(b, "ff.net.0.proj"), h, 8 * c));
     return ltn__add(g, x, ltn__nn_linear(ltn__in(b, "ff.net.2"), h, c));
 }
 
-/* proj_in and proj_out are 1x1 convolutions or linear layers (use_linear_projection): channels last, the same thing. */
+/* proj_in and proj_out are 1x1 convolutions or linear layers (use_linear_projection): channels last, the same
+ * thing. */
 ltn_node *ltn__nn_transformer(ltn_nn b, ltn_node *x, ltn_node *text, int heads, int depth)
 {
     const ltn_dims s = x->dims;
@@ -67,14 +71,16 @@ ltn_node *ltn__nn_transformer(ltn_nn b, ltn_node *x, ltn_node *text, int heads, 
     b.eps = 1e-5;
     h = ltn__nn_linear(ltn__in(b, "proj_in"), h, c);
     h = ltn__reshape(b.g, h, ltn__dims(s.d[0], 1, s.d[1] * s.d[2], c));
-    for (int i = 0; i < depth; i++) h = transformer_block(ltn__in_i(b, "transformer_blocks", i), h, text, heads);
+    for (int i = 0; i < depth; i++)
+        h = transformer_block(ltn__in_i(b, "transformer_blocks", i), h, text, heads);
     h = ltn__nn_linear(ltn__in(b, "proj_out"), ltn__reshape(b.g, h, s), c);
     return ltn__add(b.g, x, h);
 }
 
+/* The key's name is a mistake that diffusers keeps. */
 static int heads_at(ltn_nn b, int level)
 {
-    return (int)ltn__config_at(b, "attention_head_dim", level, 0, MAX_WIDTH); /* its name in diffusers is a mistake kept */
+    return (int)ltn__config_at(b, "attention_head_dim", level, 0, MAX_WIDTH);
 }
 
 static ltn_node *attend(ltn_nn b, const unet *u, ltn_node *x, int level)
@@ -153,7 +159,8 @@ static void up(ltn_nn b, unet *u, int i)
     u->x = ltn__nn_conv(ltn__in(b, "upsamplers.0.conv"), ltn__upsample(b.g, u->x, 2), width, 3);
 }
 
-/* Models distilled with guidance as an input (LCM) are told 8.5, their pipeline's default: a sinusoid of 1000 (8.5 - 1). */
+/* Models distilled with guidance as an input (LCM) are told 8.5, their pipeline's default: a sinusoid of
+ * 1000 (8.5 - 1). */
 static ltn_node *guidance(ltn_nn b, ltn_node *time)
 {
     enum { MAX = 4096 };
@@ -183,7 +190,8 @@ static ltn_node *embed_time(ltn_nn b, int64_t n)
 static int odd_kernel(ltn_nn b, const char *key)
 {
     const int k = (int)ltn__config_int(b, key, 3, 15);
-    if (k % 2 == 0) ltn__graph_fail(b.g, LTN_EFORMAT, "config.json: %s is %d, only odd kernels are supported", key, k);
+    if (k % 2 == 0)
+        ltn__graph_fail(b.g, LTN_EFORMAT, "config.json: %s is %d, only odd kernels are supported", key, k);
     return k;
 }
 
@@ -193,26 +201,30 @@ static void build(ltn_nn b, ltn_part_kind part, ltn_part_size s)
     unet u = {.levels = ltn__config_length(b, "block_out_channels", MAX_LEVELS)};
     const int64_t factor = (int64_t)1 << (u.levels - 1);
     if (s.h % factor || s.w % factor)
-        ltn__graph_fail(b.g, LTN_ESHAPE, "latents of %lld x %lld: sides must be divisible by %d", (long long)s.w, (long long)s.h,
-                        (int)factor);
+        ltn__graph_fail(b.g, LTN_ESHAPE, "latents of %lld x %lld: sides must be divisible by %d",
+                        (long long)s.w, (long long)s.h, (int)factor);
     b.groups = (int)ltn__config_int(b, "norm_num_groups", 32, MAX_WIDTH);
     b.eps = ltn__config_num(b, "norm_eps", 1e-5);
 
-    ltn_node *sample = ltn__input(b.g, "sample", ltn__dims(s.n, s.h, s.w, ltn__config_int(b, "in_channels", 4, MAX_WIDTH)));
+    const int64_t in = ltn__config_int(b, "in_channels", 4, MAX_WIDTH);
+    const int64_t out = ltn__config_int(b, "out_channels", 4, MAX_WIDTH);
+    const int64_t text = ltn__config_at(b, "cross_attention_dim", 0, 0, 1 << 16);
+    ltn_node *sample = ltn__input(b.g, "sample", ltn__dims(s.n, s.h, s.w, in));
     u.emb = embed_time(b, s.n);
-    u.text = ltn__input(b.g, "text", ltn__dims(s.n, 1, s.tokens, ltn__config_at(b, "cross_attention_dim", 0, 0, 1 << 16)));
+    u.text = ltn__input(b.g, "text", ltn__dims(s.n, 1, s.tokens, text));
     u.x = ltn__nn_conv(ltn__in(b, "conv_in"), sample, width_at(b, 0), odd_kernel(b, "conv_in_kernel"));
     u.skip[u.skips++] = u.x;
     for (int i = 0; i < u.levels; i++) down(b, &u, i);
     middle(b, &u);
     for (int i = 0; i < u.levels; i++) up(b, &u, i);
     u.x = ltn__silu(b.g, ltn__nn_group_norm(ltn__in(b, "conv_norm_out"), u.x));
-    u.x = ltn__nn_conv(ltn__in(b, "conv_out"), u.x, ltn__config_int(b, "out_channels", 4, MAX_WIDTH), odd_kernel(b, "conv_out_kernel"));
+    u.x = ltn__nn_conv(ltn__in(b, "conv_out"), u.x, out, odd_kernel(b, "conv_out_kernel"));
     ltn__output(b.g, "out", u.x);
 }
 
 const ltn_arch ltn__arch_unet = {
-    .entry = {.name = "UNet2DConditionModel", .help = "latent diffusion's text-conditioned UNet (SD1, SD2, LCM)",
+    .entry = {.name = "UNet2DConditionModel",
+              .help = "latent diffusion's text-conditioned UNet (SD1, SD2, LCM)",
               .cite = "Rombach et al. 2022, arXiv 2112.10752"},
     .build = build,
 };

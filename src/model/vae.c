@@ -1,15 +1,19 @@
-/* vae.c - AutoencoderKL: a convolutional encoder to the mean of a gaussian over latents, and a decoder, each with one
- * self-attention in the middle. Rombach et al. 2022, arXiv 2112.10752; names as in diffusers. */
+/* vae.c - AutoencoderKL: a convolutional encoder to the mean of a gaussian over latents, and a decoder, each
+ * with one self-attention in the middle. Rombach et al. 2022, arXiv 2112.10752; names as in diffusers. */
 #include "model.h"
 
 enum { MAX_LEVELS = 8, MAX_LAYERS = 8, MAX_WIDTH = 1 << 14 };
 
 static const ltn_only only[] = {
-    {"act_fn", "silu|swish"}, {"latents_mean", NULL}, {"latents_std", NULL}, {NULL, NULL},
+    {"act_fn", "silu|swish"},
+    {"latents_mean", NULL},
+    {"latents_std", NULL},
+    {NULL, NULL},
 };
 
 static const char *const projections[4] = {"to_q", "to_k", "to_v", "to_out.0"};
-static const char *const old_projections[4] = {"query", "key", "value", "proj_attn"}; /* files before diffusers 0.15 */
+/* As files before diffusers 0.15 name them. */
+static const char *const old_projections[4] = {"query", "key", "value", "proj_attn"};
 
 static int64_t width_at(ltn_nn b, int level)
 {
@@ -46,7 +50,8 @@ static ltn_node *finish(ltn_nn b, ltn_node *x, int64_t out)
 static void check_types(ltn_nn b, const char *key, const char *type, int levels)
 {
     for (int i = 0; i < levels; i++)
-        if (!ltn__config_is(b, key, i, type)) ltn__graph_fail(b.g, LTN_EFORMAT, "config.json: %s[%d]: expected %s", key, i, type);
+        if (!ltn__config_is(b, key, i, type))
+            ltn__graph_fail(b.g, LTN_EFORMAT, "config.json: %s[%d]: expected %s", key, i, type);
 }
 
 static ltn_node *encoder(ltn_nn b, ltn_node *x, int levels, int layers, int64_t latent)
@@ -71,8 +76,10 @@ static ltn_node *decoder(ltn_nn b, ltn_node *z, int levels, int layers, int64_t 
     for (int i = 0; i < levels; i++) {
         const int64_t width = width_at(b, levels - 1 - i);
         ltn_nn block = ltn__in_i(b, "up_blocks", i);
-        for (int k = 0; k < layers + 1; k++) x = ltn__nn_resnet(ltn__in_i(block, "resnets", k), x, NULL, width);
-        if (i < levels - 1) x = ltn__nn_conv(ltn__in(block, "upsamplers.0.conv"), ltn__upsample(b.g, x, 2), width, 3);
+        for (int k = 0; k < layers + 1; k++)
+            x = ltn__nn_resnet(ltn__in_i(block, "resnets", k), x, NULL, width);
+        if (i < levels - 1)
+            x = ltn__nn_conv(ltn__in(block, "upsamplers.0.conv"), ltn__upsample(b.g, x, 2), width, 3);
     }
     return finish(b, x, out);
 }
@@ -83,24 +90,30 @@ static void build(ltn_nn b, ltn_part_kind part, ltn_part_size s)
     const int levels = ltn__config_length(b, "block_out_channels", MAX_LEVELS);
     const int layers = (int)ltn__config_int(b, "layers_per_block", 1, MAX_LAYERS);
     const int64_t latent = ltn__config_int(b, "latent_channels", 4, MAX_WIDTH);
-    const double scale = ltn__config_num(b, "scaling_factor", 0.18215), shift = ltn__config_num(b, "shift_factor", 0);
+    const double scale = ltn__config_num(b, "scaling_factor", 0.18215);
+    const double shift = ltn__config_num(b, "shift_factor", 0);
     b.groups = (int)ltn__config_int(b, "norm_num_groups", 32, MAX_WIDTH);
     b.eps = 1e-6;
     if (part == LTN_ENCODE) {
-        ltn_node *x = ltn__input(b.g, "picture", ltn__dims(s.n, s.h, s.w, ltn__config_int(b, "in_channels", 3, 16)));
+        const int64_t in = ltn__config_int(b, "in_channels", 3, 16);
+        ltn_node *x = ltn__input(b.g, "picture", ltn__dims(s.n, s.h, s.w, in));
         x = encoder(b, x, levels, layers, latent);
-        if (ltn__config_bool(b, "use_quant_conv", true)) x = ltn__nn_conv(ltn__in(b, "quant_conv"), x, 2 * latent, 1);
+        if (ltn__config_bool(b, "use_quant_conv", true))
+            x = ltn__nn_conv(ltn__in(b, "quant_conv"), x, 2 * latent, 1);
         x = ltn__slice(b.g, x, 3, 0, latent); /* the mean; the rest is the log of the variance */
         ltn__output(b.g, "out", ltn__affine(b.g, x, scale, -shift * scale));
     } else {
         ltn_node *z = ltn__input(b.g, "latent", ltn__dims(s.n, s.h, s.w, latent));
         z = ltn__affine(b.g, z, 1 / scale, shift);
-        if (ltn__config_bool(b, "use_post_quant_conv", true)) z = ltn__nn_conv(ltn__in(b, "post_quant_conv"), z, latent, 1);
+        if (ltn__config_bool(b, "use_post_quant_conv", true))
+            z = ltn__nn_conv(ltn__in(b, "post_quant_conv"), z, latent, 1);
         ltn__output(b.g, "out", decoder(b, z, levels, layers, ltn__config_int(b, "out_channels", 3, 16)));
     }
 }
 
 const ltn_arch ltn__arch_kl = {
-    .entry = {.name = "AutoencoderKL", .help = "latent diffusion's autoencoder", .cite = "Rombach et al. 2022, arXiv 2112.10752"},
+    .entry = {.name = "AutoencoderKL",
+              .help = "latent diffusion's autoencoder",
+              .cite = "Rombach et al. 2022, arXiv 2112.10752"},
     .build = build,
 };
