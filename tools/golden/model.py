@@ -4,6 +4,7 @@ Weights and inputs follow a formula that tests/test_model.c repeats, so only nam
 are small multiples of powers of two: exact in f16, bf16 and f32."""
 import json
 import os
+import pathlib
 
 import diffusers
 import numpy as np
@@ -84,6 +85,7 @@ class Golden:
 
     def config(self, name, config):
         with open(os.path.join(self.folder, name + ".json"), "w") as f:
+            config = {k: v for k, v in config.items() if k != "_use_default_values"}  # whose order varies
             json.dump(config, f, indent=1, sort_keys=True, default=str)
             f.write("\n")
 
@@ -246,11 +248,6 @@ def make(out):
     clips(g)
     schedules(g)
     with torch.no_grad():
-        prior(g, os.path.join(os.path.dirname(out.rstrip("/")), "..", "models", "prior"))
+        prior(g, pathlib.Path(__file__).resolve().parents[2] / "models" / "prior")
     versions = {"torch": torch.__version__, "diffusers": diffusers.__version__, "transformers": transformers.__version__}
     save_file(g.arrays, g.file, metadata=versions)
-
-
-if __name__ == "__main__":
-    import sys
-    make(sys.argv[1])
