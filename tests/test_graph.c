@@ -335,6 +335,7 @@ static ltn_node *fusable(ltn_graph *g, weights *all, int k)
     case 12: return conv(g, all, ltn__silu(g, ltn__group_norm(g, x, NULL, NULL, 4, 1e-5)));
     case 13: c = ltn__add(g, conv(g, all, x), y); return ltn__reshape(g, ltn__relu(g, ltn__add(g, c, x)), ltn__dims(1, 2, 72, 16));
     case 14: h = ltn__reshape(g, ltn__silu(g, x), ltn__dims(1, 18, 8, 16)); return ltn__add(g, ltn__relu(g, h), h);
+    case 15: h = dense(g, all, x); ltn__grad(g, h, y, &x, 1, &c); return ltn__add(g, h, c); /* one weight, read both ways */
     default: return NULL;
     }
 }
@@ -353,6 +354,32 @@ TEST(fusions)
         weights_free(ctx, &all);
         if (!y) break;
     }
+    ltn_close(&ctx);
+}
+
+/* A link of a chain that is an output is computed for itself. */
+TEST(outputs_inside_chains)
+{
+    ltn_ctx *ctx = open_context(NULL);
+    weights all = {.count = 0};
+    ltn_graph *g = NULL;
+    ltn_plan *p = NULL;
+    OK(ctx, ltn__graph_open(ctx, &g));
+    ltn_node *x = ltn__input(g, "x", ltn__dims(1, 9, 8, 16)), *inner = ltn__output(g, "inner", conv(g, &all, x));
+    ltn__output(g, "y", ltn__relu(g, inner));
+    OK(ctx, ltn__plan_open(g, NULL, &p));
+    fill_inputs(g, p);
+    ltn__plan_run(p);
+    const real *a = ltn__plan_data(p, "inner"), *y = ltn__plan_data(p, "y");
+    bool negative = false;
+    for (int i = 0; i < 9 * 8 * 16; i++) {
+        CHECK(y[i] == (a[i] > 0 ? a[i] : 0));
+        negative |= a[i] < 0;
+    }
+    CHECK(negative);
+    ltn__plan_close(&p);
+    ltn__graph_close(&g);
+    weights_free(ctx, &all);
     ltn_close(&ctx);
 }
 
