@@ -30,28 +30,42 @@ static int reflect(int i, int n)
     return i < n ? i : period - i;
 }
 
-/* out = x convolved with a Gaussian of deviation 1 along one direction, reflected at the ends; `step` apart in memory. */
-static void smooth_line(const float *x, float *out, int n, size_t step)
+/* out[j] = kernel[0] x0[j] + sum_k kernel[k] (before[k][j] + after[k][j]) */
+static void weigh(const float *kernel, const float *const before[], const float *const after[], float *out, int n)
 {
-    double kernel[SMOOTH_REACH + 1], sum = 0;
-    for (int k = 0; k <= SMOOTH_REACH; k++) sum += (kernel[k] = exp(-0.5 * k * k)) * (k ? 2 : 1);
-    for (int i = 0; i < n; i++) {
-        double v = kernel[0] * x[(size_t)i * step];
-        for (int k = 1; k <= SMOOTH_REACH; k++)
-            v += kernel[k] * (x[(size_t)reflect(i - k, n) * step] + x[(size_t)reflect(i + k, n) * step]);
-        out[(size_t)i * step] = (float)(v / sum);
-    }
+    for (int j = 0; j < n; j++) out[j] = kernel[0] * before[0][j];
+    for (int k = 1; k <= SMOOTH_REACH; k++)
+        for (int j = 0; j < n; j++) out[j] += kernel[k] * (before[k][j] + after[k][j]);
 }
 
-static void smooth(const float *x, float *out, float *room, ltn_size s)
+/* One row, reflected at its ends, through a padded copy. */
+static void smooth_row(const float *kernel, const float *x, float *padded, float *out, int n)
 {
-    size_t w = (size_t)s.width, rows = (size_t)s.height * (size_t)s.channels;
-#pragma omp parallel for
-    for (int64_t i = 0; i < (int64_t)rows; i++) smooth_line(x + (size_t)i * w, room + (size_t)i * w, s.width, 1);
-#pragma omp parallel for
-    for (int64_t i = 0; i < (int64_t)(w * (size_t)s.channels); i++) {
-        size_t at = (size_t)i / w * w * (size_t)s.height + (size_t)i % w;
-        smooth_line(room + at, out + at, s.height, w);
+    const float *before[SMOOTH_REACH + 1], *after[SMOOTH_REACH + 1];
+    memcpy(padded + SMOOTH_REACH, x, (size_t)n * sizeof *x);
+    for (int k = 1; k <= SMOOTH_REACH; k++) {
+        padded[SMOOTH_REACH - k] = x[reflect(-k, n)];
+        padded[SMOOTH_REACH + n - 1 + k] = x[reflect(n - 1 + k, n)];
+    }
+    for (int k = 0; k <= SMOOTH_REACH; k++) before[k] = padded + SMOOTH_REACH - k, after[k] = padded + SMOOTH_REACH + k;
+    weigh(kernel, before, after, out, n);
+}
+
+/* out = x convolved with a Gaussian of deviation 1, nine taps each way, reflected at the borders without repeating the edge. */
+static void smooth(const ltn_matched *m, const float *x, float *out)
+{
+    const ltn_size s = m->q->a->x;
+    int w = s.width, h = s.height;
+    float kernel[SMOOTH_REACH + 1], sum = 0;
+    for (int k = 0; k <= SMOOTH_REACH; k++) sum += (kernel[k] = expf(-0.5f * (float)(k * k))) * (k ? 2 : 1);
+    for (int k = 0; k <= SMOOTH_REACH; k++) kernel[k] /= sum;
+    for (int64_t i = 0; i < (int64_t)h * s.channels; i++) smooth_row(kernel, x + i * w, m->row, m->b + i * w, w);
+    for (int64_t i = 0; i < (int64_t)h * s.channels; i++) {
+        const float *before[SMOOTH_REACH + 1], *after[SMOOTH_REACH + 1], *plane = m->b + i / h * h * w;
+        int r = (int)(i % h);
+        for (int k = 0; k <= SMOOTH_REACH; k++)
+            before[k] = plane + (int64_t)reflect(r - k, h) * w, after[k] = plane + (int64_t)reflect(r + k, h) * w;
+        weigh(kernel, before, after, out + i * w, w);
     }
 }
 
@@ -89,7 +103,7 @@ void ltn__matched_start(ltn_matched *m, float *x)
     memset(m->a, 0, n * sizeof *m->a);
     ltn__prox(q->a, q->y, 0.25 / fmax(q->sigma * q->sigma, 1e-6), m->a, x);
     for (int i = 0; i < START_STEPS; i++) {
-        smooth(x, m->a, m->b, q->a->x);
+        smooth(m, x, m->a);
         r2 = fmax(residual_error(m, m->a), 1e-5);
         ltn__prox(q->a, q->y, r2 / fmax(q->sigma * q->sigma, NO_NOISE2), m->a, x);
     }
@@ -125,7 +139,7 @@ static void draw_probes(ltn_matched *m)
 void ltn__matched_close(ltn_matched *m)
 {
     if (!m->q) return;
-    float *const block[] = {m->w, m->n, m->zero, m->a, m->b, m->r};
+    float *const block[] = {m->w, m->n, m->zero, m->a, m->b, m->r, m->row};
     for (int i = 0; i < LTN_COUNT(block); i++) ltn__free(m->q->ctx, block[i]);
     m->q = NULL;
 }
@@ -138,6 +152,7 @@ ltn_status ltn__matched_open(ltn_matched *m, const ltn_problem *q, const ltn_pri
         if (!(*picture[i] = ltn__alloc(q->ctx, ltn__size_count(q->a->x), sizeof(float)))) return LTN_ENOMEM;
         if (!(*data[i] = ltn__alloc(q->ctx, ltn__size_count(q->a->y), sizeof(float)))) return LTN_ENOMEM;
     }
+    if (!(m->row = ltn__alloc(q->ctx, (size_t)q->a->x.width + 2 * SMOOTH_REACH, sizeof *m->row))) return LTN_ENOMEM;
     draw_probes(m);
     size_t count = ltn__measured(q->a, NULL);
     if (!count) return ltn__fail(q->ctx, LTN_EINVAL, "\"%s\" measures nothing: there is nothing to restore from", q->a->spec);

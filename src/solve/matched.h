@@ -14,6 +14,7 @@ typedef struct ltn_matched {
     float *zero;   /* a measurement of zeros */
     float *a, *b;  /* room for pictures */
     float *r;      /* room for a measurement */
+    float *row;    /* room for a padded row */
 } ltn_matched;
 /* The caller's probes (tests) or NULL: drawn from the problem's rng. */
 ltn_status ltn__matched_open(ltn_matched *m, const ltn_problem *q, const ltn_prior *p);
