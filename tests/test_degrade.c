@@ -1,5 +1,5 @@
-/* test_degrade.c - every example spec below is an operator: its adjoint, linearity and prox are checked; golden values
- * come from deepinv, PIL and SciPy (tools/golden/degrade.py). */
+/* test_degrade.c - every example spec below is an operator: its adjoint, linearity and prox are checked;
+ * golden values come from deepinv, PIL and SciPy (tools/golden/degrade.py). */
 #include <unistd.h>
 
 #include "degrade/degrade.h"
@@ -11,7 +11,7 @@
 typedef struct example {
     const char *spec;
     int width, height, channels;
-    double most_gamma; /* up to which the prox solves its equation to 1e-5; conjugate gradients stop after 200 steps */
+    double most_gamma; /* up to which the prox solves its equation to 1e-5 (conjugate gradients end some time) */
 } example;
 
 static const example examples[] = {
@@ -109,7 +109,8 @@ TEST(adjoint) { each(check_adjoint); }
 
 static void check_linear(const example *e, ltn_degradation *d, size_t n, size_t m)
 {
-    float *a = numbers(n, 1), *b = numbers(n, 2), *aa = numbers(m, 3), *ab = numbers(m, 4), *sum = numbers(m, 5);
+    float *a = numbers(n, 1), *b = numbers(n, 2), *aa = numbers(m, 3), *ab = numbers(m, 4),
+          *sum = numbers(m, 5);
     ltn__forward(d, a, aa);
     ltn__forward(d, b, ab);
     for (size_t i = 0; i < n; i++) a[i] = 3 * a[i] - 2 * b[i];
@@ -161,11 +162,13 @@ static void check_prox(const example *e, ltn_degradation *d, size_t n, size_t m)
 }
 TEST(prox_solves_its_equation) { each(check_prox); }
 
-/* gamma = INFINITY: A x = y for a y that has a picture, and x - u in the range of A^T (seen by a second prox: it stays). */
+/* gamma = INFINITY: A x = y for a y that has a picture, and x - u in the range of A^T (seen by a second prox:
+ * it stays). */
 static void check_exact(const example *e, ltn_degradation *d, size_t n, size_t m)
 {
     CHECK((e->most_gamma == INFINITY) == (d->n == 1 && d->part[0].map.exact));
-    float *truth = numbers(n, 1), *u = numbers(n, 2), *y = numbers(m, 3), *x = numbers(n, 4), *ax = numbers(m, 5);
+    float *truth = numbers(n, 1), *u = numbers(n, 2), *y = numbers(m, 3), *x = numbers(n, 4),
+          *ax = numbers(m, 5);
     ltn__forward(d, truth, y);
     ltn__prox(d, y, INFINITY, u, x);
     for (size_t i = 0; i < n; i++) CHECK(isfinite(x[i]));
@@ -201,12 +204,14 @@ static void check_for(const example *e, ltn_degradation *d, size_t n, size_t m)
     ltn_degradation *back = NULL;
     const ltn_image y = {d->y.width, d->y.height, d->y.channels, NULL, NULL};
     OK(d->ctx, ltn_degradation_open_for(d->ctx, e->spec, &y, &back));
-    if (back) CHECK(back->y.width == d->y.width && back->y.height == d->y.height && back->y.channels == d->y.channels);
+    if (back)
+        CHECK(back->y.width == d->y.width && back->y.height == d->y.height &&
+              back->y.channels == d->y.channels);
     ltn_degradation_close(&back);
 }
 TEST(opened_for_a_measurement) { each(check_for); }
 
-/* Conjugate gradients, not something slower that also arrives: 12 distinct eigenvalues end after about 12 steps. */
+/* Conjugate gradients, not something slower that also arrives. */
 TEST(conjugate_gradients_are_quick)
 {
     ltn_ctx *ctx = context();
@@ -242,7 +247,8 @@ TEST(preconditioned)
 /* The same numbers from one thread and from three, on pictures large enough to be shared out. */
 TEST(threads_agree)
 {
-    static const char *specs[] = {"downsample:factor=3", "blur:sigma=2", "blur:sigma=2,boundary=circular", "motion:size=9"};
+    static const char *specs[] = {"downsample:factor=3", "blur:sigma=2", "blur:sigma=2,boundary=circular",
+                                  "motion:size=9"};
     enum { W = 151, H = 130, N = 3 * W * H };
     float *x = numbers(N, 1), *u = numbers(N, 2), *first = numbers(N, 3), *y = numbers(N, 4);
     for (int i = 0; i < LTN_COUNT(specs); i++)
@@ -276,7 +282,8 @@ TEST(transforms_of_any_length)
             ltn_plane p = {0};
             test_name("%d x %d, basis %d", w, h, basis);
             OK(ctx, ltn__plane_open(ctx, (ltn_basis)basis, w, h, &p));
-            float *x = numbers((size_t)n, 1), *back = numbers((size_t)n, 2), *f = numbers(ltn__plane_floats(&p), 3);
+            float *x = numbers((size_t)n, 1), *back = numbers((size_t)n, 2),
+                  *f = numbers(ltn__plane_floats(&p), 3);
             ltn__plane_forward(&p, x, f);
             ltn__plane_inverse(&p, f, back);
             NEAR(distance(back, x, (size_t)n), 0, 2e-6);
@@ -285,8 +292,11 @@ TEST(transforms_of_any_length)
                     double re = 0, im = 0;
                     for (int k = 0; k < n; k++) {
                         const double u = k % w, v = k / w;
-                        if (basis == LTN_COSINE) re += x[k] * cos(M_PI * a * (u + .5) / w) * cos(M_PI * b * (v + .5) / h);
-                        else re += x[k] * cos(2 * M_PI * (a * u / w + b * v / h)), im -= x[k] * sin(2 * M_PI * (a * u / w + b * v / h));
+                        if (basis == LTN_COSINE)
+                            re += x[k] * cos(M_PI * a * (u + .5) / w) * cos(M_PI * b * (v + .5) / h);
+                        else
+                            re += x[k] * cos(2 * M_PI * (a * u / w + b * v / h)),
+                                im -= x[k] * sin(2 * M_PI * (a * u / w + b * v / h));
                     }
                     const int at = a * h + b;
                     NEAR(f[basis == LTN_COSINE ? at : 2 * at], re, 1e-5 * n);
@@ -303,18 +313,22 @@ TEST(eigenvectors)
     ltn_ctx *ctx = context();
     for (int n = 1; n <= 33; n += 8)
         for (int kind = 0; kind < 3; kind++) {
-            double *a = calloc((size_t)(n * n), sizeof *a), *v = calloc((size_t)(n * n), sizeof *v), *d = calloc((size_t)n, sizeof *d);
+            double *a = calloc((size_t)(n * n), sizeof *a), *v = calloc((size_t)(n * n), sizeof *v),
+                   *d = calloc((size_t)n, sizeof *d);
             test_name("%d x %d, kind %d", n, n, kind);
             for (int i = 0; i < n; i++)
-                for (int j = 0; j <= i; j++)
-                    a[i * n + j] = a[j * n + i] =
-                        kind == 0 ? ltn__normal((ltn_rng){7, 1}, (uint64_t)(i * n + j)) : kind == 1 ? i == j : 1.0 / (1 + i + j);
+                for (int j = 0; j <= i; j++) {
+                    const double random = ltn__normal((ltn_rng){7, 1}, (uint64_t)(i * n + j));
+                    const double value = kind == 0 ? random : kind == 1 ? i == j : 1.0 / (1 + i + j);
+                    a[i * n + j] = a[j * n + i] = value;
+                }
             memcpy(v, a, (size_t)(n * n) * sizeof *v);
             OK(ctx, ltn__eigen(ctx, n, v, d));
             for (int i = 0; i < n; i++)
                 for (int j = 0; j < n; j++) {
                     double unit = 0, back = 0;
-                    for (int k = 0; k < n; k++) unit += v[i * n + k] * v[j * n + k], back += v[k * n + i] * d[k] * v[k * n + j];
+                    for (int k = 0; k < n; k++)
+                        unit += v[i * n + k] * v[j * n + k], back += v[k * n + i] * d[k] * v[k * n + j];
                     NEAR(unit, i == j, 1e-12);
                     NEAR(back, a[i * n + j], 1e-12 * n);
                 }
@@ -340,7 +354,8 @@ static ltn_image tensor(ltn_ctx *ctx, ltn_tensors *t, const char *name)
     if (!w) return (ltn_image){0};
     const bool plane = w->rank == 2;
     const real *v = ltn__weight_real(ctx, w);
-    return (ltn_image){(int)w->dim[w->rank - 1], (int)w->dim[w->rank - 2], plane ? 1 : (int)w->dim[0], (float *)(uintptr_t)v, NULL};
+    return (ltn_image){(int)w->dim[w->rank - 1], (int)w->dim[w->rank - 2], plane ? 1 : (int)w->dim[0],
+                       (float *)(uintptr_t)v, NULL};
 }
 
 static const struct {
@@ -408,13 +423,15 @@ TEST(golden_prox)
         const char *y, *adjoint, *prox, *spec;
         double gamma;
     } cases[] = {
-        {"deepinv_bicubic", "deepinv_bicubic_adjoint", "deepinv_bicubic_prox", "downsample:factor=4,boundary=circular", 3},
+        {"deepinv_bicubic", "deepinv_bicubic_adjoint", "deepinv_bicubic_prox",
+         "downsample:factor=4,boundary=circular", 3},
         {"blur", NULL, "blur_prox", "blur:sigma=2,boundary=circular", 100},
     };
     ltn_ctx *ctx = context();
     ltn_tensors *t = golden(ctx);
     for (int i = 0; i < LTN_COUNT(cases); i++) {
-        const ltn_image y = tensor(ctx, t, cases[i].y), u = tensor(ctx, t, "u"), want = tensor(ctx, t, cases[i].prox);
+        const ltn_image y = tensor(ctx, t, cases[i].y), u = tensor(ctx, t, "u"),
+                        want = tensor(ctx, t, cases[i].prox);
         ltn_degradation *d = NULL;
         ltn_image x = {0};
         OK(ctx, ltn_degradation_open_for(ctx, cases[i].spec, &y, &d));
@@ -563,13 +580,15 @@ TEST(bad_input)
         {"identity", 1 << 16, 1 << 16, 3, LTN_ESHAPE, "too large"},
         {"blur+", 9, 9, 1, LTN_EINVAL, ""},
         {"", 9, 9, 1, LTN_EINVAL, ""},
-        {"identity+identity+identity+identity+identity+identity+identity+identity+identity", 9, 9, 1, LTN_EINVAL, ""},
+        {"identity+identity+identity+identity+identity+identity+identity+identity+identity", 9, 9, 1,
+         LTN_EINVAL, ""},
     };
     ltn_ctx *ctx = context();
     for (int i = 0; i < LTN_COUNT(cases); i++) {
         ltn_degradation *d = (void *)1;
         test_name("%s", cases[i].spec);
-        const ltn_status s = ltn_degradation_open(ctx, cases[i].spec, cases[i].width, cases[i].height, cases[i].channels, &d);
+        const ltn_status s = ltn_degradation_open(ctx, cases[i].spec, cases[i].width, cases[i].height,
+                                                  cases[i].channels, &d);
         if (s != cases[i].status || !strstr(ltn_error(ctx), cases[i].says))
             test_fail(__FILE__, __LINE__, "%d: %s", s, ltn_error(ctx));
         CHECK(!d);
@@ -606,7 +625,8 @@ TEST(bad_files)
         test_name("%s=%s", cases[i].spec, cases[i].file);
         snprintf(spec, sizeof spec, "%s=%s", cases[i].spec, test_temp(cases[i].file));
         CHECK(ltn_degradation_open(ctx, spec, 9, 8, 1, &d) < 0 && !d);
-        CHECK(strstr(ltn_error(ctx), cases[i].says) && strstr(ltn_error(ctx), cases[i].file[0] == 'z' ? "zero" : cases[i].file));
+        CHECK(strstr(ltn_error(ctx), cases[i].says) &&
+              strstr(ltn_error(ctx), cases[i].file[0] == 'z' ? "zero" : cases[i].file));
         const ltn_image y = {9, 8, 1, v, NULL};
         CHECK(ltn_degradation_open_for(ctx, spec, &y, &d) < 0 && !d);
     }
@@ -629,13 +649,15 @@ TEST(bad_pictures)
     CHECK(ltn_prox(d, &right, -1, &right, &out) == LTN_EINVAL && strstr(ltn_error(ctx), "gamma"));
     CHECK(ltn_prox(d, &right, NAN, &right, &out) == LTN_EINVAL);
     CHECK(ltn_degrade(d, &right, "gausian", 0, &out) == LTN_EINVAL && strstr(ltn_error(ctx), "gaussian"));
-    CHECK(ltn_degrade(d, &right, "gaussian:sigma=-1", 0, &out) == LTN_EINVAL && strstr(ltn_error(ctx), "sigma"));
+    CHECK(ltn_degrade(d, &right, "gaussian:sigma=-1", 0, &out) == LTN_EINVAL &&
+          strstr(ltn_error(ctx), "sigma"));
     ltn_degradation_close(&d);
     ltn_degradation_close(&d);
     ltn_degradation_close(NULL);
     const ltn_image colours = {8, 8, 3, v, NULL}, huge = {1 << 20, 1, 1, v, NULL};
     CHECK(ltn_degradation_open_for(ctx, "colorize", &colours, &d) == LTN_ESHAPE);
-    CHECK(ltn_degradation_open_for(ctx, "downsample:factor=1024+downsample:factor=1024", &huge, &d) == LTN_ESHAPE);
+    CHECK(ltn_degradation_open_for(ctx, "downsample:factor=1024+downsample:factor=1024", &huge, &d) ==
+          LTN_ESHAPE);
     ltn_close(&ctx);
 }
 
@@ -684,7 +706,8 @@ TEST(noises_have_their_moments)
         double mean = 0, square = 0;
         test_name("%s", cases[i].spec);
         OK(ctx, ltn_degrade(d, &x, cases[i].spec, 7, &y));
-        for (int k = 0; k < 60000; k++) mean += y.data[k] / 60000, square += (double)y.data[k] * y.data[k] / 60000;
+        for (int k = 0; k < 60000; k++)
+            mean += y.data[k] / 60000, square += (double)y.data[k] * y.data[k] / 60000;
         NEAR(mean, cases[i].mean, 5 * cases[i].deviation / sqrt(60000));
         NEAR(sqrt(square - mean * mean), cases[i].deviation, 0.02 * cases[i].deviation);
         ltn_image again;
@@ -712,7 +735,10 @@ TEST(sigma_is_estimated)
     static const struct {
         const char *spec;
         double bound; /* relative error */
-    } cases[] = {{"identity", 0.15}, {"downsample:factor=4", 0.25}, {"blur:sigma=2", 0.1}, {"inpaint:random=0.5", 0.25},
+    } cases[] = {{"identity", 0.15},
+                 {"downsample:factor=4", 0.25},
+                 {"blur:sigma=2", 0.1},
+                 {"inpaint:random=0.5", 0.25},
                  {"inpaint:box=30:30:50:60", 0.15}};
     ltn_ctx *ctx = context();
     ltn_tensors *t = golden(ctx);
@@ -743,8 +769,8 @@ TEST(sigma_of_odd_pictures)
     float *n = numbers(3 * 80 * 80, 4), zero[48] = {0};
     double sigma = -1;
     for (int i = 0; i < 3 * 80 * 80; i++) n[i] = 0.5f + 0.1f * n[i];
-    const ltn_image grey = {80, 80, 1, n, NULL}, line = {200, 1, 3, n, NULL}, one = {1, 1, 1, n, NULL}, two = {3, 3, 3, n, NULL},
-                    black = {4, 4, 3, zero, NULL};
+    const ltn_image grey = {80, 80, 1, n, NULL}, line = {200, 1, 3, n, NULL}, one = {1, 1, 1, n, NULL},
+                    two = {3, 3, 3, n, NULL}, black = {4, 4, 3, zero, NULL};
     OK(ctx, ltn_estimate_sigma(ctx, &grey, &sigma));
     NEAR(sigma, 0.1, 0.01);
     OK(ctx, ltn_estimate_sigma(ctx, &two, &sigma));

@@ -1,5 +1,5 @@
-/* test_tv.c - total variation restoration against scikit-image and against Condat's and Vu's method, which needs no prox
- * (tools/golden/degrade.py). */
+/* test_tv.c - total variation restoration against scikit-image and against Condat's and Vu's method, which
+ * needs no prox (tools/golden/degrade.py). */
 #include "degrade/degrade.h"
 #include "file/file.h"
 #include "test.h"
@@ -20,7 +20,8 @@ static ltn_image tensor(ltn_ctx *ctx, ltn_tensors *t, const char *name)
     if (!w) return (ltn_image){0};
     const int channels = w->rank == 2 ? 1 : (int)w->dim[0];
     const real *v = ltn__weight_real(ctx, w);
-    return (ltn_image){(int)w->dim[w->rank - 1], (int)w->dim[w->rank - 2], channels, (float *)(uintptr_t)v, NULL};
+    return (ltn_image){(int)w->dim[w->rank - 1], (int)w->dim[w->rank - 2], channels, (float *)(uintptr_t)v,
+                       NULL};
 }
 
 /* |a - b| / |b| */
@@ -84,7 +85,8 @@ TEST(total_variation)
         char solver[64];
         snprintf(solver, sizeof solver, "tv:weight=%g,iterations=1000", cases[i].weight);
         OK(ctx, ltn_degradation_open_for(ctx, cases[i].spec, &y, &d));
-        OK(ctx, ltn_run_open(ctx, &(ltn_task){.degradation = d, .y = &y, .sigma = 0.1, .solver = solver}, &run));
+        OK(ctx,
+           ltn_run_open(ctx, &(ltn_task){.degradation = d, .y = &y, .sigma = 0.1, .solver = solver}, &run));
         if (!run) break;
         while (ltn_run_step(run) == LTN_OK) {}
         CHECK(ltn_run_progress(run).step == 1000);
@@ -116,13 +118,15 @@ TEST(total_variation_by_default)
         ltn_image x = {0};
         OK(ctx, ltn_degradation_open_for(ctx, "identity", &y, &d));
         if (k) m.fail_at = m.calls + k;
-        const ltn_status s = ltn_run_open(ctx, &(ltn_task){.degradation = d, .y = &y, .sigma = 0.1, .solver = "tv"}, &run);
+        const ltn_status s =
+            ltn_run_open(ctx, &(ltn_task){.degradation = d, .y = &y, .sigma = 0.1, .solver = "tv"}, &run);
         const bool reached = k && m.calls >= m.fail_at;
         if (reached) CHECK(s == LTN_ENOMEM && !run);
         if (!k) {
             while (ltn_run_step(run) == LTN_OK) {}
             OK(ctx, ltn_run_estimate(run, &x));
-            NEAR(distance(x.data, clean.data, 3 * 32 * 32) / distance(y.data, clean.data, 3 * 32 * 32), 0, 0.7);
+            NEAR(distance(x.data, clean.data, 3 * 32 * 32) / distance(y.data, clean.data, 3 * 32 * 32), 0,
+                 0.7);
             ltn_image_free(ctx, &x);
         }
         ltn_run_close(&run);

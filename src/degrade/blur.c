@@ -1,5 +1,5 @@
-/* blur.c - convolution with a gaussian, k(i) ~ exp(-i^2 / 2 sigma^2) for |i| <= int(sigma / 0.3 + 1), or with a kernel
- * from a file: .npy, a picture, or text as in Levin et al. 2009 ("height width", then the rows). */
+/* blur.c - convolution with a gaussian, k(i) ~ exp(-i^2 / 2 sigma^2) for |i| <= int(sigma / 0.3 + 1), or with
+ * a kernel from a file: .npy, a picture, or text as in Levin et al. 2009 ("height width", then the rows). */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -61,11 +61,13 @@ static ltn_status read_text(ltn_ctx *ctx, const char *path, FILE *f, ltn_kernel 
 {
     double h, w, v;
     if (!number(f, &h) || !number(f, &w) || h < 1 || w < 1 || h > LARGEST || w > LARGEST)
-        return ltn__fail(ctx, LTN_EFORMAT, "%s: expected a kernel's height and width (at most %d)", path, LARGEST);
+        return ltn__fail(ctx, LTN_EFORMAT, "%s: expected a kernel's height and width (at most %d)", path,
+                         LARGEST);
     const ltn_status s = ltn__kernel_new(ctx, (int)w, (int)h, k);
     for (int i = 0; !s && i < k->width * k->height; i++) {
         if (!number(f, &v))
-            return ltn__fail(ctx, LTN_EFORMAT, "%s: expected %d numbers, found %d", path, k->width * k->height, i);
+            return ltn__fail(ctx, LTN_EFORMAT, "%s: expected %d numbers, found %d", path,
+                             k->width * k->height, i);
         k->tap[i] = (float)v;
     }
     return s;
@@ -95,7 +97,8 @@ static ltn_status make_kernel(ltn_ctx *ctx, const ltn_spec *s, ltn_kernel *k)
     if (path && ltn__given(s, "sigma"))
         return ltn__fail(ctx, LTN_EINVAL, "blur: sigma and kernel exclude each other");
     ltn_status st = path ? read_kernel(ctx, path, k) : gaussian(ctx, ltn__num(s, "sigma"), k);
-    if (!st && (!path || ltn__num(s, "normalize") != 0)) st = ltn__kernel_normalize(ctx, path ? path : "blur", k);
+    if (!st && (!path || ltn__num(s, "normalize") != 0))
+        st = ltn__kernel_normalize(ctx, path ? path : "blur", k);
     if (st) {
         ltn__free(ctx, k->tap);
         k->tap = NULL;
@@ -121,16 +124,18 @@ static ltn_status open(ltn_operator *op, const ltn_spec *s)
 }
 
 static const ltn_param params[] = {
-    {.name = "sigma", .help = "of the gaussian, pixels", .type = LTN_FLOAT, .def = 3, .min = 0.05, .max = 500},
+    {.name = "sigma", .help = "of the gaussian, pixels", .type = LTN_FLOAT, .def = 3, .min = 0.05,
+     .max = 500},
     {.name = "kernel", .help = "a file instead: .npy, a picture, or text", .type = LTN_STRING},
-    {.name = "normalize", .help = "1: the file's kernel is divided by its sum", .type = LTN_INT, .def = 1, .max = 1},
+    {.name = "normalize", .help = "1: the file's kernel is divided by its sum", .type = LTN_INT, .def = 1,
+     .max = 1},
     LTN_BORDER_PARAM,
     LTN_ORDER_PARAM,
     {0},
 };
 
 const ltn_degradation_row ltn__degradation_blur = {
-    .entry = {.name = "blur", .alias = "gaussian-blur|deblur|deblurring", .help = "blur by a gaussian or a kernel from a file",
-              .param = params},
+    .entry = {.name = "blur", .alias = "gaussian-blur|deblur|deblurring",
+              .help = "blur by a gaussian or a kernel from a file", .param = params},
     .input_size = input_size, .open = open, .close = ltn__convolve_close,
 };

@@ -1,5 +1,5 @@
-/* colorize.c - a colour picture seen in grey: y = w . x per pixel, w the luma of ITU-R BT.601. A A^T = |w|^2, so the prox
- * is x = u + w (y - w . u) / (|w|^2 + 1/gamma). */
+/* colorize.c - a colour picture seen in grey: y = w . x per pixel, w the luma of ITU-R BT.601. A A^T = |w|^2,
+ * so the prox is x = u + w (y - w . u) / (|w|^2 + 1/gamma). */
 #include <string.h>
 
 #include "degrade.h"
@@ -44,7 +44,8 @@ static void naive(const ltn_operator *op, const float *y, float *x)
 static ltn_status input_size(ltn_ctx *ctx, const ltn_spec *s, ltn_size y, ltn_size *x)
 {
     if (y.channels != 1)
-        return ltn__fail(ctx, LTN_ESHAPE, "colorize: the measurement has %d channels, not 1 (grey)", y.channels);
+        return ltn__fail(ctx, LTN_ESHAPE, "colorize: the measurement has %d channels, not 1 (grey)",
+                         y.channels);
     *x = (ltn_size){y.width, y.height, 3};
     return LTN_OK;
 }
@@ -52,14 +53,15 @@ static ltn_status input_size(ltn_ctx *ctx, const ltn_spec *s, ltn_size y, ltn_si
 static ltn_status open(ltn_operator *op, const ltn_spec *s)
 {
     if (op->x.channels != 3)
-        return ltn__fail(op->ctx, LTN_ESHAPE, "colorize: the picture has %d channels, not 3 (colour)", op->x.channels);
+        return ltn__fail(op->ctx, LTN_ESHAPE, "colorize: the picture has %d channels, not 3 (colour)",
+                         op->x.channels);
     op->y.channels = 1;
     op->map = (ltn_map){.forward = forward, .adjoint = adjoint, .prox = prox, .naive = naive, .exact = true};
     return LTN_OK;
 }
 
 const ltn_degradation_row ltn__degradation_colorize = {
-    .entry = {.name = "colorize", .alias = "grey|gray|decolorize", .help = "the grey of a colour picture (luma of BT.601)",
-              .cite = "ITU-R BT.601"},
+    .entry = {.name = "colorize", .alias = "grey|gray|decolorize",
+              .help = "the grey of a colour picture (luma of BT.601)", .cite = "ITU-R BT.601"},
     .input_size = input_size, .open = open,
 };

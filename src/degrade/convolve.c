@@ -1,7 +1,8 @@
 /* convolve.c - y = k * x by Fourier transforms. Circular borders: A = F^H H F, so the prox is
- * x = u + F^H conj(H) (F y - H F u) / (|H|^2 + 1/gamma). Mirror borders with a kernel symmetric about both axes: the same
- * with the cosine transform, for A is diagonal there (Martucci 1994). Otherwise the picture is extended (or not: valid)
- * to a grid of a fast size, convolved there and cut; the prox is left to conjugate gradients. */
+ * x = u + F^H conj(H) (F y - H F u) / (|H|^2 + 1/gamma). Mirror borders with a kernel symmetric about both
+ * axes: the same with the cosine transform, for A is diagonal there (Martucci 1994). Otherwise the picture is
+ * extended (or not: valid) to a grid of a fast size, convolved there and cut; the prox is left to conjugate
+ * gradients. */
 #include "convolve.h"
 
 #include <math.h>
@@ -13,7 +14,8 @@ typedef struct convolution {
     ltn_plane plane;
     float *response;      /* H, laid out as a spectrum */
     float *spectrum[2];
-    /* Extension to a grid, else NULL: grid (i, j) shows pixel (at[1][i], at[0][j]) of x; y begins at (top, left). */
+    /* Extension to a grid, else NULL: grid (i, j) shows pixel (at[1][i], at[0][j]) of x; y begins at
+     * (top, left). */
     float *grid;
     int *at[2], extent[2]; /* columns, rows */
     int left, top;
@@ -47,7 +49,8 @@ static void filter_plane(const convolution *c, bool adjoint, const float *x, flo
 static void diagonal(const ltn_operator *op, bool adjoint, const float *x, float *y)
 {
     const size_t n = (size_t)op->x.width * (size_t)op->x.height;
-    for (int i = 0; i < op->x.channels; i++) filter_plane(op->state, adjoint, x + (size_t)i * n, y + (size_t)i * n);
+    for (int i = 0; i < op->x.channels; i++)
+        filter_plane(op->state, adjoint, x + (size_t)i * n, y + (size_t)i * n);
 }
 
 static void diagonal_forward(const ltn_operator *op, const float *x, float *y)
@@ -160,7 +163,8 @@ static void grid_naive(const ltn_operator *op, const float *y, float *x)
         for (int i = 0; i < op->x.height; i++) {
             const int from = LTN_MAX(0, LTN_MIN(i - top, op->y.height - 1)) + k * op->y.height;
             for (int j = 0; j < op->x.width; j++, x++)
-                *x = y[(size_t)from * (size_t)op->y.width + (size_t)LTN_MAX(0, LTN_MIN(j - left, op->y.width - 1))];
+                *x = y[(size_t)from * (size_t)op->y.width +
+                       (size_t)LTN_MAX(0, LTN_MIN(j - left, op->y.width - 1))];
         }
 }
 
@@ -171,7 +175,9 @@ static bool symmetric(const ltn_kernel *k)
     for (int i = 0; i < k->height; i++)
         for (int j = 0; j < k->width; j++) {
             const float t = k->tap[i * k->width + j];
-            if (t != k->tap[(k->height - 1 - i) * k->width + j] || t != k->tap[i * k->width + k->width - 1 - j]) return false;
+            if (t != k->tap[(k->height - 1 - i) * k->width + j] ||
+                t != k->tap[i * k->width + k->width - 1 - j])
+                return false;
         }
     return true;
 }
@@ -187,11 +193,13 @@ static ltn_status cosine_response(ltn_ctx *ctx, convolution *c, const ltn_kernel
         for (int i = 0; i < k->height; i++) {
             part[i] = 0;
             for (int j = 0; j < k->width; j++)
-                part[i] += k->tap[i * k->width + j] * cos(M_PI * (double)(q * (j - k->width / 2) % (2 * w)) / (double)w);
+                part[i] += k->tap[i * k->width + j] *
+                           cos(M_PI * (double)(q * (j - k->width / 2) % (2 * w)) / (double)w);
         }
         for (int64_t p = 0; p < h; p++) {
             double sum = 0;
-            for (int64_t i = 0; i < k->height; i++) sum += part[i] * wave[p * llabs(i - k->height / 2) % (2 * h)];
+            for (int64_t i = 0; i < k->height; i++)
+                sum += part[i] * wave[p * llabs(i - k->height / 2) % (2 * h)];
             c->response[q * h + p] = (float)sum;
         }
     }
@@ -291,8 +299,8 @@ ltn_status ltn__convolve_open(ltn_operator *op, const ltn_spec *s, const ltn_ker
 {
     const int border = (int)ltn__num(s, "boundary"), n = k->width * k->height;
     if (border == VALID && (k->width > op->x.width || k->height > op->x.height))
-        return ltn__fail(op->ctx, LTN_ESHAPE, "%s: the kernel, %d x %d, is larger than the picture, %d x %d", s->entry->name,
-                         k->width, k->height, op->x.width, op->x.height);
+        return ltn__fail(op->ctx, LTN_ESHAPE, "%s: the kernel, %d x %d, is larger than the picture, %d x %d",
+                         s->entry->name, k->width, k->height, op->x.width, op->x.height);
     if (!turned) return open_state(op, border, k);
     ltn_kernel back;
     ltn_status st = ltn__kernel_new(op->ctx, k->width, k->height, &back);
@@ -317,7 +325,8 @@ void ltn__convolve_close(ltn_operator *op)
     op->state = NULL;
 }
 
-ltn_status ltn__convolve_input(const ltn_spec *s, int kernel_width, int kernel_height, ltn_size y, ltn_size *x)
+ltn_status ltn__convolve_input(const ltn_spec *s, int kernel_width, int kernel_height, ltn_size y,
+                               ltn_size *x)
 {
     *x = y;
     if (ltn__num(s, "boundary") == VALID) x->width += kernel_width - 1, x->height += kernel_height - 1;

@@ -11,11 +11,11 @@ typedef struct ltn_kernel {
     float *tap;
 } ltn_kernel;
 
-/* What lies beyond the border: the picture again (circular), its mirror image (d c b a | a b c d | d c b a), or nothing
- * that is known, so that y is smaller than x by the kernel's size - 1 (valid). */
-#define LTN_BORDER_PARAM                                                                                  \
-    {.name = "boundary", .help = "beyond the border: the mirror image, the other side, or nothing, y is smaller", \
-     .type = LTN_CHOICE, .choices = "mirror|circular|valid"}
+/* What lies beyond the border: the picture again (circular), its mirror image (d c b a | a b c d | d c b a),
+ * or nothing that is known, so that y is smaller than x by the kernel's size - 1 (valid). */
+#define LTN_BORDER_PARAM                                                                                \
+    {.name = "boundary", .type = LTN_CHOICE, .choices = "mirror|circular|valid",                        \
+     .help = "beyond the border: the mirror image, the other side, or nothing, y is smaller"}
 /* y(i) = sum_j k(j) x(i - j + centre), or with x(i + j - centre): the kernel turned by half a circle. */
 #define LTN_ORDER_PARAM                                                                        \
     {.name = "order", .help = "convolution, or correlation: the kernel turned by 180 degrees", \
@@ -25,7 +25,8 @@ typedef struct ltn_kernel {
 ltn_status ltn__convolve_open(ltn_operator *op, const ltn_spec *s, const ltn_kernel *k, bool turned);
 void ltn__convolve_close(ltn_operator *op);
 /* The size of x for a kernel of this size. */
-ltn_status ltn__convolve_input(const ltn_spec *s, int kernel_width, int kernel_height, ltn_size y, ltn_size *x);
+ltn_status ltn__convolve_input(const ltn_spec *s, int kernel_width, int kernel_height, ltn_size y,
+                               ltn_size *x);
 /* A kernel of zeros; its taps are freed with ltn__free. */
 ltn_status ltn__kernel_new(ltn_ctx *ctx, int width, int height, ltn_kernel *k);
 /* Divides by the sum; refuses a kernel whose sum is 0 or no number. */

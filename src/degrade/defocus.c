@@ -1,4 +1,4 @@
-/* defocus.c - a lens out of focus: the kernel is a disc, each tap the part of its pixel that the disc covers. */
+/* defocus.c - a lens out of focus: the kernel is a disc, each tap the part of its pixel that it covers. */
 #include <math.h>
 #include <stdlib.h>
 
@@ -33,7 +33,8 @@ static ltn_status open(ltn_operator *op, const ltn_spec *s)
     const int c = half_size(s), n = 2 * c + 1;
     ltn_kernel k;
     ltn_status st = ltn__kernel_new(op->ctx, n, n, &k);
-    for (int i = 0; !st && i < n * n; i++) k.tap[i] = covered(abs(i % n - c), abs(i / n - c), ltn__num(s, "radius"));
+    for (int i = 0; !st && i < n * n; i++)
+        k.tap[i] = covered(abs(i % n - c), abs(i / n - c), ltn__num(s, "radius"));
     if (!st) st = ltn__kernel_normalize(op->ctx, s->entry->name, &k);
     if (!st) st = ltn__convolve_open(op, s, &k, false);
     ltn__free(op->ctx, k.tap);
@@ -47,6 +48,7 @@ static const ltn_param params[] = {
 };
 
 const ltn_degradation_row ltn__degradation_defocus = {
-    .entry = {.name = "defocus", .alias = "disc|disk", .help = "out of focus: blur by a disc", .param = params},
+    .entry = {.name = "defocus", .alias = "disc|disk", .help = "out of focus: blur by a disc",
+              .param = params},
     .input_size = input_size, .open = open, .close = ltn__convolve_close,
 };

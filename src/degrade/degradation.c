@@ -1,6 +1,6 @@
-/* degradation.c - a chain of operators as one: forward and adjoint are compositions; the prox of a single part is its own
- * closed form, otherwise conjugate gradients (Hestenes and Stiefel 1952) on (A^T A + 1/gamma) x = A^T y + u/gamma,
- * started at u. */
+/* degradation.c - a chain of operators as one: forward and adjoint are compositions; the prox of a single
+ * part is its own closed form, otherwise conjugate gradients (Hestenes and Stiefel 1952) on (A^T A + 1/gamma)
+ * x = A^T y + u/gamma, started at u. */
 #include <math.h>
 #include <string.h>
 
@@ -90,7 +90,8 @@ static void normal(const ltn_degradation *d, double lambda, const float *p, floa
 }
 
 /* r = A^T (y - A x); returns |A^T y + lambda x|^2. */
-static double residual(const ltn_degradation *d, double lambda, const float *y, const float *x, float *t, float *r)
+static double residual(const ltn_degradation *d, double lambda, const float *y, const float *x, float *t,
+                       float *r)
 {
     const size_t n = ltn__size_count(d->x), m = ltn__size_count(d->y);
     double norm = 0;
@@ -113,7 +114,8 @@ static void precondition(const ltn_degradation *d, double lambda, const float *r
 static int conjugate_gradients(const ltn_degradation *d, double lambda, const float *y, float *x)
 {
     const size_t n = ltn__size_count(d->x);
-    float *const p = d->cg[0], *const q = d->cg[1], *const r = d->cg[2], *const z = d->cg[3], *const t = d->cg[4];
+    float *const p = d->cg[0], *const q = d->cg[1], *const r = d->cg[2], *const z = d->cg[3],
+                 *const t = d->cg[4];
     const double enough = tolerance * tolerance * residual(d, lambda, y, x, t, r);
     precondition(d, lambda, r, z);
     memcpy(p, z, n * sizeof *p);
@@ -164,10 +166,11 @@ static ltn_status parse(ltn_ctx *ctx, const char *text, ltn_arena *arena, ltn_sp
 static ltn_status check_size(ltn_ctx *ctx, const char *name, ltn_size s)
 {
     if (s.width < 1 || s.height < 1 || s.channels < 1)
-        return ltn__fail(ctx, LTN_ESHAPE, "%s: a picture of %d x %d, %d channels, is empty", name, s.width, s.height, s.channels);
+        return ltn__fail(ctx, LTN_ESHAPE, "%s: a picture of %d x %d, %d channels, is empty", name, s.width,
+                         s.height, s.channels);
     if ((double)s.width * s.height * s.channels > INT32_MAX)
-        return ltn__fail(ctx, LTN_ESHAPE, "%s: a picture of %d x %d, %d channels, is too large", name, s.width, s.height,
-                         s.channels);
+        return ltn__fail(ctx, LTN_ESHAPE, "%s: a picture of %d x %d, %d channels, is too large", name,
+                         s.width, s.height, s.channels);
     return LTN_OK;
 }
 
@@ -178,7 +181,8 @@ static ltn_status open_parts(ltn_degradation *d, const ltn_spec *spec, int n)
     if (!(d->part = ltn__alloc(ctx, (size_t)n, sizeof *d->part))) return LTN_ENOMEM;
     ltn_status s = check_size(ctx, spec[0].entry->name, size);
     for (int i = 0; !s && i < n; i++) {
-        d->part[i] = (ltn_operator){.ctx = ctx, .row = ltn__degradation_row(spec[i].row), .x = size, .y = size};
+        d->part[i] =
+            (ltn_operator){.ctx = ctx, .row = ltn__degradation_row(spec[i].row), .x = size, .y = size};
         d->n = i + 1;
         s = d->part[i].row->open(&d->part[i], &spec[i]);
         size = d->part[i].y;
@@ -206,7 +210,8 @@ static ltn_status open_memory(ltn_degradation *d)
     return one && d->one ? LTN_OK : LTN_ENOMEM;
 }
 
-static ltn_status build(ltn_ctx *ctx, const char *text, const ltn_spec *spec, int n, ltn_size x, ltn_degradation **out)
+static ltn_status build(ltn_ctx *ctx, const char *text, const ltn_spec *spec, int n, ltn_size x,
+                        ltn_degradation **out)
 {
     ltn_degradation *d = ltn__alloc(ctx, 1, sizeof *d);
     if (!d) return LTN_ENOMEM;
@@ -226,7 +231,8 @@ static int colours(int channels)
     return channels == 2 || channels == 4 ? channels - 1 : channels;
 }
 
-ltn_status ltn_degradation_open(ltn_ctx *ctx, const char *text, int width, int height, int channels, ltn_degradation **out)
+ltn_status ltn_degradation_open(ltn_ctx *ctx, const char *text, int width, int height, int channels,
+                                ltn_degradation **out)
 {
     ltn_spec spec[LONGEST];
     ltn_arena arena = {.ctx = ctx};
@@ -275,8 +281,8 @@ void ltn_degradation_close(ltn_degradation **out)
 static ltn_status fits(const ltn_degradation *d, const char *what, const ltn_image *im, ltn_size s)
 {
     if (im->width == s.width && im->height == s.height && colours(im->channels) == s.channels) return LTN_OK;
-    return ltn__fail(d->ctx, LTN_ESHAPE, "%s: the %s is %d x %d, %d channels; expected %d x %d, %d", d->spec, what, im->width,
-                     im->height, im->channels, s.width, s.height, s.channels);
+    return ltn__fail(d->ctx, LTN_ESHAPE, "%s: the %s is %d x %d, %d channels; expected %d x %d, %d", d->spec,
+                     what, im->width, im->height, im->channels, s.width, s.height, s.channels);
 }
 
 /* A picture of size s, with what travels with `like`: its metadata and its alpha. */
@@ -290,7 +296,8 @@ static ltn_status fresh(const ltn_degradation *d, ltn_size s, const ltn_image *l
     ltn_image sized;
     status = ltn_image_resize(d->ctx, &plane, s.width, s.height, &sized);
     if (status) return status;
-    memcpy(out->data + ltn__size_count(s), sized.data, (size_t)s.width * (size_t)s.height * sizeof *sized.data);
+    memcpy(out->data + ltn__size_count(s), sized.data,
+           (size_t)s.width * (size_t)s.height * sizeof *sized.data);
     ltn_image_free(d->ctx, &sized);
     return LTN_OK;
 }
@@ -305,7 +312,8 @@ ltn_status ltn_degrade(ltn_degradation *d, const ltn_image *x, const char *noise
     if (!s) s = fresh(d, d->y, x, y);
     if (!s) ltn__forward(d, x->data, y->data);
     if (!s && noise) {
-        ltn__noise_row(spec.row)->add(&spec, (ltn_rng){seed, LTN_STREAM_NOISE}, y->data, ltn__size_count(d->y));
+        ltn__noise_row(spec.row)->add(&spec, (ltn_rng){seed, LTN_STREAM_NOISE}, y->data,
+                                      ltn__size_count(d->y));
         ltn__measured(d, y->data);
     }
     ltn__arena_free(&arena);
@@ -324,7 +332,8 @@ ltn_status ltn_adjoint(ltn_degradation *d, const ltn_image *y, ltn_image *x)
 ltn_status ltn_prox(ltn_degradation *d, const ltn_image *y, double gamma, const ltn_image *u, ltn_image *x)
 {
     *x = (ltn_image){0};
-    if (!(gamma >= 0)) return ltn__fail(d->ctx, LTN_EINVAL, "%s: gamma is %g; expected 0 or more", d->spec, gamma);
+    if (!(gamma >= 0))
+        return ltn__fail(d->ctx, LTN_EINVAL, "%s: gamma is %g; expected 0 or more", d->spec, gamma);
     ltn_status s = fits(d, "measurement", y, d->y);
     if (!s) s = fits(d, "picture", u, d->x);
     if (!s) s = fresh(d, d->x, u, x);

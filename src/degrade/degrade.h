@@ -1,8 +1,9 @@
-/* degrade.h - degradations A as linear operators on planar pictures: forward, adjoint, normal inverse; and noises.
+/* degrade.h - degradations A as linear operators on planar pictures: forward, adjoint, prox; and noises.
  *
- * A row gives forward and adjoint; the prox (A^T A + 1/gamma)^-1 is conjugate gradients unless the row has a closed form.
- * A chain "a+b" is itself an operator made of rows. Values have no range here: solvers use [-1, 1], users [0, 1]; all
- * rows are linear (no offset), so both are right. Rows act on every channel alike, except those that say otherwise. */
+ * A row gives forward and adjoint; the prox (A^T A + 1/gamma)^-1 is conjugate gradients unless the row has a
+ * closed form. A chain "a+b" is itself an operator made of rows. Values have no range here: solvers use
+ * [-1, 1], users [0, 1]; all rows are linear (no offset), so both are right. Rows act on every channel alike,
+ * except those that say otherwise. */
 #ifndef LTN_DEGRADE_H
 #define LTN_DEGRADE_H
 
@@ -11,23 +12,27 @@
 typedef struct ltn_size {
     int width, height, channels;
 } ltn_size;
-static inline size_t ltn__size_count(ltn_size s) { return (size_t)s.width * (size_t)s.height * (size_t)s.channels; }
+static inline size_t ltn__size_count(ltn_size s)
+{
+    return (size_t)s.width * (size_t)s.height * (size_t)s.channels;
+}
 
 typedef struct ltn_operator ltn_operator; /* one row with its state, for one size */
 
-/* What an operator does. Nothing here allocates or fails, and no output overlaps an input except where it says so. */
+/* What an operator does. Nothing here allocates or fails, and no output overlaps an input except where it
+ * says so. */
 typedef struct ltn_map {
     void (*forward)(const ltn_operator *op, const float *x, float *y);
     void (*adjoint)(const ltn_operator *op, const float *y, float *x);
     /* x = argmin gamma/2 |A x - y|^2 + 1/2 |x - u|^2, x may be u; NULL: conjugate gradients. */
     void (*prox)(const ltn_operator *op, const float *y, double gamma, const float *u, float *x);
-    /* z = roughly (A^T A + lambda)^-1 r, symmetric and positive: makes conjugate gradients quicker; or NULL. */
+    /* z = roughly (A^T A + lambda)^-1 r, symmetric and positive: makes conjugate gradients fast; or NULL. */
     void (*precondition)(const ltn_operator *op, double lambda, const float *r, float *z);
     bool exact; /* prox takes gamma = INFINITY: the x nearest to u among those with A x = y */
     /* x from y without a prior, for a start and for comparison; NULL: y itself (the sizes agree). */
     void (*naive)(const ltn_operator *op, const float *y, float *x);
-    /* Where part of y is no measurement: clears that part and returns the number of values that are (y may be NULL);
-     * NULL: all are. */
+    /* Where part of y is no measurement: clears that part and returns the number of values that are (y may be
+     * NULL); NULL: all are. */
     size_t (*measured)(const ltn_operator *op, float *y);
 } ltn_map;
 
@@ -60,17 +65,19 @@ struct ltn_degradation {
     float *cg[5];        /* conjugate gradients, where no closed form is; else NULL */
     char *spec;
 };
-/* All memory exists when open returns; these neither allocate nor fail. They share the degradation's scratch: one at a
- * time. */
+/* All memory exists when open returns; these neither allocate nor fail. They share the degradation's scratch:
+ * one at a time. */
 void ltn__forward(const ltn_degradation *d, const float *x, float *y);
 void ltn__adjoint(const ltn_degradation *d, const float *y, float *x);
-/* x may be u. Returns the iterations of conjugate gradients (0: closed form): down to a relative residual of 1e-6, at
- * most 200. Where the form is not exact, 1/gamma is taken as 1e-7 at least. */
+/* x may be u. Returns the iterations of conjugate gradients (0: closed form): down to a relative residual of
+ * 1e-6, at most 200. Where the form is not exact, 1/gamma is taken as 1e-7 at least. */
 int ltn__prox(const ltn_degradation *d, const float *y, double gamma, const float *u, float *x);
 void ltn__naive(const ltn_degradation *d, const float *y, float *x);
-/* A measurement in [0, 1] as one of a picture in [-1, 1]: 2 y - A 1, and 0 where nothing was measured. out may be y. */
+/* A measurement in [0, 1] as one of a picture in [-1, 1]: 2 y - A 1, and 0 where nothing was measured. out
+ * may be y. */
 void ltn__to_signed(const ltn_degradation *d, const float *y, float *out);
-/* How many values of y are measurements: all of them, but for holes; y's other values become 0 (y may be NULL). */
+/* How many values of y are measurements: all of them, but for holes; y's other values become 0 (y may be
+ * NULL). */
 size_t ltn__measured(const ltn_degradation *d, float *y);
 
 /* ---- Noise: one row of noise.def ---- */
@@ -81,7 +88,7 @@ typedef struct ltn_noise_row {
 const ltn_entry *ltn__noise_entry(int i);
 const ltn_noise_row *ltn__noise_row(int i);
 
-/* Standard deviation of white gaussian noise in y (estimate.c); 0 and *status = LTN_ENOMEM if memory fails. */
+/* Deviation of white gaussian noise in y (estimate.c); 0 and *status = LTN_ENOMEM if memory fails. */
 double ltn__estimate_sigma(ltn_ctx *ctx, const float *y, ltn_size s, ltn_status *status);
 
 #endif

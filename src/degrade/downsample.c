@@ -1,10 +1,10 @@
 /* downsample.c - a smaller picture: A = R_h (x) R_w, antialiased resampling of rows and columns, so that
  * A A^T = (Q_h D_h Q_h^T) (x) (Q_w D_w Q_w^T) and the prox is exact:
  * x = u + A^T (Q_h (x) Q_w) [1 / (d_i e_j + 1/gamma)] (Q_h (x) Q_w)^T (y - A u).
- * boundary=clip: pixels are areas, y(i) looks at the middle of its factor x factor pixels, and the filter ends at the
- * border, as in PIL and most programs. boundary=circular: y(i) = (k * x)(factor i) with a kernel of 4 factor taps
- * (bicubic), as in deepinv, where factor i is left of the kernel's middle; with order=correlation, right of it, as in
- * deepinv before 0.4: half a pixel off in either case. */
+ * boundary=clip: pixels are areas, y(i) looks at the middle of its factor x factor pixels, and the filter
+ * ends at the border, as in PIL and most programs. boundary=circular: y(i) = (k * x)(factor i) with a kernel
+ * of 4 factor taps (bicubic), as in deepinv, where factor i is left of the kernel's middle; with
+ * order=correlation, right of it, as in deepinv before 0.4: half a pixel off in either case. */
 #include <math.h>
 #include <string.h>
 
@@ -15,7 +15,7 @@ enum { LARGEST = 1024 }; /* side of y up to which eigenvectors are computed */
 enum { SMALL = 64 * 64 };  /* fewer values: one thread */
 enum { ROWS, COLUMNS };
 
-/* Per axis: R and R^T, the eigenvectors of R R^T as rows of q and as columns (qt), and bicubic enlargement. */
+/* Per axis: R and R^T, the eigenvectors of R R^T as rows of q, columns of qt, bicubic enlargement. */
 typedef struct axis {
     ltn_sparse down, up, naive;
     float *q, *qt;
@@ -50,8 +50,8 @@ static void naive(const ltn_operator *op, const float *y, float *x)
 {
     const resizer *r = op->state;
     for (int c = 0; c < op->x.channels; c++)
-        ltn__sparse_apply(&r->axis[ROWS].naive, &r->axis[COLUMNS].naive, y + (size_t)c * small(op), r->between,
-                          x + (size_t)c * large(op), op->ctx->threads);
+        ltn__sparse_apply(&r->axis[ROWS].naive, &r->axis[COLUMNS].naive, y + (size_t)c * small(op),
+                          r->between, x + (size_t)c * large(op), op->ctx->threads);
 }
 
 /* c (m x n) = a (m x k) b (k x n), four rows of b at a time. */
@@ -66,7 +66,8 @@ static void product(const float *a, const float *b, float *c, int m, int k, int 
         memset(to, 0, w * sizeof *to);
         for (; p + 4 <= d; p += 4) {
             const float *b0 = b + p * w, *b1 = b0 + w, *b2 = b1 + w, *b3 = b2 + w;
-            for (size_t j = 0; j < w; j++) to[j] += r[p] * b0[j] + r[p + 1] * b1[j] + r[p + 2] * b2[j] + r[p + 3] * b3[j];
+            for (size_t j = 0; j < w; j++)
+                to[j] += r[p] * b0[j] + r[p + 1] * b1[j] + r[p + 2] * b2[j] + r[p + 3] * b3[j];
         }
         for (; p < d; p++)
             for (size_t j = 0; j < w; j++) to[j] += r[p] * b[p * w + j];
@@ -117,7 +118,8 @@ static ltn_status open_vectors(ltn_ctx *ctx, axis *a)
     for (int p = 0; !s && p < a->up.rows; p++)
         for (int i = a->up.start[p]; i < a->up.start[p + 1]; i++)
             for (int j = a->up.start[p]; j < a->up.start[p + 1]; j++)
-                gram[(size_t)a->up.index[i] * (size_t)n + (size_t)a->up.index[j]] += (double)a->up.weight[i] * a->up.weight[j];
+                gram[(size_t)a->up.index[i] * (size_t)n + (size_t)a->up.index[j]] +=
+                    (double)a->up.weight[i] * a->up.weight[j];
     if (!s) s = ltn__eigen(ctx, n, gram, a->value);
     for (size_t i = 0; !s && i < count; i++) {
         a->q[i] = (float)gram[i];
@@ -127,7 +129,8 @@ static ltn_status open_vectors(ltn_ctx *ctx, axis *a)
     return s;
 }
 
-/* Where sample i of y looks: clip: the middle of its pixels; circular: factor i plus the centre of the kernel. */
+/* Where sample i of y looks: clip: the middle of its pixels; circular: factor i plus the centre of the
+ * kernel. */
 static ltn_status open_axis(ltn_operator *op, const ltn_spec *s, int in, int out, bool vectors, axis *a)
 {
     const ltn_filter filter = (ltn_filter)ltn__num(s, "filter");
@@ -149,8 +152,8 @@ static ltn_status open(ltn_operator *op, const ltn_spec *s)
 {
     const int f = (int)ltn__num(s, "factor");
     if (f > op->x.width || f > op->x.height)
-        return ltn__fail(op->ctx, LTN_ESHAPE, "downsample: factor %d is larger than the picture, %d x %d", f, op->x.width,
-                         op->x.height);
+        return ltn__fail(op->ctx, LTN_ESHAPE, "downsample: factor %d is larger than the picture, %d x %d", f,
+                         op->x.width, op->x.height);
     op->y.width = (op->x.width + f - 1) / f;
     op->y.height = (op->x.height + f - 1) / f;
     const bool vectors = LTN_MAX(op->y.width, op->y.height) <= LARGEST;
@@ -161,7 +164,8 @@ static ltn_status open(ltn_operator *op, const ltn_spec *s)
     if (st) return st;
     op->map = (ltn_map){.forward = forward, .adjoint = adjoint, .prox = vectors ? prox : NULL, .naive = naive,
                         .exact = vectors && ltn__num(s, "filter") != LTN_GAUSSIAN};
-    const size_t between = LTN_MAX((size_t)op->x.height * (size_t)op->y.width, (size_t)op->y.height * (size_t)op->x.width);
+    const size_t between = LTN_MAX((size_t)op->x.height * (size_t)op->y.width,
+                                   (size_t)op->y.height * (size_t)op->x.width);
     r->between = ltn__alloc(op->ctx, between, sizeof *r->between);
     r->part[0] = ltn__alloc(op->ctx, small(op), sizeof(float));
     r->part[1] = ltn__alloc(op->ctx, small(op), sizeof(float));
@@ -198,10 +202,12 @@ static ltn_status input_size(ltn_ctx *ctx, const ltn_spec *s, ltn_size y, ltn_si
 }
 
 static const ltn_param params[] = {
-    {.name = "factor", .help = "how many times smaller y is", .type = LTN_INT, .def = 4, .min = 1, .max = 1024},
-    {.name = "filter", .help = "against aliasing; none takes single pixels", .type = LTN_CHOICE, .choices = LTN_FILTER_NAMES},
-    {.name = "boundary", .help = "clip: centred, cut at the border, as PIL; circular: as deepinv", .type = LTN_CHOICE,
-     .choices = "clip|circular"},
+    {.name = "factor", .help = "how many times smaller y is", .type = LTN_INT, .def = 4, .min = 1,
+     .max = 1024},
+    {.name = "filter", .help = "against aliasing; none takes single pixels", .type = LTN_CHOICE,
+     .choices = LTN_FILTER_NAMES},
+    {.name = "boundary", .help = "clip: centred, cut at the border, as PIL; circular: as deepinv",
+     .type = LTN_CHOICE, .choices = "clip|circular"},
     {.name = "order", .help = "circular: as deepinv since 0.4, or as before", .type = LTN_CHOICE,
      .choices = "convolution|correlation"},
     {0},

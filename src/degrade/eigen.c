@@ -1,12 +1,13 @@
-/* eigen.c - all eigenvectors of a symmetric matrix: Householder's tridiagonal form, then QL steps with Wilkinson's shift
- * (Golub and Van Loan, Matrix Computations, 8.3). Vectors are kept as rows, so that each rotation runs along memory. */
+/* eigen.c - all eigenvectors of a symmetric matrix: Householder's tridiagonal form, then QL steps with
+ * Wilkinson's shift (Golub and Van Loan, Matrix Computations, 8.3). Vectors are kept as rows, so that each
+ * rotation runs along memory. */
 #include <float.h>
 #include <math.h>
 
 #include "resample.h"
 
-/* Reduces a to diagonal d and subdiagonal e (e[i] couples i and i + 1); reflector k stays in row k of a, right of the
- * diagonal, with its factor in t[k]: H_k = 1 - t v v^T. */
+/* Reduces a to diagonal d and subdiagonal e (e[i] couples i and i + 1); reflector k stays in row k of a,
+ * right of the diagonal, with its factor in t[k]: H_k = 1 - t v v^T. */
 static void tridiagonal(int n, double *a, double *d, double *e, double *t, double *p)
 {
     for (int k = 0; k + 1 < n; k++) {
@@ -95,7 +96,8 @@ ltn_status ltn__eigen(ltn_ctx *ctx, int n, double *a, double *value)
         reflections(n, a, e + n, z);
         for (int l = 0; l < n; l++)
             for (int step = 0, m; step < 60; step++) {
-                for (m = l; m + 1 < n && fabs(e[m]) > DBL_EPSILON * (fabs(value[m]) + fabs(value[m + 1])); m++) {}
+                for (m = l; m + 1 < n && fabs(e[m]) > DBL_EPSILON * (fabs(value[m]) + fabs(value[m + 1]));
+                     m++) {}
                 if (m == l) break;
                 ql_step(n, l, m, value, e, z);
             }

@@ -1,8 +1,9 @@
-/* estimate.c - the noise level of a picture from its patches: small patches of natural pictures fill only some directions
- * of their space, so the least eigenvalues of their covariance are the noise's alone. The set of eigenvalues is cut from
- * above until its mean is its median (Chen, Zhu and Heng, ICCV 2015); sigma^2 is that mean. Patches span the colours, whose
- * detail is nearly shared: this is what tells noise from fine texture. Pixels that are exactly black in all colours are
- * holes or clipped, and count as unknown: each covariance is taken over the patches that know both of its pixels. */
+/* estimate.c - the noise level of a picture from its patches: small patches of natural pictures fill only
+ * some directions of their space, so the least eigenvalues of their covariance are the noise's alone. The set
+ * of eigenvalues is cut from above until its mean is its median (Chen, Zhu and Heng, ICCV 2015); sigma^2 is
+ * that mean. Patches span the colours, whose detail is nearly shared: this is what tells noise from fine
+ * texture. Pixels that are exactly black in all colours are holes or clipped, and count as unknown: each
+ * covariance is taken over the patches that know both of its pixels. */
 #include <math.h>
 #include <stdlib.h>
 
@@ -13,7 +14,8 @@ enum { SIDE = 4, COLOURS = 3, MOST = SIDE * SIDE * COLOURS, PATCHES = 20000 };
 
 typedef struct moments {
     int n; /* values per patch */
-    double sum[MOST][MOST], square[MOST][MOST], count[MOST][MOST]; /* of value i, of i times j, where both are known */
+    /* Of value i, of i times j, and how often, where both are known. */
+    double sum[MOST][MOST], square[MOST][MOST], count[MOST][MOST];
 } moments;
 
 /* Unknown values become NaN. */
@@ -85,7 +87,8 @@ static double floor_of(double *value, int n)
     return sum / n;
 }
 
-/* Few patches: half the least squares of the finest diagonal differences, |d| / 2 ~ N(0, sigma^2), by their median. */
+/* Few patches: half the least squares of the finest diagonal differences, |d| / 2 ~ N(0, sigma^2), by their
+ * median. */
 static int ascending(const void *a, const void *b)
 {
     return (*(const float *)a > *(const float *)b) - (*(const float *)a < *(const float *)b);

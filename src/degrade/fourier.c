@@ -1,6 +1,6 @@
-/* fourier.c - Fourier and cosine transforms of real planes: kissfft along rows and columns, two real lines per complex
- * transform; lengths with prime factors above 11 by Bluestein's chirp convolution (1970); the cosine transform through
- * a Fourier transform of the same length (Makhoul 1980). */
+/* fourier.c - Fourier and cosine transforms of real planes: kissfft along rows and columns, two real lines
+ * per complex transform; lengths with prime factors above 11 by Bluestein's chirp convolution (1970); the
+ * cosine transform through a Fourier transform of the same length (Makhoul 1980). */
 #include "fourier.h"
 
 #include <math.h>
@@ -56,7 +56,8 @@ static void close_fft(ltn_ctx *ctx, ltn_fft *f)
     ltn__free(ctx, f->filter);
 }
 
-/* w_j = exp(-i pi j^2 / n); filter: the transform of its conjugate, laid around 0, over m for the inverse's scale. */
+/* w_j = exp(-i pi j^2 / n); filter: the transform of its conjugate, laid around 0, over m for the inverse's
+ * scale. */
 static ltn_status open_chirp(ltn_ctx *ctx, ltn_fft *f)
 {
     f->chirp = ltn__alloc(ctx, (size_t)f->n, sizeof *f->chirp);
@@ -86,7 +87,8 @@ static ltn_status open_fft(ltn_ctx *ctx, int n, ltn_fft *f)
 }
 
 /* Not scaled in either direction. scratch has 2 m numbers. */
-static void transform(const ltn_fft *f, bool inverse, const ltn_complex *in, ltn_complex *out, ltn_complex *scratch)
+static void transform(const ltn_fft *f, bool inverse, const ltn_complex *in, ltn_complex *out,
+                      ltn_complex *scratch)
 {
     if (!f->chirp) {
         kiss_fft(inverse ? f->inverse : f->forward, in, out);
@@ -121,8 +123,8 @@ static int laid(int n, int j)
 
 /* Cosine transform of lines a and b, element j of a line at [j * stride]; b may be NULL (then xb is not
  * written). */
-static void cosine(const ltn_fft *f, const ltn_complex *turn, const float *a, const float *b, int64_t stride, float *xa,
-                   float *xb, int64_t out_stride, ltn_complex *s)
+static void cosine(const ltn_fft *f, const ltn_complex *turn, const float *a, const float *b, int64_t stride,
+                   float *xa, float *xb, int64_t out_stride, ltn_complex *s)
 {
     const int n = f->n;
     for (int j = 0; j < n; j++) {
@@ -139,8 +141,8 @@ static void cosine(const ltn_fft *f, const ltn_complex *turn, const float *a, co
 }
 
 /* Its inverse: v_k = exp(i pi k / 2n) (X_k - i X_{n-k}). */
-static void uncosine(const ltn_fft *f, const ltn_complex *turn, const float *xa, const float *xb, int64_t stride, float *a,
-                     float *b, int64_t out_stride, ltn_complex *s)
+static void uncosine(const ltn_fft *f, const ltn_complex *turn, const float *xa, const float *xb,
+                     int64_t stride, float *a, float *b, int64_t out_stride, ltn_complex *s)
 {
     const int n = f->n;
     const float scale = 1 / (float)n;
@@ -148,7 +150,8 @@ static void uncosine(const ltn_fft *f, const ltn_complex *turn, const float *xa,
         const ltn_complex w = conjugate(turn[k]);
         const int64_t at = k * stride, mirror = (n - k) * stride;
         const ltn_complex va = times(w, (ltn_complex){xa[at], k ? -xa[mirror] : 0});
-        const ltn_complex vb = xb ? times(w, (ltn_complex){xb[at], k ? -xb[mirror] : 0}) : (ltn_complex){0, 0};
+        const ltn_complex vb = xb ? times(w, (ltn_complex){xb[at], k ? -xb[mirror] : 0})
+                                  : (ltn_complex){0, 0};
         s[k] = (ltn_complex){va.r - vb.i, va.i + vb.r};
     }
     transform(f, true, s, s + n, s + 2 * n);
@@ -160,7 +163,8 @@ static void uncosine(const ltn_fft *f, const ltn_complex *turn, const float *xa,
 }
 
 /* Fourier transform of the real lines a and b: half-complex, n/2 + 1 values each. */
-static void fourier(const ltn_fft *f, const float *a, const float *b, ltn_complex *fa, ltn_complex *fb, ltn_complex *s)
+static void fourier(const ltn_fft *f, const float *a, const float *b, ltn_complex *fa, ltn_complex *fb,
+                    ltn_complex *s)
 {
     const int n = f->n;
     for (int j = 0; j < n; j++) s[j] = (ltn_complex){a[j], b ? b[j] : 0};
@@ -173,8 +177,8 @@ static void fourier(const ltn_fft *f, const float *a, const float *b, ltn_comple
     }
 }
 
-static void unfourier(const ltn_fft *f, const ltn_complex *fa, const ltn_complex *fb, float scale, float *a, float *b,
-                      ltn_complex *s)
+static void unfourier(const ltn_fft *f, const ltn_complex *fa, const ltn_complex *fb, float scale, float *a,
+                      float *b, ltn_complex *s)
 {
     const int n = f->n;
     for (int k = 0; k <= n / 2; k++) {
@@ -191,7 +195,8 @@ static void unfourier(const ltn_fft *f, const ltn_complex *fa, const ltn_complex
 }
 
 /* ---- Planes ---- */
-/* Calls pass(p, first, count, scratch) on blocks of `step` lines out of `lines`, each thread with its own scratch. */
+/* Calls pass(p, first, count, scratch) on blocks of `step` lines out of `lines`, each thread with its own
+ * scratch. */
 typedef struct lines_in_out {
     const float *in;
     float *out;
@@ -200,7 +205,8 @@ typedef void pass(const ltn_plane *p, lines_in_out io, int first, int count, ltn
 
 static void over_lines(const ltn_plane *p, pass *f, lines_in_out io, int lines, int step)
 {
-    const int blocks = (lines + step - 1) / step, threads = p->width * p->height < SMALL ? 1 : p->ctx->threads;
+    const int blocks = (lines + step - 1) / step,
+              threads = p->width * p->height < SMALL ? 1 : p->ctx->threads;
 #pragma omp parallel for num_threads(threads) schedule(static, 1)
     for (int t = 0; t < threads; t++)
         for (int b = t; b < blocks; b += threads)
@@ -210,21 +216,23 @@ static void over_lines(const ltn_plane *p, pass *f, lines_in_out io, int lines, 
 static void cosine_rows(const ltn_plane *p, lines_in_out io, int first, int count, ltn_complex *s)
 {
     const int64_t w = p->width, at = first * w;
-    cosine(&p->row, p->turn[0], io.in + at, count > 1 ? io.in + at + w : NULL, 1, io.out + at, io.out + at + w, 1, s);
+    cosine(&p->row, p->turn[0], io.in + at, count > 1 ? io.in + at + w : NULL, 1, io.out + at,
+           io.out + at + w, 1, s);
 }
 
 static void uncosine_rows(const ltn_plane *p, lines_in_out io, int first, int count, ltn_complex *s)
 {
     const int64_t w = p->width, at = first * w;
-    uncosine(&p->row, p->turn[0], io.in + at, count > 1 ? io.in + at + w : NULL, 1, io.out + at, io.out + at + w, 1, s);
+    uncosine(&p->row, p->turn[0], io.in + at, count > 1 ? io.in + at + w : NULL, 1, io.out + at,
+             io.out + at + w, 1, s);
 }
 
 static void cosine_columns(const ltn_plane *p, lines_in_out io, int first, int count, ltn_complex *s)
 {
     const int64_t w = p->width, h = p->height;
     for (int64_t i = first; i < first + count; i += 2)
-        cosine(&p->column, p->turn[1], io.in + i, i + 1 < first + count ? io.in + i + 1 : NULL, w, io.out + i * h,
-               io.out + (i + 1) * h, 1, s);
+        cosine(&p->column, p->turn[1], io.in + i, i + 1 < first + count ? io.in + i + 1 : NULL, w,
+               io.out + i * h, io.out + (i + 1) * h, 1, s);
 }
 
 static void uncosine_columns(const ltn_plane *p, lines_in_out io, int first, int count, ltn_complex *s)
@@ -248,7 +256,8 @@ static void unfourier_rows(const ltn_plane *p, lines_in_out io, int first, int c
     const int64_t w = p->width, k = p->lines;
     const ltn_complex *in = (const ltn_complex *)io.in + first * k;
     float *out = io.out + first * w;
-    unfourier(&p->row, in, count > 1 ? in + k : NULL, 1 / ((float)p->width * (float)p->height), out, out + w, s);
+    unfourier(&p->row, in, count > 1 ? in + k : NULL, 1 / ((float)p->width * (float)p->height), out, out + w,
+              s);
 }
 
 static void fourier_columns(const ltn_plane *p, lines_in_out io, int first, int count, ltn_complex *s)
@@ -281,7 +290,8 @@ void ltn__plane_forward(const ltn_plane *p, const float *x, float *spectrum)
 void ltn__plane_inverse(const ltn_plane *p, const float *spectrum, float *x)
 {
     const bool c = p->basis == LTN_COSINE;
-    over_lines(p, c ? uncosine_columns : unfourier_columns, (lines_in_out){spectrum, p->half}, p->lines, BLOCK);
+    over_lines(p, c ? uncosine_columns : unfourier_columns, (lines_in_out){spectrum, p->half}, p->lines,
+               BLOCK);
     over_lines(p, c ? uncosine_rows : unfourier_rows, (lines_in_out){p->half, x}, p->height, 2);
 }
 

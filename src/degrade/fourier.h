@@ -10,15 +10,15 @@ typedef kiss_fft_cpx ltn_complex;
 
 /* A complex transform of length n. */
 typedef struct ltn_fft {
-    int n, m;                      /* m: length of the library's transform: n, or more with Bluestein's method */
+    int n, m; /* m: length of the library's transform: n, or more with Bluestein's method */
     kiss_fft_cfg forward, inverse; /* of length m */
     ltn_complex *chirp, *filter;   /* Bluestein's, or NULL */
 } ltn_fft;
 
 typedef enum ltn_basis { LTN_FOURIER, LTN_COSINE } ltn_basis;
 
-/* A plane of width x height. Spectra lie transposed, frequency of x first: Fourier as complex [width/2 + 1][height],
- * cosine (DCT-II, not normalised) as real [width][height]. */
+/* A plane of width x height. Spectra lie transposed, frequency of x first: Fourier as complex
+ * [width/2 + 1][height], cosine (DCT-II, not normalised) as real [width][height]. */
 typedef struct ltn_plane {
     ltn_ctx *ctx;
     ltn_basis basis;
@@ -34,7 +34,8 @@ ltn_status ltn__plane_open(ltn_ctx *ctx, ltn_basis basis, int width, int height,
 void ltn__plane_close(ltn_plane *p);
 size_t ltn__plane_floats(const ltn_plane *p); /* of a spectrum */
 void ltn__plane_forward(const ltn_plane *p, const float *x, float *spectrum);
-void ltn__plane_inverse(const ltn_plane *p, const float *spectrum, float *x); /* the inverse, scale included */
+/* Scale included: the inverse of forward. */
+void ltn__plane_inverse(const ltn_plane *p, const float *spectrum, float *x);
 /* The least n' >= n whose transform is fast. */
 int ltn__fast_length(int n);
 

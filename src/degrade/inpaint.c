@@ -1,6 +1,7 @@
-/* inpaint.c - a picture with holes: y = m x, m in {0, 1} per pixel; the prox is (u + gamma y) / (1 + gamma) where m = 1
- * and u elsewhere. The naive picture fills holes from coarse to fine: averages of what is known over 2 x 2 pixels, again
- * and again until everything is known, then back, each level smoothed inside its holes by 3 x 3 averages. */
+/* inpaint.c - a picture with holes: y = m x, m in {0, 1} per pixel; the prox is (u + gamma y) / (1 + gamma)
+ * where m = 1 and u elsewhere. The naive picture fills holes from coarse to fine: averages of what is known
+ * over 2 x 2 pixels, again and again until everything is known, then back, each level smoothed inside its
+ * holes by 3 x 3 averages. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -124,8 +125,8 @@ static ltn_status read_mask(ltn_operator *op, const char *path, bool invert, uin
     if (im.width != op->x.width || im.height != op->x.height) {
         const int w = im.width, h = im.height;
         ltn_image_free(op->ctx, &im);
-        return ltn__fail(op->ctx, LTN_ESHAPE, "%s: the mask is %d x %d, the picture %d x %d", path, w, h, op->x.width,
-                         op->x.height);
+        return ltn__fail(op->ctx, LTN_ESHAPE, "%s: the mask is %d x %d, the picture %d x %d", path, w, h,
+                         op->x.width, op->x.height);
     }
     const size_t n = pixels(op);
     const int colours = im.channels > 2 ? 3 : 1;
@@ -145,9 +146,11 @@ static ltn_status cut_boxes(ltn_operator *op, const char *text, uint8_t *known)
         int x, y, w, h, end = 0;
         p += *p == '/';
         if (sscanf(p, "%9d:%9d:%9d:%9d%n", &x, &y, &w, &h, &end) != 4 || (p[end] && p[end] != '/'))
-            return ltn__fail(op->ctx, LTN_EINVAL, "inpaint: box=%s: expected x:y:width:height, more of them after a /", text);
+            return ltn__fail(op->ctx, LTN_EINVAL,
+                             "inpaint: box=%s: expected x:y:width:height, more of them after a /", text);
         if (x < 0 || y < 0 || w < 1 || h < 1 || x + w > op->x.width || y + h > op->x.height)
-            return ltn__fail(op->ctx, LTN_ESHAPE, "inpaint: box=%d:%d:%d:%d does not lie in the picture, %d x %d", x, y, w, h,
+            return ltn__fail(op->ctx, LTN_ESHAPE,
+                             "inpaint: box=%d:%d:%d:%d does not lie in the picture, %d x %d", x, y, w, h,
                              op->x.width, op->x.height);
         for (int i = y; i < y + h; i++) memset(known + (size_t)i * (size_t)op->x.width + x, 0, (size_t)w);
     }
@@ -175,7 +178,8 @@ static ltn_status open(ltn_operator *op, const ltn_spec *s)
     const char *mask = ltn__str(s, "mask"), *box = ltn__str(s, "box");
     const double random = ltn__num(s, "random");
     if (!mask && !box && !ltn__given(s, "random"))
-        return ltn__fail(op->ctx, LTN_EINVAL, "inpaint: expected mask=FILE, random=SHARE or box=x:y:width:height");
+        return ltn__fail(op->ctx, LTN_EINVAL,
+                         "inpaint: expected mask=FILE, random=SHARE or box=x:y:width:height");
     holes *h = op->state = ltn__alloc(op->ctx, 1, sizeof *h);
     if (!h || !(h->known = ltn__alloc(op->ctx, pixels(op), 1))) return LTN_ENOMEM;
     const ltn_rng rng = {(uint64_t)ltn__num(s, "seed"), LTN_STREAM_MASK};
@@ -213,6 +217,7 @@ static const ltn_param params[] = {
 };
 
 const ltn_degradation_row ltn__degradation_inpaint = {
-    .entry = {.name = "inpaint", .alias = "mask|hole", .help = "holes: pixels that are not known", .param = params},
+    .entry = {.name = "inpaint", .alias = "mask|hole", .help = "holes: pixels that are not known",
+              .param = params},
     .open = open, .close = close,
 };

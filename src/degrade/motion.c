@@ -1,5 +1,5 @@
-/* motion.c - a shaken camera: the kernel is the trace of a random walk whose direction drifts, drawn with bilinear points
- * and centred on its centre of mass, as in Levin et al. 2009 real traces look. */
+/* motion.c - a shaken camera: the kernel is the trace of a random walk whose direction drifts, drawn with
+ * bilinear points and centred on its centre of mass, as in Levin et al. 2009 real traces look. */
 #include <math.h>
 #include <string.h>
 
@@ -72,8 +72,10 @@ static ltn_status open(ltn_operator *op, const ltn_spec *s)
 }
 
 static const ltn_param params[] = {
-    {.name = "size", .help = "of the kernel, pixels (made odd)", .type = LTN_INT, .def = 31, .min = 1, .max = 999},
-    {.name = "bend", .help = "how much the path turns, 0 straight", .type = LTN_FLOAT, .def = 1, .min = 0, .max = 10},
+    {.name = "size", .help = "of the kernel, pixels (made odd)", .type = LTN_INT, .def = 31, .min = 1,
+     .max = 999},
+    {.name = "bend", .help = "how much the path turns, 0 straight", .type = LTN_FLOAT, .def = 1, .min = 0,
+     .max = 10},
     {.name = "seed", .help = "of the path", .type = LTN_INT, .def = 0, .min = 0, .max = 1e15},
     LTN_BORDER_PARAM,
     LTN_ORDER_PARAM,
@@ -81,6 +83,7 @@ static const ltn_param params[] = {
 };
 
 const ltn_degradation_row ltn__degradation_motion = {
-    .entry = {.name = "motion", .alias = "shake", .help = "camera shake: blur along a random path", .param = params},
+    .entry = {.name = "motion", .alias = "shake", .help = "camera shake: blur along a random path",
+              .param = params},
     .input_size = input_size, .open = open, .close = ltn__convolve_close,
 };

@@ -30,8 +30,8 @@ static void salt_pepper(const ltn_spec *s, ltn_rng rng, float *y, size_t n)
     }
 }
 
-/* A Poisson number from one uniform u: outcomes are counted off from the most likely one to both sides until their
- * probabilities exceed u, about sqrt(mean) of them. */
+/* A Poisson number from one uniform u: outcomes are counted off from the most likely one to both sides until
+ * their probabilities exceed u, about sqrt(mean) of them. */
 static double counts(double mean, double u)
 {
     const double mode = floor(mean);
@@ -55,25 +55,50 @@ static double counts(double mean, double u)
 static void poisson(const ltn_spec *s, ltn_rng rng, float *y, size_t n)
 {
     const double gain = ltn__num(s, "gain");
-    for (size_t i = 0; i < n; i++) y[i] = y[i] > 0 ? (float)(gain * counts(y[i] / gain, ltn__uniform(rng, i))) : 0;
+    for (size_t i = 0; i < n; i++)
+        y[i] = y[i] > 0 ? (float)(gain * counts(y[i] / gain, ltn__uniform(rng, i))) : 0;
 }
 
-#define SIGMA(d) {.name = "sigma", .help = "standard deviation, the picture being in [0, 1]", .type = LTN_FLOAT, .def = d, .max = 10}
+#define SIGMA(d)                                                                \
+    {.name = "sigma", .help = "standard deviation, the picture being in [0, 1]", \
+     .type = LTN_FLOAT, .def = d, .max = 10}
 static const ltn_param gaussian_params[] = {SIGMA(0.05), {0}};
 static const ltn_param speckle_params[] = {SIGMA(0.1), {0}};
 static const ltn_param uniform_params[] = {
-    {.name = "amplitude", .help = "between plus and minus this", .type = LTN_FLOAT, .def = 0.05, .max = 10}, {0}};
+    {.name = "amplitude", .help = "between plus and minus this", .type = LTN_FLOAT, .def = 0.05, .max = 10},
+    {0},
+};
 static const ltn_param salt_params[] = {
-    {.name = "p", .help = "share of values replaced by 0 or 1", .type = LTN_FLOAT, .def = 0.05, .max = 1}, {0}};
+    {.name = "p", .help = "share of values replaced by 0 or 1", .type = LTN_FLOAT, .def = 0.05, .max = 1},
+    {0},
+};
 static const ltn_param poisson_params[] = {
-    {.name = "gain", .help = "brightness of one photon", .type = LTN_FLOAT, .def = 0.01, .min = 1e-6, .max = 1}, {0}};
+    {.name = "gain", .help = "brightness of one photon", .type = LTN_FLOAT, .def = 0.01, .min = 1e-6,
+     .max = 1},
+    {0},
+};
 
-static const ltn_noise_row
-    noise_gaussian = {{.name = "gaussian", .alias = "normal", .help = "white gaussian", .param = gaussian_params}, gaussian},
-    noise_poisson = {{.name = "poisson", .alias = "shot", .help = "photon counts", .param = poisson_params}, poisson},
-    noise_uniform = {{.name = "uniform", .help = "white, evenly spread", .param = uniform_params}, uniform},
-    noise_salt_pepper = {{.name = "salt-pepper", .alias = "impulse", .help = "values lost to black or white", .param = salt_params}, salt_pepper},
-    noise_speckle = {{.name = "speckle", .help = "y (1 + n), n white gaussian", .param = speckle_params}, speckle};
+static const ltn_noise_row noise_gaussian = {
+    .entry = {.name = "gaussian", .alias = "normal", .help = "white gaussian", .param = gaussian_params},
+    .add = gaussian,
+};
+static const ltn_noise_row noise_poisson = {
+    .entry = {.name = "poisson", .alias = "shot", .help = "photon counts", .param = poisson_params},
+    .add = poisson,
+};
+static const ltn_noise_row noise_uniform = {
+    .entry = {.name = "uniform", .help = "white, evenly spread", .param = uniform_params},
+    .add = uniform,
+};
+static const ltn_noise_row noise_salt_pepper = {
+    .entry = {.name = "salt-pepper", .alias = "impulse", .help = "values lost to black or white",
+              .param = salt_params},
+    .add = salt_pepper,
+};
+static const ltn_noise_row noise_speckle = {
+    .entry = {.name = "speckle", .help = "y (1 + n), n white gaussian", .param = speckle_params},
+    .add = speckle,
+};
 
 #define ROW(id) &noise_##id,
 static const ltn_noise_row *const rows[] = {

@@ -1,5 +1,5 @@
-/* resample.c - the weights of antialiased resampling: y_o = sum_p w((p + 1/2 - c_o) / s) x_p / sum, c_o the place that
- * sample o looks at, s = max(1, scale); bicubic is Keys' (1981) with a = -1/2. */
+/* resample.c - the weights of antialiased resampling: y_o = sum_p w((p + 1/2 - c_o) / s) x_p / sum, c_o the
+ * place that sample o looks at, s = max(1, scale); bicubic is Keys' (1981) with a = -1/2. */
 #include "resample.h"
 
 #include <math.h>
@@ -57,8 +57,8 @@ int ltn__filter_span(ltn_filter f, double scale)
 
 static ltn_status sparse_new(ltn_ctx *ctx, int rows, int columns, size_t entries, ltn_sparse *m)
 {
-    *m = (ltn_sparse){rows, columns, ltn__alloc(ctx, (size_t)rows + 1, sizeof(int)), ltn__alloc(ctx, entries, sizeof(int)),
-                      ltn__alloc(ctx, entries, sizeof(float))};
+    *m = (ltn_sparse){rows, columns, ltn__alloc(ctx, (size_t)rows + 1, sizeof(int)),
+                      ltn__alloc(ctx, entries, sizeof(int)), ltn__alloc(ctx, entries, sizeof(float))};
     return m->start && m->index && m->weight ? LTN_OK : LTN_ENOMEM;
 }
 
@@ -119,8 +119,8 @@ ltn_status ltn__sparse_transpose(ltn_ctx *ctx, const ltn_sparse *m, ltn_sparse *
     return LTN_OK;
 }
 
-void ltn__sparse_apply(const ltn_sparse *rows, const ltn_sparse *columns, const float *in, float *between, float *out,
-                       int threads)
+void ltn__sparse_apply(const ltn_sparse *rows, const ltn_sparse *columns, const float *in, float *between,
+                       float *out, int threads)
 {
     const size_t wide = (size_t)columns->columns, n = (size_t)columns->rows;
 #pragma omp parallel for num_threads((size_t)rows->columns * wide < SMALL ? 1 : threads)
@@ -128,7 +128,8 @@ void ltn__sparse_apply(const ltn_sparse *rows, const ltn_sparse *columns, const 
         const float *x = in + (size_t)i * wide;
         for (size_t o = 0; o < n; o++) {
             float sum = 0;
-            for (int k = columns->start[o]; k < columns->start[o + 1]; k++) sum += columns->weight[k] * x[columns->index[k]];
+            for (int k = columns->start[o]; k < columns->start[o + 1]; k++)
+                sum += columns->weight[k] * x[columns->index[k]];
             between[(size_t)i * n + o] = sum;
         }
     }

@@ -1,7 +1,7 @@
 /* tv.c - total variation restoration, the classical floor to compare with:
- * x = argmin 1/2 |A x - y|^2 + weight sum_pixels sqrt(sum_colours |grad x|^2)       (x, y in units of [0, 1])
- * Rudin, Osher and Fatemi 1992, colours coupled (Blomgren and Chan 1998), by the primal-dual method of Chambolle and
- * Pock 2011 with the operator's own prox:
+ *     x = argmin 1/2 |A x - y|^2 + weight sum_pixels sqrt(sum_colours |grad x|^2)     (x, y in [0, 1])
+ * Rudin, Osher and Fatemi 1992, colours coupled (Blomgren and Chan 1998), by the primal-dual method of
+ * Chambolle and Pock 2011 with the operator's own prox:
  *     p  <- project(p + s grad(2 x - x_before)) on |p| <= weight
  *     x  <- prox(x - tau grad^T p), gamma = tau,          s tau |grad|^2 <= 1, |grad|^2 <= 8. */
 #include <math.h>
@@ -89,8 +89,8 @@ static void tv_close(ltn_ctx *ctx, void *state)
     ltn__free(ctx, v);
 }
 
-/* Where no weight is given: the deviation of A^T n, n the noise, which the variation has to outweigh; a small number
- * where there is none. Uses bar and r as scratch. */
+/* Where no weight is given: the deviation of A^T n, n the noise, which the variation has to outweigh; a small
+ * number where there is none. Uses bar and r as scratch. */
 static double default_weight(const tv *v)
 {
     const ltn_problem *q = v->q;
@@ -122,14 +122,15 @@ static ltn_status tv_open(const ltn_problem *q, ltn_prior *p, const ltn_spec *s,
 }
 
 static const ltn_param tv_params[] = {
-    {.name = "weight", .help = "of the total variation, in units of [0, 1]; without it, from sigma", .type = LTN_FLOAT, .max = 1e3},
+    {.name = "weight", .help = "of the total variation, in units of [0, 1]; without it, from sigma",
+     .type = LTN_FLOAT, .max = 1e3},
     {.name = "iterations", .help = "primal-dual steps", .type = LTN_INT, .def = 200, .min = 1, .max = 1e6},
     {0},
 };
 
 const ltn_solver_row ltn__solver_tv = {
-    .entry = {.name = "tv", .alias = "total-variation", .help = "total variation, no model", .cite = "Rudin, Osher, Fatemi 1992",
-              .param = tv_params},
+    .entry = {.name = "tv", .alias = "total-variation", .help = "total variation, no model",
+              .cite = "Rudin, Osher, Fatemi 1992", .param = tv_params},
     .open = tv_open,
     .step = tv_step,
     .estimate = tv_estimate,
