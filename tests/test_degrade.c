@@ -11,7 +11,7 @@
 typedef struct example {
     const char *spec;
     int width, height, channels;
-    double most_gamma; /* up to which the prox solves its equation to 1e-5 (conjugate gradients end some time) */
+    double most_gamma; /* up to which the prox solves its equation to 1e-5 */
 } example;
 
 static const example examples[] = {
