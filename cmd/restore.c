@@ -140,9 +140,9 @@ static double peak_memory(void)
 static void print_report(const work *w)
 {
     const ltn_progress p = ltn_run_progress(w->run);
-    printf("%s: %d x %d from %d x %d, sigma %s%s, %d steps in %.2f s, peak memory %.0f MB\n", w->job->out,
+    printf("%s: %d x %d from %d x %d, sigma %s%s, %d step%s in %.2f s, peak memory %.0f MB\n", w->job->out,
            w->x.width, w->x.height, w->y.width, w->y.height, w->sigma_text,
-           w->estimated ? " (estimated)" : "", p.step, p.seconds, peak_memory() / 1e6);
+           w->estimated ? " (estimated)" : "", p.step, p.step == 1 ? "" : "s", p.seconds, peak_memory() / 1e6);
     static const char *const name[] = {"naive", "restored"};
     for (int k = 0; k < 2 && w->reference.data; k++) {
         printf("  %-8s", name[k]);
