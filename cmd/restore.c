@@ -115,7 +115,8 @@ static ltn_status compare(const session *s, const work *w)
     enum { GAP = 4 };
     const ltn_image *const panel[] = {&w->naive, &w->x, &w->reference};
     const int n = w->reference.data ? 3 : 2, width = w->x.width, height = w->x.height;
-    const int channels = n == 3 && w->reference.channels < w->x.channels ? w->reference.channels : w->x.channels;
+    const bool opaque = n == 3 && w->reference.channels < w->x.channels; /* alpha is not compared then */
+    const int channels = opaque ? w->reference.channels : w->x.channels;
     ltn_image out = {0};
     ltn_status status = ltn_image_new(s->ctx, n * width + (n - 1) * GAP, height, channels, NULL, &out);
     if (status) return status;
@@ -313,7 +314,8 @@ static const cmd_option options[] = {
     CMD_MODEL,
     {.name = "prompt", .value = "TEXT", .type = CMD_TEXT, .def = "", .setting = true,
      .help = "what the picture shows"},
-    {.name = "solver", .value = "SPEC", .type = CMD_SPEC, .kind = LTN_SOLVERS, .def = "latino", .setting = true,
+    {.name = "solver", .value = "SPEC", .type = CMD_SPEC, .kind = LTN_SOLVERS, .def = "latino",
+     .setting = true,
      .help = "for instance latino:steps=8 (latino list solvers)"},
     CMD_SEED,
     {.name = "reference", .value = "X", .type = CMD_FILE,
