@@ -1,5 +1,5 @@
-/* bench.c - times kernels and model parts: `bench THREADS` every row's examples and typical layers, `bench THREADS MODEL` the
- * parts of a diffusers folder. Each line is the best of several runs. */
+/* bench.c - times kernels and model parts: `bench THREADS` every row's examples and typical layers, `bench
+ * THREADS MODEL` the parts of a diffusers folder. Each line is the best of several runs. */
 #include "model/model.h"
 
 #include <stdio.h>
@@ -35,7 +35,9 @@ static void fill_inputs(ltn_graph *g, ltn_plan *p)
         const ltn_node *n = ltn__graph_node(g, i);
         real *x = n->input ? ltn__plan_data(p, n->input) : NULL;
         for (int64_t j = 0; x && j < ltn__count(n->dims); j++)
-            x[j] = (real)(strncmp(n->input, "ids", 3) ? 0.5 + ltn__uniform((ltn_rng){1, (uint64_t)i}, (uint64_t)j) : (double)(j % 3));
+            x[j] = (real)(strncmp(n->input, "ids", 3)
+                              ? 0.5 + ltn__uniform((ltn_rng){1, (uint64_t)i}, (uint64_t)j)
+                              : (double)(j % 3));
     }
 }
 
@@ -96,8 +98,8 @@ static void time_layer(ltn_dims x, int64_t out, int kernel, int stride)
     const int pad = kernel / 2;
     n = kernel ? ltn__conv2d(g, n, wn, bn, stride, pad, pad, pad, pad) : ltn__linear(g, n, wn, bn);
     ltn__output(g, "y", n);
-    snprintf(name, sizeof name, "conv %dx%d /%d  %lldx%lldx%lldx%lld -> %lld", kernel, kernel, stride, (long long)x.d[0],
-             (long long)x.d[1], (long long)x.d[2], (long long)x.d[3], (long long)out);
+    snprintf(name, sizeof name, "conv %dx%d /%d  %lldx%lldx%lldx%lld -> %lld", kernel, kernel, stride,
+             (long long)x.d[0], (long long)x.d[1], (long long)x.d[2], (long long)x.d[3], (long long)out);
     report(name, g, 2.0 * (double)ltn__count(n->dims) * (double)(x.d[3] * kernel * kernel));
     ltn__graph_close(&g);
     ltn__weight_free(ctx, &w);
@@ -113,8 +115,8 @@ static void time_attention(int64_t n, int64_t t, int64_t s, int64_t c, int heads
     check(ltn__graph_open(ctx, &g));
     ltn_node *k = ltn__input(g, "k", ltn__dims(n, 1, s, c)), *q = ltn__input(g, "q", ltn__dims(n, 1, t, c));
     ltn__output(g, "y", ltn__attention(g, q, k, ltn__input(g, "v", k->dims), heads, false));
-    snprintf(name, sizeof name, "attention %lldx%lld over %lld, %d heads of %lld", (long long)n, (long long)t, (long long)s, heads,
-             (long long)(c / heads));
+    snprintf(name, sizeof name, "attention %lldx%lld over %lld, %d heads of %lld", (long long)n, (long long)t,
+             (long long)s, heads, (long long)(c / heads));
     report(name, g, 4.0 * (double)(n * t * s * c));
     ltn__graph_close(&g);
 }
@@ -124,11 +126,14 @@ static void time_layers(void)
     static const struct {
         int64_t n, side, in, out;
         int kernel, stride;
-    } layer[] = {{1, 128, 3, 64, 3, 1},   {1, 128, 64, 64, 3, 1},  {1, 128, 64, 64, 3, 2}, {1, 128, 64, 3, 3, 1}, {1, 16, 64, 64, 3, 1},
-                 {8, 16, 32, 128, 3, 1},  {1, 16, 128, 128, 3, 1}, {8, 16, 128, 128, 3, 1}, {1, 8, 256, 256, 3, 1}, {8, 8, 256, 256, 3, 1},
-                 {8, 8, 512, 512, 3, 1},  {8, 16, 256, 128, 1, 1}, {1, 64, 320, 320, 3, 1}, {1, 32, 640, 640, 3, 1}};
+    } layer[] = {{1, 128, 3, 64, 3, 1},   {1, 128, 64, 64, 3, 1},  {1, 128, 64, 64, 3, 2},
+                 {1, 128, 64, 3, 3, 1},   {1, 16, 64, 64, 3, 1},   {8, 16, 32, 128, 3, 1},
+                 {1, 16, 128, 128, 3, 1}, {8, 16, 128, 128, 3, 1}, {1, 8, 256, 256, 3, 1},
+                 {8, 8, 256, 256, 3, 1},  {8, 8, 512, 512, 3, 1},  {8, 16, 256, 128, 1, 1},
+                 {1, 64, 320, 320, 3, 1}, {1, 32, 640, 640, 3, 1}};
     for (int k = 0; k < LTN_COUNT(layer); k++)
-        time_layer(ltn__dims(layer[k].n, layer[k].side, layer[k].side, layer[k].in), layer[k].out, layer[k].kernel, layer[k].stride);
+        time_layer(ltn__dims(layer[k].n, layer[k].side, layer[k].side, layer[k].in), layer[k].out,
+                   layer[k].kernel, layer[k].stride);
     time_attention(8, 64, 64, 256, 4);
     time_attention(8, 64, 77, 256, 4);
     time_attention(1, 1024, 1024, 512, 8);
@@ -142,8 +147,9 @@ static void time_parts(const char *path)
         const char *name;
         ltn_part_kind kind;
         int64_t n, side;
-    } part[] = {{"text", LTN_TEXT, 1, 1},       {"unet", LTN_UNET, 1, 16},     {"unet", LTN_UNET, 8, 16},
-                {"encode", LTN_ENCODE, 1, 128}, {"encode", LTN_ENCODE, 8, 128}, {"decode", LTN_DECODE, 1, 16}, {"decode", LTN_DECODE, 8, 16}};
+    } part[] = {{"text", LTN_TEXT, 1, 1},       {"unet", LTN_UNET, 1, 16},      {"unet", LTN_UNET, 8, 16},
+                {"encode", LTN_ENCODE, 1, 128}, {"encode", LTN_ENCODE, 8, 128}, {"decode", LTN_DECODE, 1, 16},
+                {"decode", LTN_DECODE, 8, 16}};
     ltn_model *m = NULL;
     const double start = ltn__seconds();
     check(ltn_model_open(ctx, path, &m));
@@ -154,8 +160,9 @@ static void time_parts(const char *path)
         check(ltn__model_part(m, part[k].kind, part[k].n, part[k].side, part[k].side, &p));
         const double planned = ltn__seconds() - before;
         fill_inputs(p->graph, p->plan);
-        printf("%-8s %lld x %-4lld %9.2f ms   plan %.0f ms, %.1f MB\n", part[k].name, (long long)part[k].n, (long long)part[k].side,
-               best_run(p->plan) * 1e3, planned * 1e3, (double)ltn__plan_bytes(p->plan) * 1e-6);
+        printf("%-8s %lld x %-4lld %9.2f ms   plan %.0f ms, %.1f MB\n", part[k].name, (long long)part[k].n,
+               (long long)part[k].side, best_run(p->plan) * 1e3, planned * 1e3,
+               (double)ltn__plan_bytes(p->plan) * 1e-6);
         fflush(stdout);
     }
     ltn_model_close(&m);

@@ -1,5 +1,5 @@
-/* test_graph.c - the graph, its plan and its kernels: every row's examples on every kernel there is for them, fused against
- * plain, any number of threads, any failing allocation. */
+/* test_graph.c - the graph, its plan and its kernels: every row's examples on every kernel there is for them,
+ * fused against plain, any number of threads, any failing allocation. */
 #include "graph/graph.h"
 
 #include "test.h"
@@ -24,7 +24,9 @@ static void fill(real *x, int64_t n, const char *name, uint64_t stream)
     const ltn_rng r = {7, stream};
     for (int64_t i = 0; i < n; i++) {
         if (starts(name, "ids")) x[i] = (real)(i % 3);
-        else x[i] = (real)(starts(name, "positive") ? 0.5 + ltn__uniform(r, (uint64_t)i) : ltn__normal(r, (uint64_t)i));
+        else
+            x[i] = (real)(starts(name, "positive") ? 0.5 + ltn__uniform(r, (uint64_t)i)
+                                                   : ltn__normal(r, (uint64_t)i));
     }
 }
 
@@ -114,7 +116,8 @@ static void apply(const ltn_fusion *f, bench *b, int nsrc)
 }
 
 /* Runs the cell with its residual elsewhere, and with it in the result's memory. False: it does not fit. */
-static bool check_cell(ltn_ctx *ctx, const ltn_cell *cell, ltn_node *n, const ltn_fusion *f, int threads, const bench *expected)
+static bool check_cell(ltn_ctx *ctx, const ltn_cell *cell, ltn_node *n, const ltn_fusion *f, int threads,
+                       const bench *expected)
 {
     ltn_kernel kernel = {0};
     const ltn_status status = cell->open(ctx, n, f, threads, &kernel);
@@ -181,7 +184,8 @@ static void check_reference(ltn_ctx *ctx, ltn_graph *g, ltn_node *n)
     bench_free(&three);
 }
 
-/* The reference stays inside its arrays, fills them, and computes the same with any number of threads and in place. */
+/* The reference stays inside its arrays, fills them, and computes the same with any number of threads and in
+ * place. */
 TEST(reference_kernels)
 {
     each_row(check_reference);
@@ -325,7 +329,10 @@ static ltn_node *fusable(ltn_graph *g, weights *all, int k)
     case 2: return ltn__add(g, ltn__silu(g, conv(g, all, x)), ltn__silu(g, y));
     case 3: return ltn__relu(g, ltn__add(g, x, conv(g, all, x)));
     case 4: h = ltn__silu(g, x); return ltn__add(g, conv(g, all, h), h);
-    case 5: h = ltn__silu(g, x); c = ltn__add(g, h, conv(g, all, h)); return ltn__mul(g, c, h); /* h lives on */
+    case 5:
+        h = ltn__silu(g, x);
+        c = ltn__add(g, h, conv(g, all, h));
+        return ltn__mul(g, c, h); /* h lives on */
     case 6: c = conv(g, all, x); return ltn__add(g, ltn__relu(g, c), c); /* two readers */
     case 7: c = conv(g, all, x); return ltn__add(g, c, c);
     case 8: c = ltn__output(g, "inner", conv(g, all, x)); return ltn__relu(g, c);
@@ -333,9 +340,16 @@ static ltn_node *fusable(ltn_graph *g, weights *all, int k)
     case 10: return ltn__add(g, conv(g, all, x), ltn__input(g, "t", ltn__dims(2, 1, 1, 16))); /* broadcast */
     case 11: c = conv(g, all, x); return ltn__add(g, c, dense(g, all, ltn__silu(g, c)));
     case 12: return conv(g, all, ltn__silu(g, ltn__group_norm(g, x, NULL, NULL, 4, 1e-5)));
-    case 13: c = ltn__add(g, conv(g, all, x), y); return ltn__reshape(g, ltn__relu(g, ltn__add(g, c, x)), ltn__dims(1, 2, 72, 16));
-    case 14: h = ltn__reshape(g, ltn__silu(g, x), ltn__dims(1, 18, 8, 16)); return ltn__add(g, ltn__relu(g, h), h);
-    case 15: h = dense(g, all, x); ltn__grad(g, h, y, &x, 1, &c); return ltn__add(g, h, c); /* one weight, read both ways */
+    case 13:
+        c = ltn__add(g, conv(g, all, x), y);
+        return ltn__reshape(g, ltn__relu(g, ltn__add(g, c, x)), ltn__dims(1, 2, 72, 16));
+    case 14:
+        h = ltn__reshape(g, ltn__silu(g, x), ltn__dims(1, 18, 8, 16));
+        return ltn__add(g, ltn__relu(g, h), h);
+    case 15:
+        h = dense(g, all, x);
+        ltn__grad(g, h, y, &x, 1, &c);
+        return ltn__add(g, h, c); /* one weight, read both ways */
     default: return NULL;
     }
 }
@@ -365,7 +379,8 @@ TEST(outputs_inside_chains)
     ltn_graph *g = NULL;
     ltn_plan *p = NULL;
     OK(ctx, ltn__graph_open(ctx, &g));
-    ltn_node *x = ltn__input(g, "x", ltn__dims(1, 9, 8, 16)), *inner = ltn__output(g, "inner", conv(g, &all, x));
+    ltn_node *x = ltn__input(g, "x", ltn__dims(1, 9, 8, 16)),
+             *inner = ltn__output(g, "inner", conv(g, &all, x));
     ltn__output(g, "y", ltn__relu(g, inner));
     OK(ctx, ltn__plan_open(g, NULL, &p));
     fill_inputs(g, p);
@@ -383,7 +398,8 @@ TEST(outputs_inside_chains)
     ltn_close(&ctx);
 }
 
-/* A random graph of elementwise operations: reusing memory changes nothing against every value having its own. */
+/* A random graph of elementwise operations: reusing memory changes nothing against every value having its
+ * own. */
 static ltn_node *tangle(ltn_graph *g, uint64_t seed, bool keep_all)
 {
     enum { COUNT = 60 };
@@ -401,7 +417,8 @@ static ltn_node *tangle(ltn_graph *g, uint64_t seed, bool keep_all)
     }
     if (keep_all)
         for (int i = 0, count = ltn__graph_size(g); i < count; i++)
-            if (ltn__graph_node(g, i)->op && ltn__graph_node(g, i) != n[COUNT - 1]) ltn__output(g, "kept", ltn__graph_node(g, i));
+            if (ltn__graph_node(g, i)->op && ltn__graph_node(g, i) != n[COUNT - 1])
+                ltn__output(g, "kept", ltn__graph_node(g, i));
     return n[COUNT - 1];
 }
 
@@ -456,13 +473,15 @@ TEST(weights_are_widened)
     const real *x = ltn__weight_real(ctx, &h), *y = ltn__weight_real(ctx, &b);
     for (int i = 0; i < 8; i++) CHECK((double)x[i] == as_half[i]);
     for (int i = 0; i < 4; i++) CHECK((double)y[i] == as_brain[i]);
-    CHECK(ltn__weight_real(ctx, &h) == x && ltn__weight_copy(&h, "real") == x && !ltn__weight_copy(&h, "other"));
+    CHECK(ltn__weight_real(ctx, &h) == x && ltn__weight_copy(&h, "real") == x &&
+          !ltn__weight_copy(&h, "other"));
     char bytes[17];
     const float single = 0.7f;
     const double twice = 0.3;
     memcpy(bytes + 1, &single, 4);
     memcpy(bytes + 5, &twice, 8);
-    ltn_weight s = {.name = "s", .dtype = LTN_F32, .rank = 1, .dim = {1}, .data = bytes + 1}; /* not aligned */
+    ltn_weight s = {
+        .name = "s", .dtype = LTN_F32, .rank = 1, .dim = {1}, .data = bytes + 1}; /* not aligned */
     ltn_weight d = {.name = "d", .dtype = LTN_F64, .rank = 1, .dim = {1}, .data = bytes + 5};
     CHECK(*ltn__weight_real(ctx, &s) == single && *ltn__weight_real(ctx, &d) == (real)twice);
     ltn_weight *const all[] = {&h, &b, &s, &d};
@@ -489,7 +508,8 @@ TEST(first_error_stays)
     CHECK(!p && !strcmp(ltn_error(ctx), "conv2d: 3 channels into weights for 5"));
     ltn__graph_close(&g);
     OK(ctx, ltn__graph_open(ctx, &g));
-    ltn__conv2d(g, ltn__input(g, "x", ltn__dims(1, 2, 2, 3)), ltn__input(g, "w", ltn__dims(8, 3, 5, 5)), NULL, 1, 0, 0, 0, 0);
+    ltn__conv2d(g, ltn__input(g, "x", ltn__dims(1, 2, 2, 3)), ltn__input(g, "w", ltn__dims(8, 3, 5, 5)), NULL,
+                1, 0, 0, 0, 0);
     CHECK(ltn__graph_status(g) == LTN_ESHAPE); /* no pixel is left */
     ltn__graph_close(&g);
     ltn_close(&ctx);
@@ -503,7 +523,8 @@ static ltn_status whole_life(ltn_ctx *ctx, weights *all)
     ltn_status s = ltn__graph_open(ctx, &g);
     if (s) return s;
     ltn_node *x = ltn__input(g, "x", ltn__dims(1, 4, 4, 8)), *grad = NULL;
-    ltn_node *y = ltn__relu(g, ltn__add(g, x, conv(g, all, ltn__silu(g, ltn__group_norm(g, x, NULL, NULL, 2, 1e-5)))));
+    ltn_node *y =
+        ltn__relu(g, ltn__add(g, x, conv(g, all, ltn__silu(g, ltn__group_norm(g, x, NULL, NULL, 2, 1e-5)))));
     y = ltn__reshape(g, dense(g, all, y), ltn__dims(1, 1, 16, 8));
     y = ltn__attention(g, y, y, y, 2, true);
     s = ltn__grad(g, y, y, &x, 1, &grad);

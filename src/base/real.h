@@ -1,5 +1,5 @@
-/* real.h - the number type of the graph: float, or double in the test build that checks gradients; and how its inner
- * kernels are compiled. */
+/* real.h - the number type of the graph: float, or double in the test build that checks gradients; and how
+ * its inner kernels are compiled. */
 #ifndef LTN_REAL_H
 #define LTN_REAL_H
 #ifdef LTN_DOUBLE
@@ -8,12 +8,14 @@ typedef double real;
 typedef float real;
 #endif
 
-/* LTN_KERNEL: this function is compiled for several x86 levels, with fused multiply-add, and chosen when the program
- * is loaded; LTN_KERNEL_V3 and _V4: for one level, to be called where ltn__level says so. Elsewhere all are compiled once. */
-#if defined(__x86_64__) && defined(__gnu_linux__) && defined(__GNUC__) && __GNUC__ >= 12 && !defined(__clang__) && \
-    !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+/* LTN_KERNEL: this function is compiled for several x86 levels, with fused multiply-add, and chosen when the
+ * program is loaded; LTN_KERNEL_V3 and _V4: for one level, to be called where ltn__level says so. Elsewhere
+ * all are compiled once. */
+#if defined(__x86_64__) && defined(__gnu_linux__) && defined(__GNUC__) && __GNUC__ >= 12 && \
+    !defined(__clang__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 #define LTN_KERNEL \
-    __attribute__((target_clones("default", "arch=x86-64-v3", "arch=x86-64-v4"), optimize("fp-contract=fast")))
+    __attribute__((target_clones("default", "arch=x86-64-v3", "arch=x86-64-v4"), \
+                   optimize("fp-contract=fast")))
 #define LTN_KERNEL_V3 __attribute__((target("arch=x86-64-v3"), optimize("fp-contract=fast")))
 #define LTN_KERNEL_V4 __attribute__((target("arch=x86-64-v4"), optimize("fp-contract=fast")))
 static inline int ltn__level(void)

@@ -1,5 +1,6 @@
-/* fuse.c - the pattern table: which chains of nodes may become one kernel. A chain is an operation, its sum with another
- * value of the same shape, and an activation, in either order; each link but the last has no other reader. */
+/* fuse.c - the pattern table: which chains of nodes may become one kernel. A chain is an operation, its sum
+ * with another value of the same shape, and an activation, in either order; each link but the last has no
+ * other reader. */
 #include "graph.h"
 
 #include <string.h>
@@ -28,7 +29,9 @@ static bool extend(const struct pattern *p, const ltn_node *r, ltn_fusion *f)
         f->before = !f->residual;
     } else if (p->residual && !f->residual && is(r, "add")) {
         const ltn_node *other = r->src[r->src[0] == f->result];
-        if (other == f->result || !ltn__same_dims(other->dims, r->dims) || !ltn__same_dims(f->result->dims, r->dims)) return false;
+        if (other == f->result || !ltn__same_dims(other->dims, r->dims) ||
+            !ltn__same_dims(f->result->dims, r->dims))
+            return false;
         f->residual = other;
     } else {
         return false;

@@ -1,5 +1,5 @@
-/* grad.c - reverse mode: walks back from y and hands each node's cotangent to its sources, summed where a value has several
- * readers. What comes out is graph, so it can be differentiated again. */
+/* grad.c - reverse mode: walks back from y and hands each node's cotangent to its sources, summed where a
+ * value has several readers. What comes out is graph, so it can be differentiated again. */
 #include "graph.h"
 
 typedef struct walk {
@@ -8,13 +8,15 @@ typedef struct walk {
     ltn_node **cotangent;
 } walk;
 
-static ltn_status reverse(ltn_graph *g, ltn_node *y, ltn_node *cotangent, int first, ltn_node *const *wrt, int n, ltn_node **grad);
+static ltn_status reverse(ltn_graph *g, ltn_node *y, ltn_node *cotangent, int first, ltn_node *const *wrt,
+                          int n, ltn_node **grad);
 
 static void accumulate(walk *w, const ltn_node *n, ltn_node *more)
 {
     ltn_node **sum = &w->cotangent[n->id];
     if (!ltn__same_dims(n->dims, more->dims))
-        ltn__graph_fail(w->g, LTN_ESHAPE, "gradient of another shape than its %s", n->op ? n->op->entry.name : "leaf");
+        ltn__graph_fail(w->g, LTN_ESHAPE, "gradient of another shape than its %s",
+                        n->op ? n->op->entry.name : "leaf");
     *sum = *sum ? ltn__add(w->g, *sum, more) : more;
 }
 
@@ -32,8 +34,8 @@ static void through_parts(walk *w, ltn_node *n, ltn_node *dy, const bool *want, 
         if (want[k]) gsrc[k] = grad[--count];
 }
 
-/* A source that stands twice in a node is wanted twice by a vjp, which has one gradient per place, but once by a
- * decomposition, which has one per value. */
+/* A source that stands twice in a node is wanted twice by a vjp, which has one gradient per place, but once
+ * by a decomposition, which has one per value. */
 static void step_back(walk *w, ltn_node *n)
 {
     ltn_node *gsrc[LTN_MAXSRC] = {NULL};
@@ -52,13 +54,15 @@ static void step_back(walk *w, ltn_node *n)
         if (want[k] && gsrc[k]) accumulate(w, n->src[k], gsrc[k]);
 }
 
-/* Only nodes from `first` on are walked. A wrt among them is passed through as well: its gradient is total. */
-static ltn_status reverse(ltn_graph *g, ltn_node *y, ltn_node *cotangent, int first, ltn_node *const *wrt, int n, ltn_node **grad)
+/* Only nodes from `first` on are walked. A wrt among them is passed through as well: a total gradient. */
+static ltn_status reverse(ltn_graph *g, ltn_node *y, ltn_node *cotangent, int first, ltn_node *const *wrt,
+                          int n, ltn_node **grad)
 {
     if (ltn__graph_status(g)) return ltn__graph_status(g);
     ltn_ctx *ctx = ltn__graph_ctx(g);
     const int count = ltn__graph_size(g);
-    walk w = {g, ltn__alloc(ctx, (size_t)count, sizeof(bool)), ltn__alloc(ctx, (size_t)count, sizeof(ltn_node *))};
+    walk w = {g, ltn__alloc(ctx, (size_t)count, sizeof(bool)),
+              ltn__alloc(ctx, (size_t)count, sizeof(ltn_node *))};
     if (!w.between || !w.cotangent) {
         ltn__graph_fail(g, LTN_ENOMEM, "no memory for the gradient of %d nodes", count);
     } else {
@@ -80,8 +84,10 @@ static ltn_status reverse(ltn_graph *g, ltn_node *y, ltn_node *cotangent, int fi
     return ltn__graph_status(g);
 }
 
-ltn_status ltn__grad(ltn_graph *g, ltn_node *y, ltn_node *cotangent, ltn_node *const *wrt, int n, ltn_node **grad)
+ltn_status ltn__grad(ltn_graph *g, ltn_node *y, ltn_node *cotangent, ltn_node *const *wrt, int n,
+                     ltn_node **grad)
 {
-    if (!ltn__same_dims(y->dims, cotangent->dims)) ltn__graph_fail(g, LTN_ESHAPE, "a cotangent of another shape than its value");
+    if (!ltn__same_dims(y->dims, cotangent->dims))
+        ltn__graph_fail(g, LTN_ESHAPE, "a cotangent of another shape than its value");
     return reverse(g, y, cotangent, 0, wrt, n, grad);
 }

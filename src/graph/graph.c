@@ -85,8 +85,9 @@ static ltn_node *new_node(ltn_graph *g, ltn_dims dims)
 {
     if (g->status) return &g->bad;
     if (!dims_fit(dims))
-        return ltn__graph_fail(g, LTN_ESHAPE, "array of %lld x %lld x %lld x %lld values", (long long)dims.d[0],
-                               (long long)dims.d[1], (long long)dims.d[2], (long long)dims.d[3]);
+        return ltn__graph_fail(g, LTN_ESHAPE, "array of %lld x %lld x %lld x %lld values",
+                               (long long)dims.d[0], (long long)dims.d[1], (long long)dims.d[2],
+                               (long long)dims.d[3]);
     if (g->count == g->room) {
         const int room = g->room ? 2 * g->room : 64;
         ltn_node **p = ltn__grow(g->ctx, g->node, (size_t)g->room, (size_t)room, sizeof *p);
@@ -143,7 +144,8 @@ static ltn_node *new_constant(ltn_graph *g, ltn_dims dims, real **values)
     ltn_node *n = new_node(g, dims);
     if (n == &g->bad) return n;
     n->constant = *values = ltn__arena_alloc(&g->arena, (size_t)ltn__count(dims), sizeof(real));
-    return *values ? n : ltn__graph_fail(g, LTN_ENOMEM, "no memory for %lld constants", (long long)ltn__count(dims));
+    if (*values) return n;
+    return ltn__graph_fail(g, LTN_ENOMEM, "no memory for %lld constants", (long long)ltn__count(dims));
 }
 
 ltn_node *ltn__constant(ltn_graph *g, ltn_dims dims, const real *values)
@@ -164,7 +166,8 @@ ltn_node *ltn__fill(ltn_graph *g, ltn_dims dims, double value)
 
 ltn_node *ltn__output(ltn_graph *g, const char *name, ltn_node *n)
 {
-    if (!n->op || n->output) n = ltn__affine(g, n, 1, 0); /* a leaf's memory, and one that has a name, are no place for it */
+    if (!n->op || n->output)
+        n = ltn__affine(g, n, 1, 0); /* a leaf's memory, and one that has a name, are no place for it */
     if (!g->status) n->output = keep(g, name);
     return n;
 }

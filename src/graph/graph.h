@@ -1,13 +1,13 @@
 /* graph.h - static graphs of array operations: nodes, reverse mode, and the plan that runs them.
  *
- * Every array has four dimensions and is stored channels last: (n, h, w, c) for pictures and latents, (n, 1, tokens, c)
- * for token sequences, leading ones for everything smaller. So a 1x1 convolution, a linear layer and a token projection
- * are one and the same matrix product, and no transpose ever stands between neighbours. Weights keep the dimensions of
- * their file (out, in, kh, kw) or (out, in).
+ * Every array has four dimensions and is stored channels last: (n, h, w, c) for pictures and latents, (n, 1,
+ * tokens, c) for token sequences, leading ones for everything smaller. So a 1x1 convolution, a linear layer
+ * and a token projection are one and the same matrix product, and no transpose ever stands between
+ * neighbours. Weights keep the dimensions of their file (out, in, kh, kw) or (out, in).
  *
- * Building is sticky: the first error is kept in the context and the graph, later calls are legal and return a node that
- * must not be used; ltn__plan_open reports it. A graph is built once, planned once per shape, run many times.
- * Plan may fail and allocate; run may do neither. */
+ * Building is sticky: the first error is kept in the context and the graph, later calls are legal and return
+ * a node that must not be used; ltn__plan_open reports it. A graph is built once, planned once per shape, run
+ * many times. Plan may fail and allocate; run may do neither. */
 #ifndef LTN_GRAPH_H
 #define LTN_GRAPH_H
 
@@ -25,11 +25,14 @@ typedef struct ltn_dims {
     int64_t d[4];
 } ltn_dims;
 static inline int64_t ltn__count(ltn_dims s) { return s.d[0] * s.d[1] * s.d[2] * s.d[3]; }
-static inline ltn_dims ltn__dims(int64_t n, int64_t h, int64_t w, int64_t c) { return (ltn_dims){{n, h, w, c}}; }
+static inline ltn_dims ltn__dims(int64_t n, int64_t h, int64_t w, int64_t c)
+{
+    return (ltn_dims){{n, h, w, c}};
+}
 bool ltn__same_dims(ltn_dims a, ltn_dims b);
 
-/* A weight where it lies in its mapped file, and the widened or packed copies that plans made of it; all plans of a
- * model share them. The file layer makes these; ltn__weight_free drops the copies. */
+/* A weight where it lies in its mapped file, and the widened or packed copies that plans made of it; all
+ * plans of a model share them. The file layer makes these; ltn__weight_free drops the copies. */
 typedef struct ltn_weight {
     const char *name; /* whole path in the file */
     ltn_dtype dtype;
@@ -69,23 +72,27 @@ ltn_status ltn__graph_open(ltn_ctx *ctx, ltn_graph **out);
 void ltn__graph_close(ltn_graph **g);
 ltn_ctx *ltn__graph_ctx(ltn_graph *g);
 ltn_status ltn__graph_status(const ltn_graph *g);
-/* Makes the graph fail from now on, with this message (model builders use it for missing weights and so on). */
+/* Makes the graph fail from now on, with this message (for missing weights and so on). */
 ltn_node *ltn__graph_fail(ltn_graph *g, ltn_status s, const char *fmt, ...) LTN_PRINTF(3, 4);
 int ltn__graph_size(const ltn_graph *g);
 ltn_node *ltn__graph_node(const ltn_graph *g, int id);
 
 ltn_node *ltn__input(ltn_graph *g, const char *name, ltn_dims dims);
-ltn_node *ltn__weight_node(ltn_graph *g, ltn_weight *w); /* dims: (out, in, kh, kw), (1,1,out,in), (1,1,1,n) by rank 4, 2, 1 */
+/* dims: (out, in, kh, kw), (1,1,out,in), (1,1,1,n) by rank 4, 2, 1 */
+ltn_node *ltn__weight_node(ltn_graph *g, ltn_weight *w);
 ltn_node *ltn__constant(ltn_graph *g, ltn_dims dims, const real *values); /* copied */
 ltn_node *ltn__fill(ltn_graph *g, ltn_dims dims, double value);
 ltn_node *ltn__output(ltn_graph *g, const char *name, ltn_node *n); /* returns n */
 
 /* Products. b and bias may be NULL where marked. */
-ltn_node *ltn__conv2d(ltn_graph *g, ltn_node *x, ltn_node *w, ltn_node *bias /* or NULL */, int stride, int top, int left, int bottom, int right);
-ltn_node *ltn__linear(ltn_graph *g, ltn_node *x, ltn_node *w, ltn_node *bias /* or NULL */); /* x (n,h,w,in), w (1,1,out,in) or (out,in,1,1) */
-/* Batched over the first two dimensions: a (n,h,m,k) or, transposed, (n,h,k,m), times b (n,h,k,p) or (n,h,p,k). */
+ltn_node *ltn__conv2d(ltn_graph *g, ltn_node *x, ltn_node *w, ltn_node *bias /* or NULL */, int stride,
+                      int top, int left, int bottom, int right);
+/* x (n,h,w,in), w (1,1,out,in) or (out,in,1,1) */
+ltn_node *ltn__linear(ltn_graph *g, ltn_node *x, ltn_node *w, ltn_node *bias /* or NULL */);
+/* By the first two dimensions: a (n,h,m,k) or, transposed, (n,h,k,m), times b (n,h,k,p) or (n,h,p,k). */
 ltn_node *ltn__matmul(ltn_graph *g, ltn_node *a, ltn_node *b, bool ta, bool tb);
-/* softmax(q k^T / sqrt(d)) v by heads: q (n,1,t,c), k and v (n,1,s,c), c = heads * d; causal: no token looks ahead. */
+/* softmax(q k^T / sqrt(d)) v by heads: q (n,1,t,c), k and v (n,1,s,c), c = heads * d; causal: no token looks
+ * ahead. */
 ltn_node *ltn__attention(ltn_graph *g, ltn_node *q, ltn_node *k, ltn_node *v, int heads, bool causal);
 
 /* Elementwise; b of add, sub, mul is broadcast where its dimension is 1 (and a too). */
@@ -104,45 +111,54 @@ ltn_node *ltn__exp(ltn_graph *g, ltn_node *x);
 ltn_node *ltn__erf(ltn_graph *g, ltn_node *x);
 ltn_node *ltn__step(ltn_graph *g, ltn_node *x);       /* 1 where x > 0, else 0 */
 ltn_node *ltn__rsqrt(ltn_graph *g, ltn_node *x);
-ltn_node *ltn__geglu(ltn_graph *g, ltn_node *x);      /* (.., 2c) -> (.., c): first half * gelu(second half) */
+/* (.., 2c) -> (.., c): first half * gelu(second half) */
+ltn_node *ltn__geglu(ltn_graph *g, ltn_node *x);
 
 /* Norms; w and b (1,1,1,c) or NULL. */
 ltn_node *ltn__group_norm(ltn_graph *g, ltn_node *x, ltn_node *w, ltn_node *b, int groups, double eps);
-ltn_node *ltn__group_norm_dx(ltn_graph *g, ltn_node *dy, ltn_node *x, ltn_node *w, int groups, double eps); /* its gradient by x */
-ltn_node *ltn__layer_norm(ltn_graph *g, ltn_node *x, ltn_node *w, ltn_node *b, double eps); /* over the channels */
+/* its gradient by x */
+ltn_node *ltn__group_norm_dx(ltn_graph *g, ltn_node *dy, ltn_node *x, ltn_node *w, int groups, double eps);
+/* over the channels */
+ltn_node *ltn__layer_norm(ltn_graph *g, ltn_node *x, ltn_node *w, ltn_node *b, double eps);
 ltn_node *ltn__softmax(ltn_graph *g, ltn_node *x); /* over the last dimension */
 
 /* Shape. */
 ltn_node *ltn__reshape(ltn_graph *g, ltn_node *x, ltn_dims dims);
-ltn_node *ltn__permute(ltn_graph *g, ltn_node *x, int a, int b, int c, int d); /* out dim 0 is x's dim a, ... */
+/* out dim 0 is x's dim a, ... */
+ltn_node *ltn__permute(ltn_graph *g, ltn_node *x, int a, int b, int c, int d);
 ltn_node *ltn__concat(ltn_graph *g, ltn_node *a, ltn_node *b, int axis);
 ltn_node *ltn__slice(ltn_graph *g, ltn_node *x, int axis, int64_t first, int64_t count);
-ltn_node *ltn__place(ltn_graph *g, ltn_node *x, int axis, int64_t first, int64_t count); /* slice's adjoint: x in zeros of length count */
-ltn_node *ltn__sum_to(ltn_graph *g, ltn_node *x, ltn_dims dims);   /* sums over the dimensions that are 1 in dims */
+/* slice's adjoint: x in zeros of length count */
+ltn_node *ltn__place(ltn_graph *g, ltn_node *x, int axis, int64_t first, int64_t count);
+/* sums over the dimensions that are 1 in dims */
+ltn_node *ltn__sum_to(ltn_graph *g, ltn_node *x, ltn_dims dims);
 ltn_node *ltn__expand(ltn_graph *g, ltn_node *x, ltn_dims dims);   /* its adjoint */
 ltn_node *ltn__upsample(ltn_graph *g, ltn_node *x, int factor);    /* nearest */
 ltn_node *ltn__downsum(ltn_graph *g, ltn_node *x, int factor);     /* its adjoint */
-ltn_node *ltn__gather(ltn_graph *g, ltn_node *table, ltn_node *ids); /* table (1,1,rows,c) ids (n,1,t,1), whole numbers -> (n,1,t,c) */
+/* table (1,1,rows,c) ids (n,1,t,1), whole numbers -> (n,1,t,c) */
+ltn_node *ltn__gather(ltn_graph *g, ltn_node *table, ltn_node *ids);
 ltn_node *ltn__scatter(ltn_graph *g, ltn_node *x, ltn_node *ids, int64_t rows); /* its adjoint */
 
 /* ---- Reverse mode ----
- * Extends the graph with the gradient of <cotangent, y> with respect to each wrt[k] (leaves or nodes), into grad[k];
- * grad[k] is NULL where y does not depend on it. Only what lies between is differentiated. */
-ltn_status ltn__grad(ltn_graph *g, ltn_node *y, ltn_node *cotangent, ltn_node *const *wrt, int n, ltn_node **grad);
+ * Extends the graph with the gradient of <cotangent, y> with respect to each wrt[k] (leaves or nodes), into
+ * grad[k]; grad[k] is NULL where y does not depend on it. Only what lies between is differentiated. */
+ltn_status ltn__grad(ltn_graph *g, ltn_node *y, ltn_node *cotangent, ltn_node *const *wrt, int n,
+                     ltn_node **grad);
 
 /* ---- An operation: one row ltn__op_NAME of op.def ---- */
 struct ltn_op {
     ltn_entry entry; /* .entry = {.name = "silu", .help = "x sigmoid(x)"} */
-    /* The reference kernel: src[k] is the data of n->src[k] (NULL if that is); dst never overlaps a source unless
-     * `inplace`, when dst may be src[0]. scratch has scratch(n, threads) bytes, 64-byte aligned. */
+    /* The reference kernel: src[k] is the data of n->src[k] (NULL if that is); dst never overlaps a source
+     * unless `inplace`, when dst may be src[0]. scratch has scratch(n, threads) bytes, 64-byte aligned. */
     void (*run)(const ltn_node *n, const real *const *src, real *dst, void *scratch, int threads);
     size_t (*scratch)(const ltn_node *n, int threads); /* NULL: none */
     /* Gradient as graph: fills gsrc[k] for the sources that want[k]; dy has n's shape. */
     void (*vjp)(ltn_graph *g, ltn_node *n, ltn_node *dy, const bool *want, ltn_node **gsrc);
     /* Or, when vjp is NULL: the same value by simpler operations, whose gradients are then taken. */
     ltn_node *(*decompose)(ltn_graph *g, ltn_node *n);
-    /* What the tests and the benchmark feed it: the k-th case built in g from inputs, NULL past the last. Inputs are fed
-     * normal numbers; those whose name begins with "ids" 0, 1, 2, 0, 1, 2 ..., with "positive" numbers in [0.5, 1.5]. */
+    /* What the tests and the benchmark feed it: the k-th case built in g from inputs, NULL past the last.
+     * Inputs are fed normal numbers; those whose name begins with "ids" 0, 1, 2, 0, 1, 2 ..., with "positive"
+     * numbers in [0.5, 1.5]. */
     ltn_node *(*example)(ltn_graph *g, int k);
     bool inplace; /* dst may be src[0], which has the same count */
     bool alias;   /* the value is src[0]'s memory under other dimensions: never run */
@@ -155,7 +171,8 @@ const ltn_entry *ltn__op_entry(int i); /* the same for ltn_list */
 /* What constructors use: a node of this op, its sources checked by them, its dimensions here. */
 ltn_node *ltn__node(ltn_graph *g, const ltn_op *op, ltn_dims dims, int nsrc, ltn_node *const *src);
 
-/* What follows an operation inside the same kernel: + residual, then an activation. The table of patterns is fuse.c. */
+/* What follows an operation inside the same kernel: + residual, then an activation. The table of patterns is
+ * fuse.c. */
 typedef struct ltn_fusion {
     const ltn_node *residual; /* added to the result; NULL: nothing */
     const ltn_op *activation; /* relu, silu ...; NULL: none */
@@ -163,8 +180,8 @@ typedef struct ltn_fusion {
     const ltn_node *result;   /* the node whose value this is; the operation itself if nothing follows */
 } ltn_fusion;
 enum { LTN_MAXFUSION = 3 };
-/* The chains that may follow n in one kernel, longest first, the last of them nothing; returns how many. readers[id] is
- * the node that alone reads node id, or NULL. */
+/* The chains that may follow n in one kernel, longest first, the last of them nothing; returns how many.
+ * reader[id] is the node that alone reads node id, or NULL. */
 int ltn__fusions(const ltn_node *n, const ltn_node *const *reader, ltn_fusion out[LTN_MAXFUSION]);
 
 /* ---- A cell: a backend's kernel for one operation; the table is cell.def ---- */
@@ -172,15 +189,16 @@ typedef struct ltn_cell ltn_cell;
 typedef struct ltn_kernel {
     void *state;
     size_t scratch;  /* bytes of a run */
-    unsigned packed; /* bit k: source k is a weight that the cell holds in its own layout; run gets NULL for it */
+    /* bit k: source k is a weight that the cell holds in its own layout; run gets NULL for it */
+    unsigned packed;
 } ltn_kernel;
 struct ltn_cell {
     const char *name;  /* "onednn:conv2d" */
     const ltn_op *op;
-    /* Makes its primitives and packs its weights; returns LTN_OK with *out, or LTN_DONE if it does not fit this node or
-     * cannot do what `fuse` asks (no message), or an error. */
+    /* Makes its primitives and packs its weights; returns LTN_OK with *out, or LTN_DONE if it does not fit
+     * this node or cannot do what `fuse` asks (no message), or an error. */
     ltn_status (*open)(ltn_ctx *ctx, const ltn_node *n, const ltn_fusion *fuse, int threads, ltn_kernel *out);
-    /* src as for the reference, then the residual; dst may be the residual's memory, and no other source's. */
+    /* src as for the reference, then the residual; dst may be the residual's memory, no other source's. */
     void (*run)(void *state, const real *const *src, real *dst, void *scratch);
     void (*close)(ltn_ctx *ctx, void *state);
 };

@@ -1,5 +1,5 @@
-/* plan.c - turns a graph into a list of steps: what the outputs need, in order; a kernel for each, with what may be fused
- * into it; one slab in which every value has its place for as long as somebody will read it. */
+/* plan.c - turns a graph into a list of steps: what the outputs need, in order; a kernel for each, with what
+ * may be fused into it; one slab in which every value has its place for as long as somebody will read it. */
 #include "graph.h"
 
 #include <limits.h>
@@ -173,7 +173,8 @@ static const ltn_node *overwritten(const ltn_plan *p, int i)
     const ltn_node *n = p->root[source(s, which)->id];
     if (p->place[n->id] < 0 || p->buffer[p->place[n->id]].last != i) return NULL;
     for (int k = 0; k < source_count(s); k++)
-        if (k != which && source(s, k) && p->place[p->root[source(s, k)->id]->id] == p->place[n->id]) return NULL;
+        if (k != which && source(s, k) && p->place[p->root[source(s, k)->id]->id] == p->place[n->id])
+            return NULL;
     return ltn__count(n->dims) == ltn__count(s->node->dims) ? n : NULL;
 }
 
@@ -218,8 +219,9 @@ static size_t find_gap(buffer *const *placed, int count, const buffer *b)
 /* Greedy, largest first. */
 static ltn_status place_buffers(ltn_plan *p)
 {
-    buffer **order = ltn__alloc(p->ctx, (size_t)p->nbuffer + 1, 2 * sizeof *order), **placed = order + p->nbuffer;
+    buffer **order = ltn__alloc(p->ctx, (size_t)p->nbuffer + 1, 2 * sizeof *order);
     if (!order) return LTN_ENOMEM;
+    buffer **placed = order + p->nbuffer;
     for (int i = 0; i < p->nbuffer; i++) order[i] = &p->buffer[i];
     qsort(order, (size_t)p->nbuffer, sizeof *order, compare_sizes);
     for (int i = 0; i < p->nbuffer; i++) {
@@ -319,7 +321,8 @@ void ltn__plan_close(ltn_plan **plan)
     if (!p) return;
     for (int i = 0; i < p->nstep; i++)
         if (p->step[i].cell) p->step[i].cell->close(p->ctx, p->step[i].kernel.state);
-    void *const parts[] = {p->step, p->buffer, p->needed, p->reader, p->root, p->place, p->last, p->slab, p->scratch};
+    void *const parts[] = {p->step,  p->buffer, p->needed, p->reader, p->root,
+                           p->place, p->last,   p->slab,   p->scratch};
     for (int i = 0; i < LTN_COUNT(parts); i++) ltn__free(p->ctx, parts[i]);
     ltn__free(p->ctx, p);
     *plan = NULL;

@@ -1,5 +1,5 @@
-/* weight.c - weights where they lie in their file, widened from f16, bf16, f32 or f64 to real, and the copies in other
- * layouts that all plans of a model share. */
+/* weight.c - weights where they lie in their file, widened from f16, bf16, f32 or f64 to real, and the copies
+ * in other layouts that all plans of a model share. */
 #include "graph.h"
 
 #include <string.h>

@@ -1,4 +1,5 @@
-/* conv2d.c - the rows conv2d and conv2d_dx by oneDNN: pictures channels last, weights in the layout it prefers. */
+/* conv2d.c - the rows conv2d and conv2d_dx by oneDNN: pictures channels last, weights in the layout it
+ * prefers. */
 #include "product.h"
 
 static product_array picture(ltn_dims s)
@@ -7,7 +8,8 @@ static product_array picture(ltn_dims s)
     return (product_array){{n, c, h, w}, {h * w * c, 1, w * c, c}};
 }
 
-static ltn_status conv2d_open(ltn_ctx *ctx, const ltn_node *n, const ltn_fusion *fuse, int threads, ltn_kernel *out)
+static ltn_status conv2d_open(ltn_ctx *ctx, const ltn_node *n, const ltn_fusion *fuse, int threads,
+                              ltn_kernel *out)
 {
     const bool forward = n->op == &ltn__op_conv2d;
     const int64_t *w = n->src[1]->dims.d, *i = n->i;
@@ -28,5 +30,7 @@ static ltn_status conv2d_open(ltn_ctx *ctx, const ltn_node *n, const ltn_fusion 
     return ltn__product_open(ctx, &t, out);
 }
 
-const ltn_cell ltn__cell_onednn_conv2d = {"onednn:conv2d", &ltn__op_conv2d, conv2d_open, ltn__product_run, ltn__product_close};
-const ltn_cell ltn__cell_onednn_conv2d_dx = {"onednn:conv2d_dx", &ltn__op_conv2d_dx, conv2d_open, ltn__product_run, ltn__product_close};
+const ltn_cell ltn__cell_onednn_conv2d = {"onednn:conv2d", &ltn__op_conv2d, conv2d_open, ltn__product_run,
+                                          ltn__product_close};
+const ltn_cell ltn__cell_onednn_conv2d_dx = {"onednn:conv2d_dx", &ltn__op_conv2d_dx, conv2d_open,
+                                             ltn__product_run, ltn__product_close};

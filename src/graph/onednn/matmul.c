@@ -13,7 +13,8 @@ static product_array batch_of(int64_t count, int64_t rows, int64_t columns, bool
     return (product_array){{count, rows, columns}, {rows * columns, m.stride[0], m.stride[1]}};
 }
 
-static ltn_status linear_open(ltn_ctx *ctx, const ltn_node *n, const ltn_fusion *fuse, int threads, ltn_kernel *out)
+static ltn_status linear_open(ltn_ctx *ctx, const ltn_node *n, const ltn_fusion *fuse, int threads,
+                              ltn_kernel *out)
 {
     const int64_t from = n->src[0]->dims.d[3], to = n->dims.d[3], rows = ltn__count(n->dims) / to;
     const product_task t = {
@@ -32,7 +33,8 @@ static ltn_status linear_open(ltn_ctx *ctx, const ltn_node *n, const ltn_fusion 
     return ltn__product_open(ctx, &t, out);
 }
 
-static ltn_status matmul_open(ltn_ctx *ctx, const ltn_node *n, const ltn_fusion *fuse, int threads, ltn_kernel *out)
+static ltn_status matmul_open(ltn_ctx *ctx, const ltn_node *n, const ltn_fusion *fuse, int threads,
+                              ltn_kernel *out)
 {
     const int64_t *d = n->dims.d, k = n->src[0]->dims.d[n->i[0] ? 2 : 3], count = d[0] * d[1];
     const product_task t = {
@@ -49,5 +51,7 @@ static ltn_status matmul_open(ltn_ctx *ctx, const ltn_node *n, const ltn_fusion 
     return ltn__product_open(ctx, &t, out);
 }
 
-const ltn_cell ltn__cell_onednn_linear = {"onednn:linear", &ltn__op_linear, linear_open, ltn__product_run, ltn__product_close};
-const ltn_cell ltn__cell_onednn_matmul = {"onednn:matmul", &ltn__op_matmul, matmul_open, ltn__product_run, ltn__product_close};
+const ltn_cell ltn__cell_onednn_linear = {"onednn:linear", &ltn__op_linear, linear_open, ltn__product_run,
+                                          ltn__product_close};
+const ltn_cell ltn__cell_onednn_matmul = {"onednn:matmul", &ltn__op_matmul, matmul_open, ltn__product_run,
+                                          ltn__product_close};

@@ -1,5 +1,5 @@
-/* product.c - see product.h. Weights that are leaves are packed once into the layout that the primitive asks for, as copies
- * which all plans share; computed ones are packed in each run. */
+/* product.c - see product.h. Weights that are leaves are packed once into the layout that the primitive asks
+ * for, as copies which all plans share; computed ones are packed in each run. */
 #include "product.h"
 
 #include "../op/tile.h"
@@ -56,16 +56,22 @@ static dnnl_status_t make_descs(const product_task *t, desc d[PLAIN_W + 1])
     dnnl_status_t s = desc_strided(&d[A], t->ndims, t->a.dim, t->a.stride);
     if (!s) s = desc_strided(&d[Y], t->ndims, t->y.dim, t->y.stride);
     if (!s) s = desc_strided(&d[PLAIN_W], t->ndims, t->w.dim, t->w.stride);
-    if (!s) s = t->pack ? desc_any(&d[W], t->ndims, t->w.dim) : desc_strided(&d[W], t->ndims, t->w.dim, t->w.stride);
-    if (!s && t->bias.dim[0]) s = desc_strided(&d[BIAS], t->kind == MATMUL ? t->ndims : 1, t->bias.dim, t->bias.stride);
+    if (!s)
+        s = t->pack ? desc_any(&d[W], t->ndims, t->w.dim)
+                    : desc_strided(&d[W], t->ndims, t->w.dim, t->w.stride);
+    if (!s && t->bias.dim[0])
+        s = desc_strided(&d[BIAS], t->kind == MATMUL ? t->ndims : 1, t->bias.dim, t->bias.stride);
     return s;
 }
 
-static dnnl_status_t make_plan(product *p, const product_task *t, const desc d[PLAIN_W + 1], dnnl_primitive_attr_t attr)
+static dnnl_status_t make_plan(product *p, const product_task *t, const desc d[PLAIN_W + 1],
+                               dnnl_primitive_attr_t attr)
 {
-    const const_desc a = desc_of(&d[A]), w = desc_of(&d[W]), y = desc_of(&d[Y]), bias = t->bias.dim[0] ? desc_of(&d[BIAS]) : NULL;
+    const const_desc a = desc_of(&d[A]), w = desc_of(&d[W]), y = desc_of(&d[Y]),
+                     bias = t->bias.dim[0] ? desc_of(&d[BIAS]) : NULL;
     if (t->kind == MATMUL) return plan_matmul(&p->plan, p->engine, a, w, bias, y, attr);
-    if (t->kind == CONVOLUTION) return plan_convolution(&p->plan, p->engine, &t->convolution, a, w, bias, y, attr);
+    if (t->kind == CONVOLUTION)
+        return plan_convolution(&p->plan, p->engine, &t->convolution, a, w, bias, y, attr);
     dnnl_primitive_desc_t forward = NULL;
     dnnl_status_t s = plan_convolution(&forward, p->engine, &t->convolution, y, w, NULL, a, NULL);
     if (!s) s = plan_convolution_dx(&p->plan, p->engine, &t->convolution, y, w, a, forward, attr);
@@ -90,9 +96,11 @@ static size_t name_layout(const_desc d, const char *key, char *out, size_t room)
     if (!layout_of(d, &l)) return 0;
     size_t n = (size_t)snprintf(out, room, "onednn:%s", key);
     for (int k = 0; k < l.ndims && n < room; k++)
-        n += (size_t)snprintf(out + n, room - n, ":%lldx%lld", (long long)l.padded[k], (long long)l.stride[k]);
+        n +=
+            (size_t)snprintf(out + n, room - n, ":%lldx%lld", (long long)l.padded[k], (long long)l.stride[k]);
     for (int k = 0; k < l.blocks && n < room; k++)
-        n += (size_t)snprintf(out + n, room - n, ":%lld of %lld", (long long)l.block[k], (long long)l.index[k]);
+        n += (size_t)snprintf(out + n, room - n, ":%lld of %lld", (long long)l.block[k],
+                              (long long)l.index[k]);
     return n < room ? n : 0;
 }
 
@@ -115,8 +123,8 @@ static dnnl_status_t pack(product *p, dnnl_primitive_t reorder, const real *plai
 }
 
 /* A fresh copy; made last, so that an unfilled one is never found by others. */
-static ltn_status make_copy(ltn_ctx *ctx, product *p, const_desc from, const_desc to, ltn_weight *w, int64_t count, const char *key,
-                            void **copy)
+static ltn_status make_copy(ltn_ctx *ctx, product *p, const_desc from, const_desc to, ltn_weight *w,
+                            int64_t count, const char *key, void **copy)
 {
     dnnl_primitive_t reorder = NULL;
     real *plain = ltn__alloc(ctx, (size_t)count, sizeof *plain);
@@ -127,7 +135,8 @@ static ltn_status make_copy(ltn_ctx *ctx, product *p, const_desc from, const_des
     }
     if (!status) {
         ltn__weight_widen(w, 0, count, plain);
-        if (pack(p, reorder, plain, *copy)) status = ltn__fail(ctx, LTN_EDEVICE, "oneDNN: cannot pack %s", w->name);
+        if (pack(p, reorder, plain, *copy))
+            status = ltn__fail(ctx, LTN_EDEVICE, "oneDNN: cannot pack %s", w->name);
     }
     if (reorder) dnnl_primitive_destroy(reorder);
     ltn__free(ctx, plain);
@@ -135,7 +144,8 @@ static ltn_status make_copy(ltn_ctx *ctx, product *p, const_desc from, const_des
 }
 
 /* A leaf: its packed copy, made here if no other plan has made it. */
-static ltn_status share_weight(ltn_ctx *ctx, product *p, const product_task *t, const_desc from, const_desc to)
+static ltn_status share_weight(ltn_ctx *ctx, product *p, const product_task *t, const_desc from,
+                               const_desc to)
 {
     char key[400];
     ltn_weight *w = t->n->src[1]->weight;
@@ -157,8 +167,12 @@ static const_desc asked(const product *p, dnnl_query_t what)
 
 static dnnl_status_t make_memories(product *p, const product_task *t, const desc d[PLAIN_W + 1])
 {
-    const_desc of[MEMORIES] = {desc_of(&d[A]), asked(p, dnnl_query_weights_md), t->bias.dim[0] ? desc_of(&d[BIAS]) : NULL,
-                               desc_of(&d[Y]), desc_of(&d[PLAIN_W]), asked(p, dnnl_query_scratchpad_md)};
+    const_desc of[MEMORIES] = {desc_of(&d[A]),
+                               asked(p, dnnl_query_weights_md),
+                               t->bias.dim[0] ? desc_of(&d[BIAS]) : NULL,
+                               desc_of(&d[Y]),
+                               desc_of(&d[PLAIN_W]),
+                               asked(p, dnnl_query_scratchpad_md)};
     for (int k = 0; k < MEMORIES; k++)
         if (of[k]) {
             const dnnl_status_t s = dnnl_memory_create(&p->memory[k], of[k], p->engine, NULL);
@@ -177,7 +191,8 @@ static size_t aligned(size_t bytes)
     return (bytes + 63) / 64 * 64;
 }
 
-static ltn_status open_weights(ltn_ctx *ctx, product *p, const product_task *t, const desc d[PLAIN_W + 1], ltn_kernel *out)
+static ltn_status open_weights(ltn_ctx *ctx, product *p, const product_task *t, const desc d[PLAIN_W + 1],
+                               ltn_kernel *out)
 {
     const const_desc from = desc_of(&d[PLAIN_W]), to = asked(p, dnnl_query_weights_md);
     out->scratch = aligned(dnnl_memory_desc_get_size(asked(p, dnnl_query_scratchpad_md)));

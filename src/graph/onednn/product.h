@@ -1,5 +1,5 @@
-/* product.h - what all oneDNN cells are: y = a * w + bias, with a sum and an activation behind it, where * is a convolution,
- * its adjoint, or a matrix product. */
+/* product.h - what all oneDNN cells are: y = a * w + bias, with a sum and an activation behind it, where * is
+ * a convolution, its adjoint, or a matrix product. */
 #ifndef LTN_PRODUCT_H
 #define LTN_PRODUCT_H
 

@@ -1,8 +1,8 @@
 /* conv2d.c - convolution and its two adjoints:
  *     y[oy,ox,o]      = bias[o] + sum over c, ky, kx of x[oy s - top + ky, ox s - left + kx, c] w[o,c,ky,kx]
  *     conv2d_dx(y, w) = the x that a cotangent y gives,   conv2d_dw(x, y) = the w that it gives.
- * The three are closed under differentiation. Kernels gather the pixels that meet the taps of w into rows of a matrix
- * and multiply. i: stride, top, left, bottom, right. */
+ * The three are closed under differentiation. Kernels gather the pixels that meet the taps of w into rows of
+ * a matrix and multiply. i: stride, top, left, bottom, right. */
 #include "tile.h"
 
 #include <string.h>
@@ -22,22 +22,24 @@ static ltn_dims conv_dims(ltn_dims x, ltn_dims w, const int64_t *i)
                      out_size(x.d[2], i[LEFT], i[RIGHT], w.d[3], i[STRIDE]), w.d[0]);
 }
 
-static ltn_node *make(ltn_graph *g, const ltn_op *op, ltn_dims dims, ltn_node *a, ltn_node *b, ltn_node *bias, const int64_t *i)
+static ltn_node *make(ltn_graph *g, const ltn_op *op, ltn_dims dims, ltn_node *a, ltn_node *b, ltn_node *bias,
+                      const int64_t *i)
 {
     ltn_node *n = ltn__node(g, op, dims, 3, (ltn_node *[]){a, b, bias});
     for (int k = STRIDE; k <= RIGHT; k++) n->i[k] = i[k];
     return n;
 }
 
-ltn_node *ltn__conv2d(ltn_graph *g, ltn_node *x, ltn_node *w, ltn_node *bias, int stride, int top, int left, int bottom, int right)
+ltn_node *ltn__conv2d(ltn_graph *g, ltn_node *x, ltn_node *w, ltn_node *bias, int stride, int top, int left,
+                      int bottom, int right)
 {
     const int64_t i[] = {stride, top, left, bottom, right};
     if (x->dims.d[3] != w->dims.d[1])
-        return ltn__graph_fail(g, LTN_ESHAPE, "conv2d: %lld channels into weights for %lld", (long long)x->dims.d[3],
-                               (long long)w->dims.d[1]);
+        return ltn__graph_fail(g, LTN_ESHAPE, "conv2d: %lld channels into weights for %lld",
+                               (long long)x->dims.d[3], (long long)w->dims.d[1]);
     if (bias && ltn__count(bias->dims) != w->dims.d[0])
-        return ltn__graph_fail(g, LTN_ESHAPE, "conv2d: %lld biases, not %lld", (long long)ltn__count(bias->dims),
-                               (long long)w->dims.d[0]);
+        return ltn__graph_fail(g, LTN_ESHAPE, "conv2d: %lld biases, not %lld",
+                               (long long)ltn__count(bias->dims), (long long)w->dims.d[0]);
     return make(g, &ltn__op_conv2d, conv_dims(x->dims, w->dims, i), x, w, bias, i);
 }
 
@@ -57,10 +59,12 @@ typedef struct window {
 } window;
 
 /* What the tap (ky, kx) sees from place (y, x) of the n-th picture: a pixel, or NULL for zeros. */
-static const real *pixel(const window *v, const real *data, int64_t n, int64_t y, int64_t x, int64_t ky, int64_t kx)
+static const real *pixel(const window *v, const real *data, int64_t n, int64_t y, int64_t x, int64_t ky,
+                         int64_t kx)
 {
     const int64_t *d = v->x.d;
-    const int64_t sy = reach(y, ky, v->i[TOP], v->i[STRIDE], v->adjoint), sx = reach(x, kx, v->i[LEFT], v->i[STRIDE], v->adjoint);
+    const int64_t sy = reach(y, ky, v->i[TOP], v->i[STRIDE], v->adjoint),
+                  sx = reach(x, kx, v->i[LEFT], v->i[STRIDE], v->adjoint);
     if (sy < 0 || sy >= d[1] || sx < 0 || sx >= d[2]) return NULL;
     return data + ((n * d[1] + sy) * d[2] + sx) * d[3];
 }
@@ -84,7 +88,8 @@ static int64_t depth(const ltn_node *n)
 
 static size_t gather_scratch(const ltn_node *n, int threads)
 {
-    return (size_t)(depth(n) * (ltn__panels(n->dims.d[3]) * LTN_TILE_N + (int64_t)threads * ROWS)) * sizeof(real);
+    return (size_t)(depth(n) * (ltn__panels(n->dims.d[3]) * LTN_TILE_N + (int64_t)threads * ROWS)) *
+           sizeof(real);
 }
 
 /* w, (out, in, kh, kw), as panels with a row for each tap and each channel of the source. */
@@ -92,7 +97,8 @@ static void pack(const ltn_node *n, const real *w, real *panels, int threads)
 {
     const int64_t *d = n->src[1]->dims.d;
     const bool adjoint = n->op == &ltn__op_conv2d_dx;
-    const int64_t taps = d[2] * d[3], row = adjoint ? d[1] * taps : taps, column = adjoint ? taps : d[1] * taps;
+    const int64_t taps = d[2] * d[3], row = adjoint ? d[1] * taps : taps,
+                  column = adjoint ? taps : d[1] * taps;
     const int64_t from = n->src[0]->dims.d[3], to = n->dims.d[3];
 #pragma omp parallel for num_threads(threads)
     for (int64_t p = 0; p < ltn__panels(to); p++)
@@ -104,7 +110,8 @@ static void gather_run(const ltn_node *n, const real *const *src, real *dst, voi
 {
     const int64_t *d = n->dims.d;
     const int64_t k = depth(n), lines = d[0] * d[1];
-    const window v = {n->src[0]->dims, n->src[1]->dims.d[2], n->src[1]->dims.d[3], n->i, n->op == &ltn__op_conv2d_dx};
+    const window v = {n->src[0]->dims, n->src[1]->dims.d[2], n->src[1]->dims.d[3], n->i,
+                      n->op == &ltn__op_conv2d_dx};
     real *panels = scratch, *all_rows = panels + k * ltn__panels(d[3]) * LTN_TILE_N;
     threads = ltn__worth(threads, (double)ltn__count(n->dims) * (double)k);
     pack(n, src[1], panels, threads);
@@ -114,14 +121,16 @@ static void gather_run(const ltn_node *n, const real *const *src, real *dst, voi
         for (int64_t line = lines * t / threads; line < lines * (t + 1) / threads; line++)
             for (int64_t x = 0; x < d[2]; x += ROWS) {
                 const int64_t m = LTN_MIN(ROWS, d[2] - x);
-                for (int64_t r = 0; r < m; r++) gather(&v, src[0], line / d[1], line % d[1], x + r, rows + r * k);
+                for (int64_t r = 0; r < m; r++)
+                    gather(&v, src[0], line / d[1], line % d[1], x + r, rows + r * k);
                 ltn__product(m, d[3], k, rows, k, panels, src[2], dst + (line * d[2] + x) * d[3], d[3]);
             }
     }
 }
 
-/* conv2d_dw is a product of y^T, (out, pixels), with the gathered x, (pixels, taps c). A strip is the part of it that
- * belongs to one tap and 16 channels; each thread has its strips, and walks over the pixels DEPTH at a time. */
+/* conv2d_dw is a product of y^T, (out, pixels), with the gathered x, (pixels, taps c). A strip is the part of
+ * it that belongs to one tap and 16 channels; each thread has its strips, and walks over the pixels DEPTH at
+ * a time. */
 typedef struct strips {
     int64_t taps, panels, tiles; /* per tap; per strip */
     ltn_tile *sum;
@@ -142,29 +151,33 @@ static strips strips_of(const ltn_node *n, void *scratch)
 static size_t dw_scratch(const ltn_node *n, int threads)
 {
     const strips s = strips_of(n, NULL);
-    return (size_t)(s.taps * s.panels * s.tiles) * sizeof(ltn_tile) + (size_t)(threads * s.part_size) * sizeof(real);
+    return (size_t)(s.taps * s.panels * s.tiles) * sizeof(ltn_tile) +
+           (size_t)(threads * s.part_size) * sizeof(real);
 }
 
 /* Adds the pixels [first, first + DEPTH) to the strips [begin, end). */
-static void dw_add(const ltn_node *n, const window *v, const real *const *src, const strips *s, int64_t first, int64_t begin,
-                   int64_t end, real *yt, real *panel)
+static void dw_add(const ltn_node *n, const window *v, const real *const *src, const strips *s, int64_t first,
+                   int64_t begin, int64_t end, real *yt, real *panel)
 {
     const int64_t *y = n->src[1]->dims.d, in = n->dims.d[1], out = y[3], pixels = y[0] * y[1] * y[2];
     const int64_t k = LTN_MIN(DEPTH, pixels - first);
     for (int64_t p = 0; p < k; p++)
         for (int64_t o = 0; o < out; o++) yt[o * DEPTH + p] = src[1][(first + p) * out + o];
     for (int64_t strip = begin; strip < end; strip++) {
-        const int64_t tap = strip / s->panels, c = strip % s->panels * LTN_TILE_N, width = LTN_MIN(LTN_TILE_N, in - c);
+        const int64_t tap = strip / s->panels, c = strip % s->panels * LTN_TILE_N,
+                      width = LTN_MIN(LTN_TILE_N, in - c);
         memset(panel, 0, sizeof(real) * DEPTH * LTN_TILE_N);
         for (int64_t p = 0; p < k; p++) {
             const int64_t at = first + p;
-            const real *x = pixel(v, src[0], at / (y[1] * y[2]), at / y[2] % y[1], at % y[2], tap / v->kw, tap % v->kw);
+            const real *x =
+                pixel(v, src[0], at / (y[1] * y[2]), at / y[2] % y[1], at % y[2], tap / v->kw, tap % v->kw);
             if (x) memcpy(panel + p * LTN_TILE_N, x + c, (size_t)width * sizeof(real));
         }
         for (int64_t t = 0; t < s->tiles; t++) {
             const real *rows[LTN_TILE_M];
             for (int64_t r = 0; r < LTN_TILE_M; r++) rows[r] = yt + (t * LTN_TILE_M + r) * DEPTH;
-            ltn__tile(LTN_MIN(LTN_TILE_M, out - t * LTN_TILE_M), k, rows, panel, &s->sum[strip * s->tiles + t]);
+            ltn__tile(LTN_MIN(LTN_TILE_M, out - t * LTN_TILE_M), k, rows, panel,
+                      &s->sum[strip * s->tiles + t]);
         }
     }
 }
@@ -186,7 +199,8 @@ static void dw_run(const ltn_node *n, const real *const *src, real *dst, void *s
         for (int64_t c = 0; c < w[1]; c++)
             for (int64_t tap = 0; tap < s.taps; tap++)
                 dst[(o * w[1] + c) * s.taps + tap] =
-                    s.sum[(tap * s.panels + c / LTN_TILE_N) * s.tiles + o / LTN_TILE_M].v[o % LTN_TILE_M][c % LTN_TILE_N];
+                    s.sum[(tap * s.panels + c / LTN_TILE_N) * s.tiles + o / LTN_TILE_M]
+                        .v[o % LTN_TILE_M][c % LTN_TILE_N];
 }
 
 static ltn_node *bias_gradient(ltn_graph *g, ltn_node *dy, const ltn_node *bias)
@@ -237,22 +251,24 @@ static ltn_node *conv2d_example(ltn_graph *g, int k)
     if (k >= LTN_COUNT(examples)) return NULL;
     const struct example *e = &examples[k];
     ltn_node *bias = e->bias ? ltn__input(g, "bias", ltn__dims(1, 1, 1, e->w.d[0])) : NULL;
-    return ltn__conv2d(g, ltn__input(g, "x", e->x), ltn__input(g, "w", e->w), bias, (int)e->i[STRIDE], (int)e->i[TOP],
-                       (int)e->i[LEFT], (int)e->i[BOTTOM], (int)e->i[RIGHT]);
+    return ltn__conv2d(g, ltn__input(g, "x", e->x), ltn__input(g, "w", e->w), bias, (int)e->i[STRIDE],
+                       (int)e->i[TOP], (int)e->i[LEFT], (int)e->i[BOTTOM], (int)e->i[RIGHT]);
 }
 
 static ltn_node *conv2d_dx_example(ltn_graph *g, int k)
 {
     if (k >= LTN_COUNT(examples)) return NULL;
     const struct example *e = &examples[k];
-    return make(g, &ltn__op_conv2d_dx, e->x, ltn__input(g, "dy", conv_dims(e->x, e->w, e->i)), ltn__input(g, "w", e->w), NULL, e->i);
+    return make(g, &ltn__op_conv2d_dx, e->x, ltn__input(g, "dy", conv_dims(e->x, e->w, e->i)),
+                ltn__input(g, "w", e->w), NULL, e->i);
 }
 
 static ltn_node *conv2d_dw_example(ltn_graph *g, int k)
 {
     if (k >= LTN_COUNT(examples)) return NULL;
     const struct example *e = &examples[k];
-    return make(g, &ltn__op_conv2d_dw, e->w, ltn__input(g, "x", e->x), ltn__input(g, "dy", conv_dims(e->x, e->w, e->i)), NULL, e->i);
+    return make(g, &ltn__op_conv2d_dw, e->w, ltn__input(g, "x", e->x),
+                ltn__input(g, "dy", conv_dims(e->x, e->w, e->i)), NULL, e->i);
 }
 
 const ltn_op ltn__op_conv2d = {

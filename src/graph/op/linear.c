@@ -1,5 +1,5 @@
-/* linear.c - a linear layer over the channels, y = x w^T + b; w (1,1,out,in), or (out,in,1,1) as a 1x1 convolution has it.
- * i[0]: 1 for the adjoint, y = x w. */
+/* linear.c - a linear layer over the channels, y = x w^T + b; w (1,1,out,in), or (out,in,1,1) as a 1x1
+ * convolution has it. i[0]: 1 for the adjoint, y = x w. */
 #include "tile.h"
 
 static void sizes(const ltn_node *w, int64_t *out, int64_t *in)
@@ -23,10 +23,13 @@ static ltn_node *linear(ltn_graph *g, ltn_node *x, ltn_node *w, ltn_node *bias, 
     const int64_t from = adjoint ? out : in, to = adjoint ? in : out;
     const int64_t *d = x->dims.d;
     if (!is_matrix(w) || d[3] != from)
-        return ltn__graph_fail(g, LTN_ESHAPE, "linear: %lld channels into a layer for %lld", (long long)d[3], (long long)from);
+        return ltn__graph_fail(g, LTN_ESHAPE, "linear: %lld channels into a layer for %lld", (long long)d[3],
+                               (long long)from);
     if (bias && ltn__count(bias->dims) != to)
-        return ltn__graph_fail(g, LTN_ESHAPE, "linear: %lld biases, not %lld", (long long)ltn__count(bias->dims), (long long)to);
-    ltn_node *n = ltn__node(g, &ltn__op_linear, ltn__dims(d[0], d[1], d[2], to), 3, (ltn_node *[]){x, w, bias});
+        return ltn__graph_fail(g, LTN_ESHAPE, "linear: %lld biases, not %lld",
+                               (long long)ltn__count(bias->dims), (long long)to);
+    ltn_node *n =
+        ltn__node(g, &ltn__op_linear, ltn__dims(d[0], d[1], d[2], to), 3, (ltn_node *[]){x, w, bias});
     n->i[0] = adjoint;
     return n;
 }
@@ -52,7 +55,8 @@ static void linear_run(const ltn_node *n, const real *const *src, real *dst, voi
         ltn__panel(k, width, p, src[1], adjoint ? width : 1, adjoint ? 1 : k, panels + p * k * LTN_TILE_N);
 #pragma omp parallel for num_threads(threads)
     for (int64_t i = 0; i < m; i += step)
-        ltn__product(LTN_MIN(step, m - i), width, k, src[0] + i * k, k, panels, src[2], dst + i * width, width);
+        ltn__product(LTN_MIN(step, m - i), width, k, src[0] + i * k, k, panels, src[2], dst + i * width,
+                     width);
 }
 
 static void linear_vjp(ltn_graph *g, ltn_node *n, ltn_node *dy, const bool *want, ltn_node **gsrc)
@@ -63,10 +67,12 @@ static void linear_vjp(ltn_graph *g, ltn_node *n, ltn_node *dy, const bool *want
         const int64_t m = ltn__count(x->dims) / x->dims.d[3];
         ltn_node *rows = ltn__reshape(g, x, ltn__dims(1, 1, m, x->dims.d[3]));
         ltn_node *cols = ltn__reshape(g, dy, ltn__dims(1, 1, m, dy->dims.d[3]));
-        ltn_node *dw = n->i[0] ? ltn__matmul(g, rows, cols, true, false) : ltn__matmul(g, cols, rows, true, false);
+        ltn_node *dw =
+            n->i[0] ? ltn__matmul(g, rows, cols, true, false) : ltn__matmul(g, cols, rows, true, false);
         gsrc[1] = ltn__reshape(g, dw, w->dims);
     }
-    if (want[2]) gsrc[2] = ltn__reshape(g, ltn__sum_to(g, dy, ltn__dims(1, 1, 1, dy->dims.d[3])), n->src[2]->dims);
+    if (want[2])
+        gsrc[2] = ltn__reshape(g, ltn__sum_to(g, dy, ltn__dims(1, 1, 1, dy->dims.d[3])), n->src[2]->dims);
 }
 
 static ltn_node *linear_example(ltn_graph *g, int k)

@@ -1,4 +1,5 @@
-/* matmul.c - a batch of matrix products, C = A B, over the first two dimensions. i[0]: A is transposed, i[1]: B is. */
+/* matmul.c - a batch of matrix products, C = A B, over the first two dimensions. i[0]: A is transposed, i[1]:
+ * B is. */
 #include "tile.h"
 
 ltn_node *ltn__matmul(ltn_graph *g, ltn_node *a, ltn_node *b, bool ta, bool tb)
@@ -6,9 +7,10 @@ ltn_node *ltn__matmul(ltn_graph *g, ltn_node *a, ltn_node *b, bool ta, bool tb)
     const int64_t *p = a->dims.d, *q = b->dims.d;
     const int64_t m = p[ta ? 3 : 2], k = p[ta ? 2 : 3], n = q[tb ? 2 : 3];
     if (p[0] != q[0] || p[1] != q[1] || k != q[tb ? 3 : 2])
-        return ltn__graph_fail(g, LTN_ESHAPE, "matmul: %lldx%lld by %lldx%lld in batches of %lldx%lld and %lldx%lld",
-                               (long long)p[2], (long long)p[3], (long long)q[2], (long long)q[3], (long long)p[0],
-                               (long long)p[1], (long long)q[0], (long long)q[1]);
+        return ltn__graph_fail(g, LTN_ESHAPE,
+                               "matmul: %lldx%lld by %lldx%lld in batches of %lldx%lld and %lldx%lld",
+                               (long long)p[2], (long long)p[3], (long long)q[2], (long long)q[3],
+                               (long long)p[0], (long long)p[1], (long long)q[0], (long long)q[1]);
     ltn_node *c = ltn__node(g, &ltn__op_matmul, ltn__dims(p[0], p[1], m, n), 2, (ltn_node *[]){a, b});
     c->i[0] = ta;
     c->i[1] = tb;

@@ -1,5 +1,5 @@
-/* tile.c - see tile.h. A group of rows whose sums fill the registers is what runs at once: 6 rows of 2 vectors, of 4 where
- * vectors are short, 8 rows of the longest. */
+/* tile.c - see tile.h. A group of rows whose sums fill the registers is what runs at once: 6 rows of 2
+ * vectors, of 4 where vectors are short, 8 rows of the longest. */
 #include "tile.h"
 
 #include <string.h>
@@ -35,7 +35,8 @@ void ltn__tile(int64_t rows, int64_t k, const real *const a[LTN_TILE_M], const r
     for (int64_t r = 0; r < rows; r += step) f(k, a + r, b, c->v + r);
 }
 
-void ltn__panel(int64_t rows, int64_t columns, int64_t p, const real *b, int64_t row, int64_t column, real *out)
+void ltn__panel(int64_t rows, int64_t columns, int64_t p, const real *b, int64_t row, int64_t column,
+                real *out)
 {
     const int64_t first = p * LTN_TILE_N, width = LTN_MIN(columns - first, LTN_TILE_N);
     b += first * column;
@@ -51,8 +52,8 @@ static inline void copy_row(real *to, const real *from, int64_t width)
     else memcpy(to, from, (size_t)width * sizeof(real));
 }
 
-void ltn__product(int64_t m, int64_t n, int64_t k, const real *a, int64_t lda, const real *panels, const real *bias, real *c,
-                             int64_t ldc)
+void ltn__product(int64_t m, int64_t n, int64_t k, const real *a, int64_t lda, const real *panels,
+                  const real *bias, real *c, int64_t ldc)
 {
     for (int64_t p = 0; p < ltn__panels(n); p++) {
         const int64_t width = LTN_MIN(n - p * LTN_TILE_N, LTN_TILE_N);

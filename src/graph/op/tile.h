@@ -1,5 +1,6 @@
-/* tile.h - the inner product of all reference kernels: a tile of 24 rows by 16 columns of C += A B, summed in registers
- * while k runs. B lies in panels of 16 columns, k rows each, so that a row of a panel is read as vectors. */
+/* tile.h - the inner product of all reference kernels: a tile of 24 rows by 16 columns of C += A B, summed in
+ * registers while k runs. B lies in panels of 16 columns, k rows each, so that a row of a panel is read as
+ * vectors. */
 #ifndef LTN_TILE_H
 #define LTN_TILE_H
 
@@ -10,12 +11,13 @@ typedef struct ltn_tile {
     _Alignas(64) real v[LTN_TILE_M][LTN_TILE_N];
 } ltn_tile;
 
-/* c[p][j] += sum over i < k of a[p][i] b[16 i + j] for the first `rows` rows; b is 64-byte aligned. The rows behind those
- * may be computed too: their pointers must be readable. */
+/* c[p][j] += sum over i < k of a[p][i] b[16 i + j] for the first `rows` rows; b is 64-byte aligned. The rows
+ * behind those may be computed too: their pointers must be readable. */
 void ltn__tile(int64_t rows, int64_t k, const real *const a[LTN_TILE_M], const real *b, ltn_tile *c);
 /* Panel p of B's columns [16 p, 16 p + 16), of B's `rows` rows, zeros past `columns`; element (k, j) of B is
  * b[k row + j column]. */
-void ltn__panel(int64_t rows, int64_t columns, int64_t p, const real *b, int64_t row, int64_t column, real *out);
+void ltn__panel(int64_t rows, int64_t columns, int64_t p, const real *b, int64_t row, int64_t column,
+                real *out);
 /* How many of the threads earn the cost of waking them: one for every few million multiplications. */
 static inline int ltn__worth(int threads, double multiplications)
 {
@@ -23,7 +25,8 @@ static inline int ltn__worth(int threads, double multiplications)
 }
 static inline int64_t ltn__panels(int64_t columns) { return (columns + LTN_TILE_N - 1) / LTN_TILE_N; }
 
-/* C = A B + bias: C (m, n) with rows ldc apart, A (m, k) with rows lda apart, B in panels; bias may be NULL. */
-void ltn__product(int64_t m, int64_t n, int64_t k, const real *a, int64_t lda, const real *panels, const real *bias, real *c, int64_t ldc);
+/* C = A B + bias: C (m, n), rows ldc apart, A (m, k), rows lda apart, B in panels; bias may be NULL. */
+void ltn__product(int64_t m, int64_t n, int64_t k, const real *a, int64_t lda, const real *panels,
+                  const real *bias, real *c, int64_t ldc);
 
 #endif

@@ -1,8 +1,9 @@
-/* winograd.c - a cell for 3x3 convolutions of stride 1: F(4x4, 3x3) of Lavin and Gray (2016, arXiv 1509.09308),
+/* winograd.c - a cell for 3x3 convolutions of stride 1: F(4x4, 3x3) (Lavin and Gray, arXiv 1509.09308),
  *     Y = A^T [ (G g G^T) . (B^T d B) ] A
- * makes 4x4 pixels from a patch d of 6x6 with 36 multiplications where the sum has 144. Its polynomials are evaluated at 0,
- * +-3/4, +-3/2 and infinity, whose rounding error is a quarter of that of the usual 0, +-1, +-2 (compare Barabasz et al.
- * 2018, arXiv 1803.10986). Patches go through in blocks that stay in the cache; what follows the sum is done on the way out. */
+ * makes 4x4 pixels from a patch d of 6x6 with 36 multiplications where the sum has 144. Its polynomials are
+ * taken at 0, +-3/4, +-3/2 and infinity: a quarter of the rounding error of the usual 0, +-1, +-2 (compare
+ * Barabasz et al. 2018, arXiv 1803.10986). Patches go through in blocks that stay in the cache; what follows
+ * the sum is done on the way out. */
 #include "real_math.h"
 #include "tile.h"
 
@@ -28,7 +29,8 @@ static inline void patch_to_points(lanes *d, int step, lanes *t, int to)
 #pragma omp simd
     for (int l = 0; l < N; l++) {
         const real d1 = d[step][l], d2 = d[2 * step][l], d3 = d[3 * step][l], d4 = d[4 * step][l];
-        const real even_p = d4 - qq * d2, odd_p = p * (d3 - qq * d1), even_q = d4 - pp * d2, odd_q = q * (d3 - pp * d1);
+        const real even_p = d4 - qq * d2, odd_p = p * (d3 - qq * d1), even_q = d4 - pp * d2,
+                   odd_q = q * (d3 - pp * d1);
         t[0][l] = pp * qq * d[0][l] - (pp + qq) * d2 + d4;
         t[to][l] = even_p + odd_p;
         t[2 * to][l] = even_p - odd_p;
@@ -41,7 +43,8 @@ static inline void patch_to_points(lanes *d, int step, lanes *t, int to)
 /* G g */
 static inline void kernel_to_points(lanes *g, int step, lanes *t, int to)
 {
-    const real p = P, q = Q, pp = p * p, qq = q * q, at_p = 1 / (2 * pp * (pp - qq)), at_q = 1 / (2 * qq * (qq - pp));
+    const real p = P, q = Q, pp = p * p, qq = q * q, at_p = 1 / (2 * pp * (pp - qq)),
+               at_q = 1 / (2 * qq * (qq - pp));
 #pragma omp simd
     for (int l = 0; l < N; l++) {
         const real g0 = g[0][l], g1 = g[step][l], g2 = g[2 * step][l];
@@ -75,7 +78,8 @@ static inline void points_to_pixels(lanes *m, int step, lanes *y, int to)
 LTN_KERNEL static void load_patch(const winograd *w, const real *x, int64_t i, int64_t r, real *v)
 {
     const int64_t *s = w->n->src[0]->dims.d, per_image = w->down * w->across;
-    const int64_t image = i / per_image, top = i % per_image / w->across * OUT - w->n->i[1], left = i % w->across * OUT - w->n->i[2];
+    const int64_t image = i / per_image, top = i % per_image / w->across * OUT - w->n->i[1],
+                  left = i % w->across * OUT - w->n->i[2];
     const real *pixel[POINTS];
     for (int64_t k = 0; k < POINTS; k++) {
         const int64_t py = top + k / PATCH, px = left + k % PATCH;
@@ -102,9 +106,11 @@ static void multiply(const winograd *w, const real *v, int64_t count, ltn_tile *
             for (int64_t i = 0; i < count; i += LTN_TILE_M) {
                 ltn_tile *t = m + (k * w->panels + p) * (w->block / LTN_TILE_M) + i / LTN_TILE_M;
                 const real *rows[LTN_TILE_M];
-                for (int64_t r = 0; r < LTN_TILE_M; r++) rows[r] = v + (k * w->block + LTN_MIN(i + r, count - 1)) * w->in;
+                for (int64_t r = 0; r < LTN_TILE_M; r++)
+                    rows[r] = v + (k * w->block + LTN_MIN(i + r, count - 1)) * w->in;
                 *t = (ltn_tile){0};
-                ltn__tile(LTN_MIN(count - i, LTN_TILE_M), w->in, rows, w->u + (k * w->panels + p) * w->in * N, t);
+                ltn__tile(LTN_MIN(count - i, LTN_TILE_M), w->in, rows, w->u + (k * w->panels + p) * w->in * N,
+                          t);
             }
 }
 
@@ -132,8 +138,8 @@ static inline void activate(const ltn_op *op, lanes *pixels)
 }
 
 /* Row r of m to the pixels of patch i. */
-LTN_KERNEL static void store_patch(const winograd *w, const ltn_tile *m, int64_t i, int64_t r, const real *bias, const real *residual,
-                                   real *y)
+LTN_KERNEL static void store_patch(const winograd *w, const ltn_tile *m, int64_t i, int64_t r,
+                                   const real *bias, const real *residual, real *y)
 {
     const int64_t *s = w->n->dims.d, per_image = w->down * w->across, tiles = w->block / LTN_TILE_M;
     const int64_t image = i / per_image, top = i % per_image / w->across * OUT, left = i % w->across * OUT;
@@ -148,10 +154,12 @@ LTN_KERNEL static void store_patch(const winograd *w, const ltn_tile *m, int64_t
         if (bias) add_bias(out, bias + p * N);
         if (w->fuse.before) activate(w->fuse.activation, out);
         for (int64_t k = 0; k < rows * columns && residual; k++)
-            add(out[k / columns * OUT + k % columns], residual + at + (k / columns * s[2] + k % columns) * s[3]);
+            add(out[k / columns * OUT + k % columns],
+                residual + at + (k / columns * s[2] + k % columns) * s[3]);
         if (!w->fuse.before) activate(w->fuse.activation, out);
         for (int64_t k = 0; k < rows * columns; k++)
-            memcpy(y + at + (k / columns * s[2] + k % columns) * s[3], out[k / columns * OUT + k % columns], sizeof out[0]);
+            memcpy(y + at + (k / columns * s[2] + k % columns) * s[3], out[k / columns * OUT + k % columns],
+                   sizeof out[0]);
     }
 }
 
@@ -177,7 +185,8 @@ static const real *transformed(ltn_ctx *ctx, ltn_weight *weight, int64_t in, int
     if (u) return u;
     const int64_t count = panels * N * in * 9;
     real *plain = ltn__alloc(ctx, (size_t)count, sizeof *plain);
-    if (plain) u = ltn__weight_make_copy(ctx, weight, "winograd", (size_t)(panels * N * in * POINTS) * sizeof *u);
+    if (plain)
+        u = ltn__weight_make_copy(ctx, weight, "winograd", (size_t)(panels * N * in * POINTS) * sizeof *u);
     if (u) {
         ltn__weight_widen(weight, 0, count, plain);
         transform_weights(plain, in, panels, u);
@@ -192,7 +201,8 @@ static int64_t patches(const ltn_node *n)
     return d[0] * ((d[1] + OUT - 1) / OUT) * ((d[2] + OUT - 1) / OUT);
 }
 
-/* The weights grow fourfold and are read once for each block of patches: there must be enough of those to pay for it. */
+/* The weights grow fourfold and are read once for each block of patches: there must be enough of those to pay
+ * for it. */
 static bool worth_it(const ltn_node *n)
 {
     const int64_t *w = n->src[1]->dims.d;
@@ -202,11 +212,14 @@ static bool worth_it(const ltn_node *n)
 static bool fits(const ltn_node *n, const ltn_fusion *f)
 {
     const int64_t *w = n->src[1]->dims.d;
-    const bool activation = !f->activation || f->activation == &ltn__op_relu || f->activation == &ltn__op_silu;
-    return n->src[1]->weight && activation && w[2] == 3 && w[3] == 3 && n->i[0] == 1 && w[0] % N == 0 && w[1] % N == 0;
+    const bool activation =
+        !f->activation || f->activation == &ltn__op_relu || f->activation == &ltn__op_silu;
+    return n->src[1]->weight && activation && w[2] == 3 && w[3] == 3 && n->i[0] == 1 && w[0] % N == 0 &&
+           w[1] % N == 0;
 }
 
-static ltn_status winograd_open(ltn_ctx *ctx, const ltn_node *n, const ltn_fusion *fuse, int threads, ltn_kernel *out)
+static ltn_status winograd_open(ltn_ctx *ctx, const ltn_node *n, const ltn_fusion *fuse, int threads,
+                                ltn_kernel *out)
 {
     if (!fits(n, fuse) || !worth_it(n)) return LTN_DONE;
     const int64_t *d = n->dims.d, in = n->src[1]->dims.d[1];
@@ -232,7 +245,8 @@ static ltn_status winograd_open(ltn_ctx *ctx, const ltn_node *n, const ltn_fusio
 static void winograd_run(void *state, const real *const *src, real *dst, void *scratch)
 {
     const winograd *w = state;
-    const int64_t blocks = (w->count + w->block - 1) / w->block, part = POINTS * w->block * (w->in + w->panels * N);
+    const int64_t blocks = (w->count + w->block - 1) / w->block,
+                  part = POINTS * w->block * (w->in + w->panels * N);
     const real *residual = w->fuse.residual ? src[w->n->nsrc] : NULL;
 #pragma omp parallel for num_threads(w->threads)
     for (int t = 0; t < w->threads; t++) {
@@ -252,4 +266,5 @@ static void winograd_close(ltn_ctx *ctx, void *state)
     ltn__free(ctx, state);
 }
 
-const ltn_cell ltn__cell_winograd = {"winograd:conv2d", &ltn__op_conv2d, winograd_open, winograd_run, winograd_close};
+const ltn_cell ltn__cell_winograd = {"winograd:conv2d", &ltn__op_conv2d, winograd_open, winograd_run,
+                                     winograd_close};
