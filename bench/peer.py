@@ -6,7 +6,6 @@ peer.py LATINO-PROGRAM [ROUNDS]        needs torch, diffusers, transformers, num
 Denoising (sigma 0.1) with the default rule at 128 x 128, and at 1,024 x 768; prints the seconds of both and their ratio
 (ours / PyTorch, medians). Ours is the program's own count (--json), which includes making the plans; PyTorch's is the loop alone."""
 import json
-import math
 import pathlib
 import statistics
 import subprocess
@@ -51,31 +50,6 @@ class Windowed(latino.Prior):
 
 
 @torch.no_grad()
-def matched(y, sigma, c, p):
-    op, m, px = latino.Identity(), y.numel(), y.numel()
-    w, n = torch.randn_like(y), torch.randn_like(y)
-    floor, gain = sigma ** 2, latino.sq(w) / m
-    residual = lambda u: (latino.sq(u - y) / m - floor) / gain
-    carried = lambda r2, g: (r2 * latino.sq(latino.prox(op, w, 0 * y, g)) + floor * latino.sq(latino.prox(op, 0 * y, n, g))) / px
-    x = latino.prox(op, 0 * y, y, .25 / floor)
-    for _ in range(40):
-        u = latino.smooth(x)
-        r2 = max(residual(u), 1e-5)
-        x = latino.prox(op, u, y, r2 / floor)
-    e2, z0 = carried(r2, r2 / floor), None
-    for k in range(8):
-        e = math.sqrt(max(e2, 1e-6))
-        t = p.time_of(e)
-        latent = p.E(x) if z0 is None else z0 + p.E(x) - p.E(u)
-        z0 = p.f(p.a(t) ** .5 * latent, t, c)
-        u = p.D(z0)
-        r2 = max(residual(u), p.rho2(e))
-        x = latino.prox(op, u, y, r2 / floor)
-        e2 = min(e2, carried(r2, r2 / floor))
-    return x
-
-
-@torch.no_grad()
 def main():
     program, rounds = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 5
     folder = pathlib.Path(tempfile.mkdtemp())
@@ -90,6 +64,7 @@ def main():
             noisy = (x + .1 * np.random.default_rng(0).standard_normal(x.shape).astype(np.float32)).transpose(2, 0, 1)
             np.save(folder / "y.npy", noisy)
             y = torch.from_numpy(2 * noisy - 1)[None].contiguous(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
+            probes = torch.randn_like(y), torch.randn_like(y)
             ours, theirs, whole = [], [], []
             for k in range((rounds if w == 128 else 1) + 1):
                 t = time.perf_counter()
@@ -98,7 +73,7 @@ def main():
                 whole.append(time.perf_counter() - t)
                 ours.append(json.load(open(folder / "r.json"))["seconds"])
                 t = time.perf_counter()
-                matched(y, .2, p.embed(""), p)
+                latino.latino_matched(y, latino.Identity(), .2, p.embed(""), p, *probes)
                 theirs.append(time.perf_counter() - t)
             o, q, s = (statistics.median(v[1:]) for v in (ours, theirs, whole))
             print(f"{w} x {h}, PyTorch {'channels_last' if channels_last else 'contiguous'}: ours {o:.2f} s (whole command {s:.2f} s), "

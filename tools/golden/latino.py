@@ -204,10 +204,10 @@ def latino_paper(y, op, sigma, rule, c, p):
 
 
 @torch.no_grad()
-def latino_matched(y, op, sigma, c, p, seed):
-    shape, floor, m = (1, 3, 128, 128), max(sigma ** 2, TINY), op.m(y)
-    w, n = normals(seed, PROBE, *shape), op.clear(normals(seed, PROBE + 1, *y.shape))
-    gain, px = sq(op.A(w)) / m, w.numel()
+def latino_matched(y, op, sigma, c, p, w, n):
+    """w, n: the probes, white noise like a picture and like a measurement."""
+    floor, m, n = max(sigma ** 2, TINY), op.m(y), op.clear(n)
+    gain, px, shape = sq(op.A(w)) / m, w.numel(), w.shape
 
     def residual(u): return (sq(op.A(u) - y) / m - sigma ** 2) / gain
     def carried(r2, g):
@@ -239,7 +239,10 @@ def make(out):
         op, c = ops[kind], p.embed(prompt)
         y = op.A(truth)
         y = op.clear(2 * (y + sigma * normals(5, NOISE, *y.shape)) - 1)
-        x = latino_matched(y, op, 2 * sigma, c, p, 3) if rule == "matched" else latino_paper(y, op, 2 * sigma, rule, c, p)
+        if rule == "matched":
+            x = latino_matched(y, op, 2 * sigma, c, p, normals(3, PROBE, 1, 3, 128, 128), normals(3, PROBE + 1, *y.shape))
+        else:
+            x = latino_paper(y, op, 2 * sigma, rule, c, p)
         x = ((x + 1) / 2).clamp(0, 1)
         print(f"  {name}: PSNR {-10 * math.log10(((x - truth) ** 2).mean().item()):.3f} dB")
         Image.fromarray((x[0].permute(1, 2, 0).numpy() * 255 + .5).astype(np.uint8)).save(out / f"latino_{name}.png")
