@@ -100,6 +100,15 @@ const char *ltn__nearest(ltn_rows *rows, const char *name);
 int ltn__cores(void);
 double ltn__seconds(void); /* monotonic */
 
+/* Where position i lies in 0 .. n - 1 mirrored without end, the edges not repeated. */
+static inline int64_t ltn__mirror(int64_t i, int64_t n)
+{
+    if (n == 1) return 0;
+    const int64_t period = 2 * (n - 1);
+    i = (i % period + period) % period;
+    return i < n ? i : period - i;
+}
+
 #define LTN_MIN(a, b) ((a) < (b) ? (a) : (b))
 #define LTN_MAX(a, b) ((a) > (b) ? (a) : (b))
 #define LTN_COUNT(a) ((int)(sizeof(a) / sizeof((a)[0])))

@@ -21,20 +21,11 @@ typedef struct scan {
     double *sum[MAPS];       /* one line filtered along x and y */
 } scan;
 
-/* Where position i lies in 0..n-1. */
-static int mirror(int i, int n)
-{
-    if (n == 1) return 0;
-    const int period = 2 * (n - 1);
-    i = (i % period + period) % period;
-    return i < n ? i : period - i;
-}
-
 static void filter_along_x(scan *s, int y)
 {
     const float *a = s->a + (size_t)y * (size_t)s->width, *b = s->b + (size_t)y * (size_t)s->width;
     for (int x = 0; x < s->width + 2 * RADIUS; x++) {
-        const int from = mirror(x - RADIUS, s->width);
+        const int64_t from = ltn__mirror(x - RADIUS, s->width);
         const double p = a[from], q = b[from];
         s->wide[0][x] = p;
         s->wide[1][x] = q;
@@ -57,7 +48,7 @@ static void filter_along_y(scan *s, int y)
     for (int m = 0; m < MAPS; m++) {
         for (int x = 0; x < s->width; x++) s->sum[m][x] = 0;
         for (int k = 0; k < TAPS; k++) {
-            const double *from = s->row[mirror(y + k - RADIUS, s->height) % TAPS][m];
+            const double *from = s->row[ltn__mirror(y + k - RADIUS, s->height) % TAPS][m];
             for (int x = 0; x < s->width; x++) s->sum[m][x] += s->window[k] * from[x];
         }
     }

@@ -42,24 +42,15 @@ static axis axis_of(int64_t pixels, int64_t factor, int64_t window)
     return a;
 }
 
-/* Index i of an endless reflection (edge not repeated) of 0 .. n - 1. */
-static int64_t reflect(int64_t i, int64_t n)
-{
-    if (n == 1) return 0;
-    int64_t period = 2 * (n - 1);
-    i %= period;
-    return i < n ? i : period - i;
-}
-
 /* Picture, planar -> canvas, channels last; grey becomes three equal channels. */
 static void to_canvas(const model_prior *p, const float *x, float *canvas)
 {
     int64_t f = p->m->factor, rows = p->y.length * f, columns = p->x.length * f, w = p->picture.width, h = p->picture.height;
     int64_t plane = p->picture.channels == 1 ? 0 : w * h;
     for (int64_t i = 0; i < rows; i++) {
-        const float *row = x + reflect(i, h) * w;
+        const float *row = x + ltn__mirror(i, h) * w;
         for (int64_t j = 0; j < columns; j++, canvas += 3) {
-            int64_t k = reflect(j, w);
+            int64_t k = ltn__mirror(j, w);
             for (int c = 0; c < 3; c++) canvas[c] = row[c * plane + k];
         }
     }
@@ -120,9 +111,9 @@ static ltn_status predict(ltn_prior *base, const float *z, int t, float *z0)
     size_t row = (size_t)(side * c), window = row * (size_t)p->y.window;
     int count = p->y.count * p->x.count;
     float *in = ltn__plan_data(p->unet->plan, "sample"), *out = ltn__plan_data(p->unet->plan, "out");
+    set_conditions(p, t);
     memset(z0, 0, base->latent_count * sizeof *z0);
     for (int first = 0; first < count; first += p->batch) {
-        set_conditions(p, t);
         for (int b = 0; b < p->batch; b++)
             for (int64_t r = 0; r < p->y.window; r++)
                 memcpy(in + (size_t)b * window + (size_t)r * row, z + window_row(p, LTN_MIN(first + b, count - 1), r), row * sizeof *in);

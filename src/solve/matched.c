@@ -22,14 +22,6 @@ static double mean_square(const float *x, size_t n)
     return sum / (double)n;
 }
 
-static int reflect(int i, int n)
-{
-    if (n == 1) return 0;
-    int period = 2 * (n - 1);
-    i = ((i % period) + period) % period;
-    return i < n ? i : period - i;
-}
-
 /* out[j] = kernel[0] x0[j] + sum_k kernel[k] (before[k][j] + after[k][j]) */
 static void weigh(const float *kernel, const float *const before[], const float *const after[], float *out, int n)
 {
@@ -44,8 +36,8 @@ static void smooth_row(const float *kernel, const float *x, float *padded, float
     const float *before[SMOOTH_REACH + 1], *after[SMOOTH_REACH + 1];
     memcpy(padded + SMOOTH_REACH, x, (size_t)n * sizeof *x);
     for (int k = 1; k <= SMOOTH_REACH; k++) {
-        padded[SMOOTH_REACH - k] = x[reflect(-k, n)];
-        padded[SMOOTH_REACH + n - 1 + k] = x[reflect(n - 1 + k, n)];
+        padded[SMOOTH_REACH - k] = x[ltn__mirror(-k, n)];
+        padded[SMOOTH_REACH + n - 1 + k] = x[ltn__mirror(n - 1 + k, n)];
     }
     for (int k = 0; k <= SMOOTH_REACH; k++) before[k] = padded + SMOOTH_REACH - k, after[k] = padded + SMOOTH_REACH + k;
     weigh(kernel, before, after, out, n);
@@ -64,7 +56,7 @@ static void smooth(const ltn_matched *m, const float *x, float *out)
         const float *before[SMOOTH_REACH + 1], *after[SMOOTH_REACH + 1], *plane = m->b + i / h * h * w;
         int r = (int)(i % h);
         for (int k = 0; k <= SMOOTH_REACH; k++)
-            before[k] = plane + (int64_t)reflect(r - k, h) * w, after[k] = plane + (int64_t)reflect(r + k, h) * w;
+            before[k] = plane + (int64_t)ltn__mirror(r - k, h) * w, after[k] = plane + (int64_t)ltn__mirror(r + k, h) * w;
         weigh(kernel, before, after, out + i * w, w);
     }
 }
