@@ -1,0 +1,36 @@
+/* diffusion.c - the grid of times, one step backwards along a diffusion, and the gradient of the data term (diffusion.h). */
+#include "diffusion.h"
+
+#include <math.h>
+
+int ltn__grid_time(const ltn_prior *p, int steps, int k)
+{
+    return p->train_steps - 1 - (int)((int64_t)k * p->train_steps / steps);
+}
+
+double ltn__grid_alpha_bar(const ltn_prior *p, int steps, int k)
+{
+    return k < steps ? p->alpha_bar[ltn__grid_time(p, steps, k)] : 1;
+}
+
+void ltn__diffusion_step(const ltn_prior *p, double ab, double next, double eta, const float *z0, const float *eps, float *z)
+{
+    const double s = eta * sqrt((1 - next) / (1 - ab) * (1 - ab / next));
+    const double b = sqrt(fmax(1 - next - s * s, 0) / (1 - ab));
+    const float to_z = (float)b, to_z0 = (float)(sqrt(next) - b * sqrt(ab)), to_eps = (float)s;
+    for (size_t i = 0; i < p->latent_count; i++)
+        z[i] = to_z0 * z0[i] + to_z * z[i] + (s > 0 ? to_eps * eps[i] : 0);
+}
+
+double ltn__data_gradient(const ltn_problem *q, const float *x, float *r, float *g)
+{
+    const size_t m = ltn__size_count(q->a->y);
+    double square = 0;
+    ltn__forward(q->a, x, r);
+    for (size_t i = 0; i < m; i++) {
+        r[i] -= q->y[i];
+        square += (double)r[i] * r[i];
+    }
+    ltn__adjoint(q->a, r, g);
+    return sqrt(square);
+}

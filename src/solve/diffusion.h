@@ -1,0 +1,22 @@
+/* diffusion.h - what the solvers that follow a diffusion backwards share: the grid of times, one step along it, the
+ * gradient of the data term. */
+#ifndef LTN_DIFFUSION_H
+#define LTN_DIFFUSION_H
+
+#include "solve.h"
+
+/* Time k of `steps` that fall evenly from train_steps - 1; the last of them is train_steps / steps - 1. */
+int ltn__grid_time(const ltn_prior *p, int steps, int k);
+/* alpha_bar at time k, 1 behind the last (k = steps). */
+double ltn__grid_alpha_bar(const ltn_prior *p, int steps, int k);
+
+/* From alpha_bar = ab to next (DDIM, arXiv 2010.02502; eta = 1 is ancestral sampling, arXiv 2006.11239; eta = 0 draws nothing):
+ *     z <- sqrt(next) z0 + sqrt(1 - next - s^2) eps_hat + s eps,      eps_hat = (z - sqrt(ab) z0) / sqrt(1 - ab),
+ *     s^2 = eta^2 (1 - next) / (1 - ab) (1 - ab / next).
+ * eps may be NULL where s is 0: for eta = 0, and in the last step. */
+void ltn__diffusion_step(const ltn_prior *p, double ab, double next, double eta, const float *z0, const float *eps, float *z);
+
+/* g = A^T (A x - y), the gradient of |A x - y|^2 / 2 at the picture x; returns |A x - y|. r has room for a measurement. */
+double ltn__data_gradient(const ltn_problem *q, const float *x, float *r, float *g);
+
+#endif
