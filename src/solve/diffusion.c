@@ -1,4 +1,4 @@
-/* diffusion.c - the grid of times, one step backwards along a diffusion, and the gradient of the data term (diffusion.h). */
+/* diffusion.c - the grid of times, one step backwards along a diffusion, the gradient of the data term, Adam (diffusion.h). */
 #include "diffusion.h"
 
 #include <math.h>
@@ -33,4 +33,15 @@ double ltn__data_gradient(const ltn_problem *q, const float *x, float *r, float 
     }
     ltn__adjoint(q->a, r, g);
     return sqrt(square);
+}
+
+void ltn__adam_step(ltn_adam a, int k, size_t n, const float *g, float *m, float *v, float *x)
+{
+    const float b1 = (float)a.beta1, b2 = (float)a.beta2;
+    const float scale = (float)(a.rate / (1 - pow(a.beta1, k))), unbias = (float)(1 / (1 - pow(a.beta2, k)));
+    for (size_t i = 0; i < n; i++) {
+        m[i] = b1 * m[i] + (1 - b1) * g[i];
+        v[i] = b2 * v[i] + (1 - b2) * g[i] * g[i];
+        x[i] -= scale * m[i] / (sqrtf(v[i] * unbias) + 1e-8f);
+    }
 }

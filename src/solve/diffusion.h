@@ -1,5 +1,5 @@
 /* diffusion.h - what the solvers that follow a diffusion backwards share: the grid of times, one step along it, the
- * gradient of the data term. */
+ * gradient of the data term, Adam. */
 #ifndef LTN_DIFFUSION_H
 #define LTN_DIFFUSION_H
 
@@ -18,5 +18,11 @@ void ltn__diffusion_step(const ltn_prior *p, double ab, double next, double eta,
 
 /* g = A^T (A x - y), the gradient of |A x - y|^2 / 2 at the picture x; returns |A x - y|. r has room for a measurement. */
 double ltn__data_gradient(const ltn_problem *q, const float *x, float *r, float *g);
+
+/* Adam (arXiv 1412.6980), step k = 1, 2, ... of x along -g; the moments m and v, n numbers each, are zeros before the first. */
+typedef struct ltn_adam {
+    double rate, beta1, beta2;
+} ltn_adam;
+void ltn__adam_step(ltn_adam a, int k, size_t n, const float *g, float *m, float *v, float *x);
 
 #endif
