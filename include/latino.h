@@ -142,12 +142,14 @@ typedef struct ltn_task {
     const char *solver;  /* NULL: "latino" */
     const char *prompt;  /* NULL: "" */
     uint64_t seed;
-    const ltn_array *noise; /* the solver's standard normal draws (steps, c, h, w), for comparisons; NULL: from the seed */
+    const ltn_array *noise; /* the solver's first standard normal draws (n, c, h, w), for comparisons; the others, and all
+                             * when NULL, are from the seed */
 } ltn_task;
 
 typedef struct ltn_progress {
     int step, steps; /* done, in all */
     int calls;       /* network calls so far */
+    int gradients;   /* of them, those that were differentiated */
     double sigma;    /* of the noise, as given or estimated, units of [0,1] */
     double t;        /* time step of the last call */
     double gamma;    /* weight of the data term in the last step */

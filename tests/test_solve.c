@@ -1,104 +1,7 @@
 /* test_solve.c - solvers on a Gaussian prior, whose denoiser is known in closed form: mean, spread, number of calls. */
-#include "solve/solve.h"
-
 #include "test.h"
 
-/* Pixels are independent N(0, S2); the autoencoder is the identity, f(z, t) = E[x | z]. */
-enum { W = 40, H = 30, N = W * H * 3, TRAIN = 1000 };
-static const double S2 = 0.25;
-typedef struct gaussian {
-    ltn_prior base;
-    double alpha_bar[TRAIN];
-} gaussian;
-
-static ltn_status copy(ltn_prior *p, const float *a, float *b)
-{
-    memmove(b, a, N * sizeof *a);
-    return LTN_OK;
-}
-
-static double shrink(double ab)
-{
-    return sqrt(ab) * S2 / (ab * S2 + 1 - ab);
-}
-
-static ltn_status predict(ltn_prior *p, const float *z, int t, float *z0)
-{
-    for (int i = 0; i < N; i++) z0[i] = (float)(shrink(p->alpha_bar[t]) * z[i]);
-    p->calls++;
-    return LTN_OK;
-}
-
-static double error(const ltn_prior *p, int t)
-{
-    double ab = p->alpha_bar[t];
-    return S2 * (1 - ab) / (ab * S2 + 1 - ab);
-}
-
-/* Noise e on x: z = sqrt(ab) (x + e n) has the level of t where (1 - ab) / ab = e^2. */
-static int time_of(const ltn_prior *p, double e)
-{
-    int t = 0;
-    while (t < TRAIN - 1 && (1 - p->alpha_bar[t]) / p->alpha_bar[t] < e * e) t++;
-    return t;
-}
-
-static double error_at(const ltn_prior *p, double e)
-{
-    return S2 * e * e / (S2 + e * e);
-}
-
-static void make_gaussian(gaussian *g)
-{
-    double product = 1;
-    for (int i = 0; i < TRAIN; i++) {
-        double b = sqrt(0.00085) + (sqrt(0.012) - sqrt(0.00085)) * i / (TRAIN - 1);
-        g->alpha_bar[i] = product *= 1 - b * b;
-    }
-    g->base = (ltn_prior){.latent_count = N, .train_steps = TRAIN, .alpha_bar = g->alpha_bar, .encode = copy, .decode = copy,
-                          .predict = predict, .error = error, .time_of = time_of, .error_at = error_at};
-}
-
-/* One run of a solver on y; x and the progress after the last step. */
-typedef struct outcome {
-    float x[N];
-    ltn_progress progress;
-    int calls;
-    ltn_status status;
-} outcome;
-
-static void solve(ltn_ctx *ctx, const char *degradation, const char *solver, const float *y, double sigma, uint64_t seed, outcome *o)
-{
-    static gaussian g;
-    make_gaussian(&g);
-    ltn_degradation *d = NULL;
-    OK(ctx, ltn_degradation_open(ctx, degradation, W, H, 3, &d));
-    static float measured[N];
-    memcpy(measured, y, sizeof measured);
-    ltn__measured(d, measured); /* holes are 0 */
-    ltn_problem q = {.ctx = ctx, .a = d, .y = measured, .sigma = sigma, .rng = {seed, LTN_STREAM_SOLVER}};
-    ltn_arena arena = {.ctx = ctx};
-    ltn_spec spec;
-    OK(ctx, ltn__spec_parse(ctx, "solver", ltn__solver_entry, solver, &arena, &spec));
-    const ltn_solver_row *row = ltn__solver_row(spec.row);
-    void *state = NULL;
-    memset(o, 0, sizeof *o);
-    o->status = row->open(&q, &g.base, &spec, &state, &o->progress.steps);
-    while (!o->status) o->status = row->step(state, &o->progress);
-    if (o->status == LTN_DONE) memcpy(o->x, row->estimate(state), sizeof o->x);
-    if (state) row->close(ctx, state);
-    o->calls = g.base.calls;
-    ltn__arena_free(&arena);
-    ltn_degradation_close(&d);
-}
-
-static void moments(const float *x, double *mean, double *variance)
-{
-    double s = 0, s2 = 0;
-    for (int i = 0; i < N; i++) s += x[i], s2 += (double)x[i] * x[i];
-    *mean = s / N;
-    *variance = s2 / N - *mean * *mean;
-}
+#include "gaussian.h"
 
 /* Denoising one constant: x_k = (gamma y + w z) / (1 + gamma), z = sqrt(ab) x_{k-1} + sqrt(1 - ab) eps is an affine recursion. */
 TEST(latino_bayes_follows_the_closed_form_recursion)
@@ -113,7 +16,7 @@ TEST(latino_bayes_follows_the_closed_form_recursion)
     double mean = y0, variance = 0;
     for (int k = 0; k < 8; k++) {
         int t = 999 - 125 * k;
-        double ab = g.alpha_bar[t], gamma = error(&g.base, t) / (sigma * sigma), w = shrink(ab) / (1 + gamma);
+        double ab = g.alpha_bar[t], gamma = gaussian_error(&g.base, t) / (sigma * sigma), w = shrink(ab) / (1 + gamma);
         mean = gamma / (1 + gamma) * y0 + w * sqrt(ab) * mean;
         variance = w * w * (ab * variance + 1 - ab);
     }

@@ -214,6 +214,10 @@ void ltn__plan_close(ltn_plan **p);
 real *ltn__plan_data(ltn_plan *p, const char *name); /* of an input or output; NULL if unknown */
 ltn_dims ltn__plan_dims(const ltn_plan *p, const char *name);
 void ltn__plan_run(ltn_plan *p);
+/* A run in two halves: what the named output needs and all that stands before it; the rest, for inputs set in between (a
+ * gradient's cotangent). The values of the first half stay where they are. */
+void ltn__plan_run_to(ltn_plan *p, const char *output);
+void ltn__plan_run_on(ltn_plan *p, const char *output);
 size_t ltn__plan_bytes(const ltn_plan *p); /* slab and scratch */
 
 #endif

@@ -349,13 +349,37 @@ ltn_dims ltn__plan_dims(const ltn_plan *p, const char *name)
     return n ? n->dims : ltn__dims(0, 0, 0, 0);
 }
 
-void ltn__plan_run(ltn_plan *p)
+static void run_steps(ltn_plan *p, int first, int end)
 {
-    for (int i = 0; i < p->nstep; i++) {
+    for (int i = first; i < end; i++) {
         const step *s = &p->step[i];
         if (s->cell) s->cell->run(s->kernel.state, s->src, s->dst, p->scratch);
         else s->node->op->run(s->node, s->src, s->dst, p->scratch, p->threads);
     }
+}
+
+/* Steps stand in the order of their results. */
+static int steps_to(const ltn_plan *p, const char *output)
+{
+    const ltn_node *n = find(p, output);
+    int end = 0;
+    while (n && end < p->nstep && p->step[end].fuse.result->id <= n->id) end++;
+    return end;
+}
+
+void ltn__plan_run(ltn_plan *p)
+{
+    run_steps(p, 0, p->nstep);
+}
+
+void ltn__plan_run_to(ltn_plan *p, const char *output)
+{
+    run_steps(p, 0, steps_to(p, output));
+}
+
+void ltn__plan_run_on(ltn_plan *p, const char *output)
+{
+    run_steps(p, steps_to(p, output), p->nstep);
 }
 
 size_t ltn__plan_bytes(const ltn_plan *p)

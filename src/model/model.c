@@ -9,7 +9,23 @@
 
 enum { TEXT_ENCODER, UNET, VAE };
 static const char *const folders[3] = {"text_encoder", "unet", "vae"};
-static const int folder_of[LTN_PARTS] = {TEXT_ENCODER, UNET, VAE, VAE};
+
+/* What each kind of part is: the folder it comes from, the part it extends, the inputs that it is differentiated by. */
+static const struct {
+    int folder;
+    ltn_part_kind base;
+    const char *wrt[2];
+} kinds[LTN_PARTS] = {
+    [LTN_TEXT] = {TEXT_ENCODER, LTN_TEXT, {NULL}},
+    [LTN_UNET] = {UNET, LTN_UNET, {NULL}},
+    [LTN_ENCODE] = {VAE, LTN_ENCODE, {NULL}},
+    [LTN_DECODE] = {VAE, LTN_DECODE, {NULL}},
+    [LTN_UNET_BY_SAMPLE] = {UNET, LTN_UNET, {"sample"}},
+    [LTN_UNET_BY_TEXT] = {UNET, LTN_UNET, {"text"}},
+    [LTN_UNET_BY_BOTH] = {UNET, LTN_UNET, {"sample", "text"}},
+    [LTN_ENCODE_BACK] = {VAE, LTN_ENCODE, {"picture"}},
+    [LTN_DECODE_BACK] = {VAE, LTN_DECODE, {"latent"}},
+};
 
 static const char *const weight_files[] = {
     "diffusion_pytorch_model.safetensors",
@@ -66,12 +82,37 @@ static ltn_status open_weights(ltn_model *m, int f)
                      weight_files[0], weight_files[2]);
 }
 
+static ltn_node *node_named(ltn_graph *g, const char *name)
+{
+    for (int i = 0; i < ltn__graph_size(g); i++) {
+        ltn_node *n = ltn__graph_node(g, i);
+        if ((n->input && !strcmp(n->input, name)) || (n->output && !strcmp(n->output, name))) return n;
+    }
+    return NULL;
+}
+
+static void differentiate(ltn_graph *g, const char *const wrt[2])
+{
+    static const struct {
+        const char *input, *output;
+    } names[] = {{"sample", "d_sample"}, {"text", "d_text"}, {"picture", "d_picture"}, {"latent", "d_latent"}};
+    ltn_node *out = node_named(g, "out"), *x[2], *grad[2];
+    int n = 0;
+    while (n < 2 && wrt[n]) x[n] = node_named(g, wrt[n]), n++;
+    if (!n || ltn__grad(g, out, ltn__input(g, "cotangent", out->dims), x, n, grad)) return;
+    for (int k = 0; k < n; k++)
+        for (int i = 0; i < LTN_COUNT(names); i++)
+            if (!strcmp(names[i].input, wrt[k]))
+                ltn__output(g, names[i].output, grad[k] ? grad[k] : ltn__fill(g, x[k]->dims, 0));
+}
+
 static ltn_status build(ltn_model *m, ltn_part_kind kind, ltn_part_size size, ltn_graph **out)
 {
-    const int f = folder_of[kind];
+    const int f = kinds[kind].folder;
     ltn_status s = ltn__graph_open(m->ctx, out);
     if (s) return s;
-    m->arch[f]->build((ltn_nn){.g = *out, .w = m->tensors[f], .config = m->config[f]}, kind, size);
+    m->arch[f]->build((ltn_nn){.g = *out, .w = m->tensors[f], .config = m->config[f]}, kinds[kind].base, size);
+    if (!ltn__graph_status(*out)) differentiate(*out, kinds[kind].wrt);
     if (!(s = ltn__graph_status(*out))) return LTN_OK;
     ltn__graph_close(out);
     return ltn__within(m->ctx, s, "%s/%s", m->path, folders[f]);
@@ -79,11 +120,8 @@ static ltn_status build(ltn_model *m, ltn_part_kind kind, ltn_part_size size, lt
 
 static ltn_dims dims_of(ltn_graph *g, const char *name)
 {
-    for (int i = 0; i < ltn__graph_size(g); i++) {
-        const ltn_node *n = ltn__graph_node(g, i);
-        if ((n->input && !strcmp(n->input, name)) || (n->output && !strcmp(n->output, name))) return n->dims;
-    }
-    return ltn__dims(0, 0, 0, 0);
+    const ltn_node *n = node_named(g, name);
+    return n ? n->dims : ltn__dims(0, 0, 0, 0);
 }
 
 /* Builds a part without planning it, for the sizes of these inputs and outputs. */
@@ -270,13 +308,14 @@ const char *ltn_model_describe(const ltn_model *m)
 /* Large files would be read whole for this, so it waits until their values are needed anyway. */
 static ltn_status check_finite(ltn_model *m, ltn_part_kind kind, ltn_graph *g)
 {
-    for (int i = 0; i < ltn__graph_size(g) && !m->finite[kind]; i++) {
+    const ltn_part_kind base = kinds[kind].base;
+    for (int i = 0; i < ltn__graph_size(g) && !m->finite[base]; i++) {
         const ltn_weight *w = ltn__graph_node(g, i)->weight;
         if (w && !ltn__weight_finite(w))
-            return ltn__fail(m->ctx, LTN_EFORMAT, "%s/%s: %s: not finite", m->path, folders[folder_of[kind]],
+            return ltn__fail(m->ctx, LTN_EFORMAT, "%s/%s: %s: not finite", m->path, folders[kinds[kind].folder],
                              w->name);
     }
-    m->finite[kind] = true;
+    m->finite[base] = true;
     return LTN_OK;
 }
 

@@ -39,6 +39,9 @@ void ltn__schedule_free(ltn_ctx *ctx, ltn_schedule *s);
 /* The clean latent from a network output at t, n values: z0 = c_skip z + c_out x0(z, out). */
 void ltn__schedule_predict(const ltn_schedule *s, int t, const float *z, const float *net, float *z0,
                            size_t n);
+/* Its vector-Jacobian products by z (with the network's output held) and by that output. */
+void ltn__schedule_back(const ltn_schedule *s, int t, const float *z, const float *net, const float *dz0, float *dz,
+                        float *dnet, size_t n);
 /* The scheduler's own n time steps, largest first, as diffusers sets them. */
 int ltn__schedule_steps(const ltn_schedule *s, int n, int *t);
 
@@ -96,7 +99,20 @@ typedef struct ltn_only {
 void ltn__config_only(ltn_nn b, const ltn_only *only); /* ends with a NULL key */
 
 /* ---- Architectures: one row of model.def each ---- */
-typedef enum ltn_part_kind { LTN_TEXT, LTN_UNET, LTN_ENCODE, LTN_DECODE, LTN_PARTS } ltn_part_kind;
+typedef enum ltn_part_kind {
+    LTN_TEXT,
+    LTN_UNET,
+    LTN_ENCODE,
+    LTN_DECODE,
+    /* The same with gradients: for the input "cotangent" of out's shape, the outputs "d_sample" and "d_text", "d_picture",
+     * "d_latent". */
+    LTN_UNET_BY_SAMPLE,
+    LTN_UNET_BY_TEXT,
+    LTN_UNET_BY_BOTH,
+    LTN_ENCODE_BACK,
+    LTN_DECODE_BACK,
+    LTN_PARTS
+} ltn_part_kind;
 typedef struct ltn_part_size {
     int64_t n, h, w; /* latents for unet and decode, pixels for encode */
     int64_t tokens;  /* text and unet */

@@ -180,18 +180,38 @@ void ltn__schedule_free(ltn_ctx *ctx, ltn_schedule *s)
     s->alpha_bar = NULL;
 }
 
+/* z0 = skip z + out clip(of_z z + of_net net) */
+typedef struct prediction {
+    double skip, out, of_z, of_net, clip;
+} prediction;
+
+static prediction prediction_at(const ltn_schedule *s, int t)
+{
+    const double a = sqrt(s->alpha_bar[t]), b = sqrt(1 - s->alpha_bar[t]);
+    const double of_z[] = {1 / a, 0, a}, of_net[] = {-b / a, 1, -b};
+    const double scaled = t * s->timestep_scaling, data = s->sigma_data, norm = scaled * scaled + data * data;
+    return (prediction){.skip = s->consistency ? data * data / norm : 0, .out = s->consistency ? scaled / sqrt(norm) : 1,
+                        .of_z = of_z[s->prediction], .of_net = of_net[s->prediction], .clip = s->clip ? s->clip : INFINITY};
+}
+
 void ltn__schedule_predict(const ltn_schedule *s, int t, const float *z, const float *net, float *z0,
                            size_t n)
 {
-    const double a = sqrt(s->alpha_bar[t]), b = sqrt(1 - s->alpha_bar[t]);
-    const double of_z[] = {1 / a, 0, a}, of_net[] = {-b / a, 1, -b}; /* x0 = of_z z + of_net net */
-    const double scaled = t * s->timestep_scaling, data = s->sigma_data, norm = scaled * scaled + data * data;
-    const double skip = s->consistency ? data * data / norm : 0;
-    const double out = s->consistency ? scaled / sqrt(norm) : 1;
-    const double p = of_z[s->prediction], q = of_net[s->prediction], clip = s->clip ? s->clip : INFINITY;
+    const prediction p = prediction_at(s, t);
     for (size_t i = 0; i < n; i++) {
-        const double x0 = fmax(-clip, fmin(clip, p * z[i] + q * net[i]));
-        z0[i] = (float)(skip * z[i] + out * x0);
+        const double x0 = fmax(-p.clip, fmin(p.clip, p.of_z * z[i] + p.of_net * net[i]));
+        z0[i] = (float)(p.skip * z[i] + p.out * x0);
+    }
+}
+
+void ltn__schedule_back(const ltn_schedule *s, int t, const float *z, const float *net, const float *dz0, float *dz,
+                        float *dnet, size_t n)
+{
+    const prediction p = prediction_at(s, t);
+    for (size_t i = 0; i < n; i++) {
+        const double out = fabs(p.of_z * z[i] + p.of_net * net[i]) <= p.clip ? p.out * dz0[i] : 0;
+        dz[i] = (float)(p.skip * dz0[i] + p.of_z * out);
+        dnet[i] = (float)(p.of_net * out);
     }
 }
 

@@ -22,8 +22,13 @@ typedef struct model_prior {
     ltn_size picture;
     axis y, x;
     ltn_part *encode, *decode, *unet;
-    ltn_array text;
+    ltn_array text, empty;
     int batch;
+    /* What gradients need, made when first asked for. */
+    ltn_part *encode_back, *decode_back, *kept;
+    int t;        /* of the prediction kept */
+    float *z;     /* its latent */
+    float *clean; /* the predictions of a batch of windows, or their cotangents */
     float *weight; /* of a window, (window, window) */
     float *sum;    /* of the weights at each place of the canvas */
 } model_prior;
@@ -92,44 +97,200 @@ static size_t window_row(const model_prior *p, int k, int64_t r)
     return (size_t)(((top + r) * p->x.length + left) * p->m->latent_channels);
 }
 
-static void set_conditions(model_prior *p, int t)
+static void set_conditions(const model_prior *p, ltn_part *unet, int t)
 {
     int width = ltn__time_width(p->m);
-    float *time = ltn__plan_data(p->unet->plan, "time"), *text = ltn__plan_data(p->unet->plan, "text");
-    size_t n = (size_t)ltn__count(ltn__plan_dims(p->unet->plan, "text")) / (size_t)p->batch;
+    float *time = ltn__plan_data(unet->plan, "time"), *text = ltn__plan_data(unet->plan, "text");
     for (int b = 0; b < p->batch; b++) {
         ltn__time_sinusoid(p->m, t, time + b * width);
-        memcpy(text + (size_t)b * n, p->text.data, n * sizeof *text);
+        memcpy(text + (size_t)b * p->base.text_count, p->base.text, p->base.text_count * sizeof *text);
     }
 }
 
-/* The blended prediction of all windows; the last batch repeats the last window. */
+static size_t window_count(const model_prior *p)
+{
+    return (size_t)(p->y.window * p->x.window * p->m->latent_channels);
+}
+
+/* Windows first, first + 1, ... of the canvas as a batch; the last batch repeats the last window. */
+static void take_windows(const model_prior *p, const float *z, int first, float *batch)
+{
+    size_t row = (size_t)(p->x.window * p->m->latent_channels);
+    int last = p->y.count * p->x.count - 1;
+    for (int b = 0; b < p->batch; b++)
+        for (int64_t r = 0; r < p->y.window; r++, batch += row)
+            memcpy(batch, z + window_row(p, LTN_MIN(first + b, last), r), row * sizeof *batch);
+}
+
+/* canvas += weights * batch, window by window; without weights they are all one. Repeated windows do not count. */
+static void add_windows(const model_prior *p, const float *batch, int first, bool weighted, float *canvas)
+{
+    int64_t side = p->x.window, c = p->m->latent_channels;
+    for (int b = 0; b < p->batch && first + b < p->y.count * p->x.count; b++)
+        for (int64_t r = 0; r < p->y.window; r++, batch += side * c) {
+            float *sum = canvas + window_row(p, first + b, r);
+            for (int64_t i = 0; i < side * c; i++) sum[i] += (weighted ? p->weight[r * side + i / c] : 1) * batch[i];
+        }
+}
+
+/* Runs the network on a batch of windows; its prediction of their clean latents stands in p->clean. */
+static void predict_batch(const model_prior *p, ltn_part *unet, const float *z, int t, int first)
+{
+    float *in = ltn__plan_data(unet->plan, "sample");
+    take_windows(p, z, first, in);
+    ltn__plan_run_to(unet->plan, "out");
+    ltn__schedule_predict(&p->m->schedule, t, in, ltn__plan_data(unet->plan, "out"), p->clean, window_count(p) * (size_t)p->batch);
+}
+
+/* The blended prediction of all windows. */
+static void predict_by(model_prior *p, ltn_part *unet, const float *z, int t, float *z0)
+{
+    size_t n = p->base.latent_count, c = (size_t)p->m->latent_channels;
+    set_conditions(p, unet, t);
+    memset(z0, 0, n * sizeof *z0);
+    for (int first = 0; first < p->y.count * p->x.count; first += p->batch) {
+        predict_batch(p, unet, z, t, first);
+        add_windows(p, p->clean, first, true, z0);
+    }
+    for (size_t i = 0; i < n; i++) z0[i] /= p->sum[i / c];
+    p->base.calls++;
+}
+
 static ltn_status predict(ltn_prior *base, const float *z, int t, float *z0)
 {
     model_prior *p = (model_prior *)base;
-    int64_t side = p->x.window, c = p->m->latent_channels;
-    size_t row = (size_t)(side * c), window = row * (size_t)p->y.window;
-    int count = p->y.count * p->x.count;
-    float *in = ltn__plan_data(p->unet->plan, "sample"), *out = ltn__plan_data(p->unet->plan, "out");
-    set_conditions(p, t);
-    memset(z0, 0, base->latent_count * sizeof *z0);
-    for (int first = 0; first < count; first += p->batch) {
-        for (int b = 0; b < p->batch; b++)
-            for (int64_t r = 0; r < p->y.window; r++)
-                memcpy(in + (size_t)b * window + (size_t)r * row, z + window_row(p, LTN_MIN(first + b, count - 1), r), row * sizeof *in);
-        ltn__plan_run(p->unet->plan);
-        ltn__schedule_predict(&p->m->schedule, t, in, out, out, window * (size_t)p->batch);
-        for (int b = 0; b < p->batch && first + b < count; b++)
-            for (int64_t r = 0; r < p->y.window; r++) {
-                const float *v = out + (size_t)b * window + (size_t)r * row, *w = p->weight + r * side;
-                float *sum = z0 + window_row(p, first + b, r);
-                for (size_t i = 0; i < row; i++) sum[i] += w[i / (size_t)c] * v[i];
-            }
-    }
-    for (size_t i = 0; i < base->latent_count; i++) z0[i] /= p->sum[i / (size_t)c];
-    base->calls++;
+    predict_by(p, p->unet, z, t, z0);
     return LTN_OK;
 }
+
+/* ---- Gradients ---- */
+
+static ltn_status encode_kept(ltn_prior *base, const float *x, float *z)
+{
+    model_prior *p = (model_prior *)base;
+    int64_t f = p->m->factor;
+    ltn_status s = p->encode_back ? LTN_OK : ltn__model_part(p->m, LTN_ENCODE_BACK, 1, p->y.length * f, p->x.length * f, &p->encode_back);
+    if (s) return s;
+    to_canvas(p, x, ltn__plan_data(p->encode_back->plan, "picture"));
+    ltn__plan_run_to(p->encode_back->plan, "out");
+    memcpy(z, ltn__plan_data(p->encode_back->plan, "out"), base->latent_count * sizeof *z);
+    return LTN_OK;
+}
+
+/* The adjoint of to_canvas: what was continued by reflection is added up. */
+static void to_canvas_back(const model_prior *p, const float *canvas, float *dx)
+{
+    int64_t f = p->m->factor, rows = p->y.length * f, columns = p->x.length * f, w = p->picture.width, h = p->picture.height;
+    int64_t plane = p->picture.channels == 1 ? 0 : w * h;
+    memset(dx, 0, ltn__size_count(p->picture) * sizeof *dx);
+    for (int64_t i = 0; i < rows; i++) {
+        float *row = dx + ltn__mirror(i, h) * w;
+        for (int64_t j = 0; j < columns; j++, canvas += 3) {
+            int64_t k = ltn__mirror(j, w);
+            for (int c = 0; c < 3; c++) row[c * plane + k] += canvas[c];
+        }
+    }
+}
+
+static ltn_status encode_back(ltn_prior *base, const float *dz, float *dx)
+{
+    model_prior *p = (model_prior *)base;
+    memcpy(ltn__plan_data(p->encode_back->plan, "cotangent"), dz, base->latent_count * sizeof *dz);
+    ltn__plan_run_on(p->encode_back->plan, "out");
+    to_canvas_back(p, ltn__plan_data(p->encode_back->plan, "d_picture"), dx);
+    return LTN_OK;
+}
+
+static ltn_status decode_kept(ltn_prior *base, const float *z, float *x)
+{
+    model_prior *p = (model_prior *)base;
+    ltn_status s = p->decode_back ? LTN_OK : ltn__model_part(p->m, LTN_DECODE_BACK, 1, p->y.length, p->x.length, &p->decode_back);
+    if (s) return s;
+    memcpy(ltn__plan_data(p->decode_back->plan, "latent"), z, base->latent_count * sizeof *z);
+    ltn__plan_run_to(p->decode_back->plan, "out");
+    from_canvas(p, ltn__plan_data(p->decode_back->plan, "out"), x);
+    return LTN_OK;
+}
+
+/* The adjoint of from_canvas: nothing comes from outside the picture. */
+static void from_canvas_back(const model_prior *p, const float *dx, float *canvas)
+{
+    int64_t f = p->m->factor, columns = p->x.length * f, w = p->picture.width, h = p->picture.height;
+    bool grey = p->picture.channels == 1;
+    memset(canvas, 0, (size_t)(p->y.length * f * columns * 3) * sizeof *canvas);
+    for (int64_t i = 0; i < h; i++)
+        for (int64_t j = 0; j < w; j++)
+            for (int c = 0; c < 3; c++) canvas[3 * (i * columns + j) + c] = grey ? dx[i * w + j] / 3 : dx[(c * h + i) * w + j];
+}
+
+static ltn_status decode_back(ltn_prior *base, const float *dx, float *dz)
+{
+    model_prior *p = (model_prior *)base;
+    from_canvas_back(p, dx, ltn__plan_data(p->decode_back->plan, "cotangent"));
+    ltn__plan_run_on(p->decode_back->plan, "out");
+    memcpy(dz, ltn__plan_data(p->decode_back->plan, "d_latent"), base->latent_count * sizeof *dz);
+    return LTN_OK;
+}
+
+static ltn_status predict_kept(ltn_prior *base, const float *z, int t, int wrt, float *z0)
+{
+    static const ltn_part_kind kind[] = {LTN_UNET, LTN_UNET_BY_SAMPLE, LTN_UNET_BY_TEXT, LTN_UNET_BY_BOTH};
+    model_prior *p = (model_prior *)base;
+    ltn_status s = ltn__model_part(p->m, kind[wrt], p->batch, p->y.window, p->x.window, &p->kept);
+    if (s) return s;
+    p->t = t;
+    memcpy(p->z, z, base->latent_count * sizeof *z);
+    predict_by(p, p->kept, z, t, z0);
+    return LTN_OK;
+}
+
+/* The cotangents of a batch's predictions into p->clean: dz0 as it was blended, nothing for repeated windows. */
+static void blend_back(const model_prior *p, const float *dz0, int first)
+{
+    int64_t side = p->x.window, c = p->m->latent_channels;
+    float *out = p->clean;
+    for (int b = 0; b < p->batch; b++) {
+        bool counts = first + b < p->y.count * p->x.count;
+        for (int64_t r = 0; r < p->y.window; r++, out += side * c) {
+            size_t at = counts ? window_row(p, first + b, r) : 0;
+            for (int64_t i = 0; i < side * c; i++)
+                out[i] = counts ? dz0[at + (size_t)i] * p->weight[r * side + i / c] / p->sum[(at + (size_t)i) / (size_t)c] : 0;
+        }
+    }
+}
+
+/* One batch: p->clean becomes the direct part of the latents' cotangent, the network's goes on through it. */
+static void batch_back(const model_prior *p, const float *dz0, int first, float *dz, float *dtext)
+{
+    ltn_plan *plan = p->kept->plan;
+    blend_back(p, dz0, first);
+    ltn__schedule_back(&p->m->schedule, p->t, ltn__plan_data(plan, "sample"), ltn__plan_data(plan, "out"), p->clean, p->clean,
+                       ltn__plan_data(plan, "cotangent"), window_count(p) * (size_t)p->batch);
+    ltn__plan_run_on(plan, "out");
+    if (dz) {
+        add_windows(p, p->clean, first, false, dz);
+        add_windows(p, ltn__plan_data(plan, "d_sample"), first, false, dz);
+    }
+    for (size_t i = 0; dtext && i < (size_t)p->batch * p->base.text_count; i++)
+        dtext[i % p->base.text_count] += ltn__plan_data(plan, "d_text")[i];
+}
+
+/* Where there is more than one batch of windows, the plan holds the last one: the others are run again. */
+static ltn_status predict_back(ltn_prior *base, const float *dz0, float *dz, float *dtext)
+{
+    model_prior *p = (model_prior *)base;
+    int count = p->y.count * p->x.count;
+    if (dz) memset(dz, 0, base->latent_count * sizeof *dz);
+    if (dtext) memset(dtext, 0, base->text_count * sizeof *dtext);
+    for (int first = 0; first < count; first += p->batch) {
+        if (count > p->batch) predict_batch(p, p->kept, p->z, p->t, first);
+        batch_back(p, dz0, first, dz, dtext);
+    }
+    base->gradients++;
+    return LTN_OK;
+}
+
+/* ---- Opening ---- */
 
 /* Tents; where the canvas is one window wide the weight of that direction is one. */
 static float tent(const axis *a, int64_t i)
@@ -201,6 +362,9 @@ void ltn__prior_close(ltn_prior **pp)
     if (!p) return;
     ltn_ctx *ctx = p->m->ctx;
     ltn_array_free(ctx, &p->text);
+    ltn_array_free(ctx, &p->empty);
+    ltn__free(ctx, p->z);
+    ltn__free(ctx, p->clean);
     ltn__free(ctx, p->weight);
     ltn__free(ctx, p->sum);
     ltn__free(ctx, p);
@@ -251,14 +415,22 @@ ltn_status ltn__prior_open(ltn_model *m, ltn_size picture, const char *prompt, l
     p->batch = (windows + rounds - 1) / rounds;
     size_t places = (size_t)(p->y.length * p->x.length);
     p->base = (ltn_prior){.latent_count = places * (size_t)m->latent_channels, .train_steps = m->schedule.train_steps,
-                          .alpha_bar = m->schedule.alpha_bar, .encode = encode, .decode = decode, .predict = predict, .error = error,
+                          .alpha_bar = m->schedule.alpha_bar, .encode = encode, .decode = decode, .predict = predict,
+                          .encode_kept = encode_kept, .decode_kept = decode_kept, .predict_kept = predict_kept,
+                          .encode_back = encode_back, .decode_back = decode_back, .predict_back = predict_back, .error = error,
                           .time_of = time_of, .error_at = error_at};
     ltn_status s = LTN_ENOMEM;
     p->weight = ltn__alloc(m->ctx, (size_t)(p->y.window * p->x.window), sizeof *p->weight);
     p->sum = ltn__alloc(m->ctx, places, sizeof *p->sum);
-    if (!p->weight || !p->sum) goto fail;
+    p->z = ltn__alloc(m->ctx, p->base.latent_count, sizeof *p->z);
+    p->clean = ltn__alloc(m->ctx, window_count(p) * (size_t)p->batch, sizeof *p->clean);
+    if (!p->weight || !p->sum || !p->z || !p->clean) goto fail;
     make_weights(p);
-    if ((s = ltn_model_text(m, prompt, &p->text)) || (s = open_parts(p))) goto fail;
+    if ((s = ltn_model_text(m, prompt, &p->text)) || (s = ltn_model_text(m, "", &p->empty)) || (s = open_parts(p))) goto fail;
+    p->base.text = p->text.data;
+    p->base.empty = p->empty.data;
+    p->base.tokens = m->text_length;
+    p->base.text_count = (size_t)m->text_length * (size_t)m->text_width;
     *out = &p->base;
     return LTN_OK;
 fail:

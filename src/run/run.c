@@ -63,13 +63,14 @@ static ltn_status take_noise(ltn_run *r, const ltn_array *a)
     if (!a) return LTN_OK;
     int64_t l[3];
     ltn__prior_latent(r->prior, l);
-    if (a->rank != 4 || a->dim[0] < r->progress.steps || a->dim[1] != l[2] || a->dim[2] != l[0] || a->dim[3] != l[1])
-        return ltn__fail(r->ctx, LTN_ESHAPE, "the noise must be %d draws of %lld x %lld x %lld", r->progress.steps, (long long)l[2],
-                         (long long)l[0], (long long)l[1]);
+    if (a->rank != 4 || a->dim[0] < 1 || a->dim[1] != l[2] || a->dim[2] != l[0] || a->dim[3] != l[1])
+        return ltn__fail(r->ctx, LTN_ESHAPE, "the noise must be draws of %lld x %lld x %lld", (long long)l[2], (long long)l[0],
+                         (long long)l[1]);
     r->noise = ltn__alloc(r->ctx, (size_t)a->dim[0] * r->prior->latent_count, sizeof *r->noise);
     if (!r->noise) return LTN_ENOMEM;
     ltn__to_last(a->data, r->noise, a->dim[0], l[2], l[0] * l[1]);
     r->problem.noise = r->noise;
+    r->problem.noise_count = (int)a->dim[0];
     return LTN_OK;
 }
 
@@ -114,7 +115,7 @@ ltn_status ltn_run_step(ltn_run *r)
     double start = ltn__seconds();
     ltn_status s = r->solver->step(r->state, &r->progress);
     r->progress.seconds += ltn__seconds() - start;
-    if (r->prior) r->progress.calls = r->prior->calls;
+    if (r->prior) r->progress.calls = r->prior->calls, r->progress.gradients = r->prior->gradients;
     r->done = s == LTN_DONE;
     return s;
 }

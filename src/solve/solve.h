@@ -4,6 +4,8 @@
 
 #include "../degrade/degrade.h"
 
+enum { LTN_WRT_LATENT = 1, LTN_WRT_TEXT = 2 };
+
 /* A latent prior. Pictures are planar, in [-1, 1], of the problem's size; latents are `latent_count` numbers whose order is
  * the prior's own business. All memory exists when it is opened. t is a training time step, 0 .. train_steps - 1. */
 typedef struct ltn_prior ltn_prior;
@@ -11,10 +13,24 @@ struct ltn_prior {
     size_t latent_count;
     int train_steps;
     const double *alpha_bar;
-    int calls; /* of predict so far */
+    int calls;     /* of predict and predict_kept so far */
+    int gradients; /* of predict_back so far */
+    float *text;   /* the condition c that predict uses, (tokens, width); solvers may change it */
+    const float *empty; /* that of the empty prompt */
+    int tokens;
+    size_t text_count;  /* tokens times width */
     ltn_status (*encode)(ltn_prior *p, const float *x, float *z);
     ltn_status (*decode)(ltn_prior *p, const float *z, float *x);
     ltn_status (*predict)(ltn_prior *p, const float *z, int t, float *z0); /* f(z, t, c): the clean latent */
+    /* The same three, keeping what their gradient needs until the next call of the same function; wrt: LTN_WRT_ or-ed. */
+    ltn_status (*encode_kept)(ltn_prior *p, const float *x, float *z);
+    ltn_status (*decode_kept)(ltn_prior *p, const float *z, float *x);
+    ltn_status (*predict_kept)(ltn_prior *p, const float *z, int t, int wrt, float *z0);
+    /* Vector-Jacobian products there: a cotangent of the result gives one of the argument. dz or dtext NULL: not wanted;
+     * what was not in wrt may not be. */
+    ltn_status (*encode_back)(ltn_prior *p, const float *dz, float *dx);
+    ltn_status (*decode_back)(ltn_prior *p, const float *dx, float *dz);
+    ltn_status (*predict_back)(ltn_prior *p, const float *dz0, float *dz, float *dtext);
     /* Calibrated once per prior on clean pictures: the mean squared error, in [-1, 1] pixels, of D(f(noised E(x), t)). */
     double (*error)(const ltn_prior *p, int t);
     /* And for pictures with white noise of deviation e, in [-1, 1]: the t at which one call f(sqrt(ab) E(x + e n), t) errs
@@ -29,7 +45,8 @@ typedef struct ltn_problem {
     const float *y;     /* planar, [-1, 1] */
     double sigma;       /* of y, in [-1, 1] units: twice the user's */
     ltn_rng rng;        /* its stream is the first of the solver's */
-    const float *noise; /* standard normals for the steps, one latent after the other, or NULL: from rng */
+    const float *noise; /* standard normals for the first draws, one latent after the other; the others are from rng */
+    int noise_count;    /* draws in noise */
 } ltn_problem;
 
 /* A solver: one row of solver.def. The loop is the caller's. */
@@ -44,7 +61,7 @@ typedef struct ltn_solver_row {
 const ltn_entry *ltn__solver_entry(int i);
 const ltn_solver_row *ltn__solver_row(int i);
 
-/* The standard normals of step k: the problem's own array, or drawn. */
+/* The standard normals of draw k: the problem's own array, or drawn. */
 void ltn__step_noise(const ltn_problem *q, const ltn_prior *p, int k, float *eps);
 /* |A x - y|^2; r has room for a measurement. */
 double ltn__residual2(const ltn_degradation *a, const float *x, const float *y, float *r);

@@ -27,7 +27,7 @@ const ltn_entry *ltn__solver_entry(int i)
 
 void ltn__step_noise(const ltn_problem *q, const ltn_prior *p, int k, float *eps)
 {
-    if (q->noise) memcpy(eps, q->noise + (size_t)k * p->latent_count, p->latent_count * sizeof *eps);
+    if (k < q->noise_count) memcpy(eps, q->noise + (size_t)k * p->latent_count, p->latent_count * sizeof *eps);
     else ltn__normals((ltn_rng){q->rng.seed, q->rng.stream + (uint64_t)k}, 0, eps, p->latent_count);
 }
 
