@@ -156,6 +156,73 @@ TEST(no_seams_between_windows)
     ltn_close(&ctx);
 }
 
+/* One differentiated function of a prior: n inputs, m outputs. */
+typedef struct smooth {
+    ltn_prior *p;
+    size_t n, m;
+    ltn_status (*forward)(ltn_prior *p, const float *in, float *out);
+    ltn_status (*back)(ltn_prior *p, const float *out, float *in);
+} smooth;
+static ltn_status by_latent(ltn_prior *p, const float *z, float *z0) { return p->predict_kept(p, z, 400, LTN_WRT_LATENT, z0); }
+static ltn_status to_latent(ltn_prior *p, const float *dz0, float *dz) { return p->predict_back(p, dz0, dz, NULL); }
+static ltn_status by_text(ltn_prior *p, const float *text, float *z0)
+{
+    float *z = malloc(p->latent_count * sizeof *z);
+    ltn__normals((ltn_rng){3, 60}, 0, z, p->latent_count);
+    memcpy(p->text, text, p->text_count * sizeof *text);
+    ltn_status s = p->predict_kept(p, z, 600, LTN_WRT_LATENT | LTN_WRT_TEXT, z0);
+    free(z);
+    return s;
+}
+static ltn_status to_text(ltn_prior *p, const float *dz0, float *dtext) { return p->predict_back(p, dz0, NULL, dtext); }
+
+/* <v, J d> by a difference quotient against <J^T v, d>. */
+static void check_product(const smooth *f, const char *what)
+{
+    enum { ROOM = 5 };
+    const double h = 1e-3;
+    size_t most = LTN_MAX(f->n, f->m);
+    float *room = calloc(ROOM * most, sizeof *room);
+    float *at = room, *d = at + most, *v = d + most, *out = v + most, *back = out + most;
+    double quotient = 0, product = 0, size = 0;
+    ltn__normals((ltn_rng){4, 60}, 0, at, f->n);
+    ltn__normals((ltn_rng){5, 60}, 0, d, f->n);
+    ltn__normals((ltn_rng){6, 60}, 0, v, f->m);
+    for (int side = 1; side >= -1; side -= 2) {
+        for (size_t i = 0; i < f->n; i++) at[i] += (float)(side * (side == 1 ? h : 2 * h)) * d[i];
+        CHECK(f->forward(f->p, at, out) == LTN_OK);
+        for (size_t i = 0; i < f->m; i++) quotient += side * (double)v[i] * out[i] / (2 * h);
+    }
+    for (size_t i = 0; i < f->n; i++) at[i] += (float)h * d[i];
+    CHECK(f->forward(f->p, at, out) == LTN_OK && f->back(f->p, v, back) == LTN_OK);
+    for (size_t i = 0; i < f->n; i++) product += (double)back[i] * d[i], size += (double)back[i] * back[i];
+    test_name("%s", what);
+    NEAR((quotient - product) / sqrt(size), 0, 0.03);
+    free(room);
+}
+
+/* One window, several batches of windows, a picture smaller than a window (reflected), grey. */
+TEST(prior_gradients_are_those_of_difference_quotients)
+{
+    static const ltn_size sizes[] = {{128, 128, 3}, {1100, 128, 3}, {50, 37, 3}, {60, 50, 1}};
+    ltn_ctx *ctx;
+    OK(NULL, ltn_open(&ctx, NULL));
+    ltn_model *m = open_prior(ctx);
+    for (int i = 0; i < LTN_COUNT(sizes); i++) {
+        ltn_prior *p = NULL;
+        OK(ctx, ltn__prior_open(m, sizes[i], "a photo of a cat", &p));
+        size_t pixels = ltn__size_count(sizes[i]);
+        check_product(&(smooth){p, p->latent_count, p->latent_count, by_latent, to_latent}, "predict by the latent");
+        check_product(&(smooth){p, p->text_count, p->latent_count, by_text, to_text}, "predict by the text");
+        check_product(&(smooth){p, p->latent_count, pixels, p->decode_kept, p->decode_back}, "decode");
+        check_product(&(smooth){p, pixels, p->latent_count, p->encode_kept, p->encode_back}, "encode");
+        CHECK(p->calls == 6 && p->gradients == 2);
+        ltn__prior_close(&p);
+    }
+    ltn_model_close(&m);
+    ltn_close(&ctx);
+}
+
 TEST(bad_tasks_are_refused)
 {
     ltn_ctx *ctx;
