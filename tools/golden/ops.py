@@ -71,9 +71,27 @@ def matmul(a, b, ta, tb):
     return (a.mT if ta else a) @ (b.mT if tb else b)
 
 
+ATTENTIONS = [(2, 5, 7, 6, 2, False), (1, 9, 9, 8, 2, True), (1, 6, 6, 5, 1, False), (1, 210, 150, 80, 2, False),
+              (2, 150, 150, 40, 1, True)]
+
+
+def attend(q, k, v, heads, causal):
+    q, k, v = (x.unflatten(2, (heads, -1)).transpose(1, 2) for x in (q, k, v))
+    return F.scaled_dot_product_attention(q, k, v, is_causal=causal).transpose(1, 2).flatten(2)
+
+
+def attention_sources(n, t, s, c):
+    return [pattern(name, n, m, c) for name, m in (("q", t), ("k", s), ("v", s))]
+
+
 def attention(n, t, s, c, heads, causal):
-    q, k, v = (pattern(name, n, m, heads, c // heads).transpose(1, 2) for name, m in (("q", t), ("k", s), ("v", s)))
-    return F.scaled_dot_product_attention(q, k, v, is_causal=causal).transpose(1, 2).reshape(n, 1, t, c)
+    return attend(*attention_sources(n, t, s, c), heads, causal)
+
+
+def attention_dx(wanted, n, t, s, c, heads, causal):
+    src = [x.requires_grad_() for x in attention_sources(n, t, s, c)]
+    grad = torch.autograd.grad(attend(*src, heads, causal), src, pattern("dy", n, t, c))
+    return torch.cat([g.flatten() for k, g in enumerate(grad) if wanted >> k & 1])
 
 
 # ---- Norms ----
@@ -157,8 +175,8 @@ def cases():
                                 ((2, 1, 77, 64), (1, 1, 48, 64), True)]),
         "matmul": each(matmul, [((2, 3, 5, 7), (2, 3, 7, 4), False, False), ((1, 2, 7, 5), (1, 2, 7, 4), True, False),
                                 ((1, 1, 50, 33), (1, 1, 17, 33), False, True), ((2, 1, 9, 18), (2, 1, 20, 9), True, True)]),
-        "attention": each(attention, [(2, 5, 7, 6, 2, False), (1, 9, 9, 8, 2, True), (1, 6, 6, 5, 1, False),
-                                      (1, 210, 150, 80, 2, False), (2, 150, 150, 40, 1, True)]),
+        "attention": each(attention, ATTENTIONS),
+        "attention_dx": each(attention_dx, [(wanted, *ATTENTIONS[k % 5]) for k, wanted in enumerate((7, 7, 6, 1, 2, 4, 5))]),
         "add": binary(torch.add), "sub": binary(torch.sub), "mul": binary(torch.mul),
         "affine": [lambda k=k, d=d: (k - 1.5) * pattern("x", *d) + 0.25 * k for k, d in enumerate(maps)],
         "silu": unary(F.silu), "relu": unary(F.relu), "gelu": unary(F.gelu),

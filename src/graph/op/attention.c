@@ -1,6 +1,7 @@
 /* attention.c - softmax(q k^T / sqrt(d)) v by heads, q (n,1,t,c), k and v (n,1,s,c), c = heads d. Keys are
  * taken in blocks with a running maximum and sum (Dao et al. 2022, arXiv 2205.14135), so no more than a block
  * of the score matrix ever exists. i[0]: heads, i[1]: 1 if causal. */
+#include "attention.h"
 #include "real_math.h"
 #include "tile.h"
 
@@ -154,58 +155,29 @@ static void attention_run(const ltn_node *n, const real *const *src, real *dst, 
     }
 }
 
-/* (n,1,t,c) -> (n,heads,t,d) */
-static ltn_node *split(ltn_graph *g, ltn_node *x, int64_t heads)
+const ltn_attention_case *ltn__attention_case(int k)
 {
-    const int64_t *d = x->dims.d;
-    return ltn__permute(g, ltn__reshape(g, x, ltn__dims(d[0], d[2], heads, d[3] / heads)), 0, 2, 1, 3);
-}
-
-/* Zeros, and where a key is ahead of the query a number whose exponential vanishes. */
-static ltn_node *mask(ltn_graph *g, int64_t t)
-{
-    ltn_ctx *ctx = ltn__graph_ctx(g);
-    real *ahead = ltn__alloc(ctx, (size_t)(t * t), sizeof *ahead);
-    if (!ahead) return ltn__graph_fail(g, LTN_ENOMEM, "no memory for a mask of %lld tokens", (long long)t);
-    for (int64_t i = 0; i < t; i++)
-        for (int64_t j = i + 1; j < t; j++) ahead[i * t + j] = (real)-1e9;
-    ltn_node *n = ltn__constant(g, ltn__dims(1, 1, t, t), ahead);
-    ltn__free(ctx, ahead);
-    return n;
-}
-
-static ltn_node *attention_decompose(ltn_graph *g, ltn_node *n)
-{
-    const int64_t heads = n->i[0];
-    ltn_node *score = ltn__matmul(g, split(g, n->src[0], heads), split(g, n->src[1], heads), false, true);
-    score = ltn__affine(g, score, 1 / sqrt((double)head_size(n)), 0);
-    if (n->i[1]) score = ltn__add(g, score, mask(g, n->dims.d[2]));
-    ltn_node *y = ltn__matmul(g, ltn__softmax(g, score), split(g, n->src[2], heads), false, false);
-    return ltn__reshape(g, ltn__permute(g, y, 0, 2, 1, 3), n->dims);
+    static const ltn_attention_case cases[LTN_ATTENTION_CASES] = {{2, 5, 7, 6, 2, false},
+                                                                  {1, 9, 9, 8, 2, true},
+                                                                  {1, 6, 6, 5, 1, false},
+                                                                  {1, 210, 150, 80, 2, false},
+                                                                  {2, 150, 150, 40, 1, true}};
+    return &cases[k];
 }
 
 static ltn_node *attention_example(ltn_graph *g, int k)
 {
-    static const struct {
-        int64_t n, t, s, c;
-        int heads;
-        bool causal;
-    } cases[] = {{2, 5, 7, 6, 2, false},
-                 {1, 9, 9, 8, 2, true},
-                 {1, 6, 6, 5, 1, false},
-                 {1, 210, 150, 80, 2, false},
-                 {2, 150, 150, 40, 1, true}};
-    if (k >= LTN_COUNT(cases)) return NULL;
-    const ltn_dims from = ltn__dims(cases[k].n, 1, cases[k].s, cases[k].c),
-                   to = ltn__dims(cases[k].n, 1, cases[k].t, cases[k].c);
-    return ltn__attention(g, ltn__input(g, "q", to), ltn__input(g, "k", from), ltn__input(g, "v", from),
-                          cases[k].heads, cases[k].causal);
+    if (k >= LTN_ATTENTION_CASES) return NULL;
+    const ltn_attention_case *a = ltn__attention_case(k);
+    const ltn_dims from = ltn__dims(a->n, 1, a->s, a->c), to = ltn__dims(a->n, 1, a->t, a->c);
+    return ltn__attention(g, ltn__input(g, "q", to), ltn__input(g, "k", from), ltn__input(g, "v", from), a->heads,
+                          a->causal);
 }
 
 const ltn_op ltn__op_attention = {
     .entry = {.name = "attention", .help = "softmax(q k^T / sqrt(d)) v by heads, causal or not"},
     .run = attention_run,
     .scratch = attention_scratch,
-    .decompose = attention_decompose,
+    .vjp = ltn__attention_vjp,
     .example = attention_example,
 };

@@ -69,3 +69,18 @@ void ltn__product(int64_t m, int64_t n, int64_t k, const real *a, int64_t lda, c
         }
     }
 }
+
+void ltn__product_add(int64_t m, int64_t n, int64_t k, const real *a, int64_t lda, const real *panels, real *c,
+                      int64_t ldc)
+{
+    for (int64_t p = 0; p < ltn__panels(n); p++, c += LTN_TILE_N)
+        for (int64_t i = 0; i < m; i += LTN_TILE_M) {
+            const int64_t height = LTN_MIN(m - i, LTN_TILE_M), width = LTN_MIN(n - p * LTN_TILE_N, LTN_TILE_N);
+            const real *rows[LTN_TILE_M];
+            ltn_tile t = {0};
+            for (int64_t r = 0; r < LTN_TILE_M; r++) rows[r] = a + (i + LTN_MIN(r, height - 1)) * lda;
+            for (int64_t r = 0; r < height; r++) copy_row(t.v[r], c + (i + r) * ldc, width);
+            ltn__tile(height, k, rows, panels + p * k * LTN_TILE_N, &t);
+            for (int64_t r = 0; r < height; r++) copy_row(c + (i + r) * ldc, t.v[r], width);
+        }
+}

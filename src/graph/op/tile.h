@@ -28,5 +28,8 @@ static inline int64_t ltn__panels(int64_t columns) { return (columns + LTN_TILE_
 /* C = A B + bias: C (m, n), rows ldc apart, A (m, k), rows lda apart, B in panels; bias may be NULL. */
 void ltn__product(int64_t m, int64_t n, int64_t k, const real *a, int64_t lda, const real *panels,
                   const real *bias, real *c, int64_t ldc);
+/* C += A B. */
+void ltn__product_add(int64_t m, int64_t n, int64_t k, const real *a, int64_t lda, const real *panels, real *c,
+                      int64_t ldc);
 
 #endif
