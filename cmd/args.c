@@ -197,6 +197,26 @@ double cmd_number(const cmd_args *a, const char *name, double absent)
     return text ? strtod(text, NULL) : absent;
 }
 
+bool cmd_given(const cmd_args *a, const char *name)
+{
+    const int k = find(a->verb, name, strlen(name));
+    return k >= 0 && a->value[k];
+}
+
+bool cmd_next_spec(const char **list, char *out, size_t room)
+{
+    const char *p = *list;
+    bool quoted = false;
+    if (!*p) return false;
+    for (; *p; p++) {
+        if (*p == '\'') quoted = !quoted;
+        if (*p == ',' && !quoted && p[1 + strcspn(p + 1, ":=,+'")] != '=') break;
+    }
+    snprintf(out, room, "%.*s", (int)(p - *list), *list);
+    *list = p + (*p == ',');
+    return true;
+}
+
 void cmd_set(cmd_args *a, const char *name, const char *value)
 {
     const int k = find(a->verb, name, strlen(name));

@@ -80,6 +80,10 @@ void cmd_fill(cmd_args *a, const cmd_args *from);
 int cmd_check(const cmd_args *a);
 const char *cmd_text(const cmd_args *a, const char *name); /* given or default; NULL: neither */
 double cmd_number(const cmd_args *a, const char *name, double absent);
+bool cmd_given(const cmd_args *a, const char *name);
+/* Cuts the first spec off a list "psnr,ms_ssim:scales=4,ssim"; a comma before key= belongs to the spec. False: the
+ * list is at its end. A spec that does not fit comes out cut. */
+bool cmd_next_spec(const char **list, char *out, size_t room);
 void cmd_set(cmd_args *a, const char *name, const char *value);
 /* The word of the list nearest to `word`, or NULL if none is near; list(i) is NULL past the last. */
 const char *cmd_nearest(const char *word, const char *(*list)(const void *self, int i), const void *self);

@@ -174,8 +174,20 @@ typedef struct ltn_generation {
 } ltn_generation;
 LTN_API ltn_status ltn_generate(ltn_ctx *ctx, const ltn_generation *g, ltn_image *out);
 
-/* ---- Measuring: "psnr" (dB), "ssim"; pictures of equal size, data range 1 ---- */
+/* ---- Measuring: pictures of equal size, data range 1, by spec; see ltn_list(LTN_METRICS): "psnr" (dB), "ssim",
+ * "ms_ssim:scales=4" ---- */
+typedef struct ltn_metric ltn_metric; /* opened once, for any number of pictures */
+LTN_API ltn_status ltn_metric_open(ltn_ctx *ctx, const char *spec, ltn_metric **out);
+/* Adds a pair; *value (may be NULL) becomes its own distance. After an error nothing is added. */
+LTN_API ltn_status ltn_metric_add(ltn_metric *m, const ltn_image *a, const ltn_image *b, double *value);
+/* Of all pairs added so far: their mean. */
+LTN_API ltn_status ltn_metric_finish(ltn_metric *m, double *out);
+LTN_API void ltn_metric_close(ltn_metric **m);
+/* Open, add, finish and close, for one pair. */
 LTN_API ltn_status ltn_measure(ltn_ctx *ctx, const char *metric, const ltn_image *a, const ltn_image *b, double *out);
+/* How well x explains y: |A x - y| / (sigma sqrt(m)) over the m values that were measured, 1 when what is left is
+ * the noise; |A x - y| / |y| when sigma is 0. Units of [0,1]. */
+LTN_API ltn_status ltn_consistency(ltn_degradation *d, const ltn_image *x, const ltn_image *y, double sigma, double *chi);
 
 /* ---- What there is. The command line, the tests and the manual are written from this and nothing else. ---- */
 typedef enum ltn_kind {

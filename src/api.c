@@ -1,5 +1,4 @@
-/* api.c - what of latino.h belongs to no layer: the version, the tables of all layers by kind, and measuring
- * by name. */
+/* api.c - what of latino.h belongs to no layer: the version, and the tables of all layers by kind. */
 #include "degrade/degrade.h"
 #include "graph/graph.h"
 #include "metric/metric.h"
@@ -20,9 +19,4 @@ static ltn_rows *const tables[] = {
 const ltn_entry *ltn_list(ltn_kind kind, int i)
 {
     return (int)kind >= 0 && (int)kind < LTN_COUNT(tables) && i >= 0 ? tables[kind](i) : NULL;
-}
-
-ltn_status ltn_measure(ltn_ctx *ctx, const char *metric, const ltn_image *a, const ltn_image *b, double *out)
-{
-    return ltn__measure(ctx, metric, a, b, out);
 }

@@ -341,6 +341,29 @@ ltn_status ltn_prox(ltn_degradation *d, const ltn_image *y, double gamma, const 
     return s;
 }
 
+ltn_status ltn_consistency(ltn_degradation *d, const ltn_image *x, const ltn_image *y, double sigma, double *chi)
+{
+    if (!(sigma >= 0))
+        return ltn__fail(d->ctx, LTN_EINVAL, "%s: sigma is %g; expected 0 or more", d->spec, sigma);
+    ltn_status s = fits(d, "picture", x, d->x);
+    if (!s) s = fits(d, "measurement", y, d->y);
+    if (s) return s;
+    const size_t n = ltn__size_count(d->y);
+    float *ax = ltn__alloc(d->ctx, n, 2 * sizeof *ax), *known = ax + n;
+    if (!ax) return LTN_ENOMEM;
+    memcpy(known, y->data, n * sizeof *known);
+    const double m = (double)ltn__measured(d, known);
+    double error = 0, length = 0;
+    ltn__forward(d, x->data, ax);
+    for (size_t i = 0; i < n; i++) {
+        error += ((double)ax[i] - known[i]) * ((double)ax[i] - known[i]);
+        length += (double)known[i] * known[i];
+    }
+    *chi = sqrt(error / fmax(sigma > 0 ? sigma * sigma * m : length, 1e-30));
+    ltn__free(d->ctx, ax);
+    return LTN_OK;
+}
+
 ltn_status ltn_naive(ltn_degradation *d, const ltn_image *y, ltn_image *x)
 {
     *x = (ltn_image){0};

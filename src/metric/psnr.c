@@ -4,15 +4,15 @@
 
 #include "metric.h"
 
-static ltn_status measure(ltn_ctx *ctx, const ltn_image *a, const ltn_image *b, double *out)
+static ltn_status measure(ltn_metric *m, const ltn_image *a, const ltn_image *b, double *value)
 {
-    const int64_t n = (int64_t)a->width * a->height * ltn__colors(a);
+    const int64_t n = (int64_t)a->width * a->height * ltn__colours(a);
     double sum = 0;
     for (int64_t i = 0; i < n; i++) {
         const double d = (double)a->data[i] - b->data[i];
         sum += d * d;
     }
-    *out = sum > 0 ? 10 * log10((double)n / sum) : sum == 0 ? INFINITY : NAN;
+    *value = sum > 0 ? 10 * log10((double)n / sum) : sum == 0 ? INFINITY : NAN;
     return LTN_OK;
 }
 

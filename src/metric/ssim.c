@@ -19,6 +19,7 @@ typedef struct scan {
     double *row[TAPS][MAPS]; /* filtered along x; that of line y stands at y % TAPS */
     double *wide[MAPS];      /* one line with its mirrored borders, width + 2 RADIUS */
     double *sum[MAPS];       /* one line filtered along x and y */
+    double similarity, contrast; /* summed over the pixels */
 } scan;
 
 static void filter_along_x(scan *s, int y)
@@ -54,35 +55,36 @@ static void filter_along_y(scan *s, int y)
     }
 }
 
-/* The sum of one line of the map. */
-static double line(const scan *s)
+/* Adds one line of the map. */
+static void line(scan *s, int y)
 {
     const double c1 = 0.01 * 0.01, c2 = 0.03 * 0.03;
-    double total = 0;
+    const bool inside = y >= RADIUS && y < s->height - RADIUS;
     for (int x = 0; x < s->width; x++) {
         const double ma = s->sum[0][x], mb = s->sum[1][x];
         const double saa = fmax(s->sum[2][x] - ma * ma, 0), sbb = fmax(s->sum[3][x] - mb * mb, 0);
         const double sab = s->sum[4][x] - ma * mb;
-        total += (2 * ma * mb + c1) * (2 * sab + c2) / ((ma * ma + mb * mb + c1) * (saa + sbb + c2));
+        const double contrast = (2 * sab + c2) / (saa + sbb + c2);
+        s->similarity += (2 * ma * mb + c1) / (ma * ma + mb * mb + c1) * contrast;
+        if (inside && x >= RADIUS && x < s->width - RADIUS) s->contrast += contrast;
     }
-    return total;
 }
 
-static double colour(scan *s)
+static void window(double w[TAPS])
 {
-    double total = 0;
-    for (int y = 0, next = 0; y < s->height; y++) {
-        for (; next < s->height && next <= y + RADIUS; next++) filter_along_x(s, next);
-        filter_along_y(s, y);
-        total += line(s);
+    double norm = 0;
+    for (int k = 0; k < TAPS; k++) {
+        const double x = (k - RADIUS) / 1.5;
+        norm += w[k] = exp(-x * x / 2);
     }
-    return total;
+    for (int k = 0; k < TAPS; k++) w[k] /= norm;
 }
 
-static ltn_status measure(ltn_ctx *ctx, const ltn_image *a, const ltn_image *b, double *out)
+ltn_status ltn__ssim(ltn_ctx *ctx, const float *a, const float *b, int width, int height, double *similarity,
+                     double *contrast)
 {
-    scan s = {.width = a->width, .height = a->height};
-    const size_t wide = (size_t)a->width + 2 * RADIUS, plane = (size_t)a->width * (size_t)a->height;
+    scan s = {.a = a, .b = b, .width = width, .height = height};
+    const size_t wide = (size_t)width + 2 * RADIUS;
     double *block = ltn__alloc(ctx, (TAPS + 2) * MAPS, wide * sizeof *block), *p = block;
     if (!block) return LTN_ENOMEM;
     for (int m = 0; m < MAPS; m++) {
@@ -90,20 +92,29 @@ static ltn_status measure(ltn_ctx *ctx, const ltn_image *a, const ltn_image *b, 
         s.wide[m] = p, p += wide;
         s.sum[m] = p, p += wide;
     }
-    double norm = 0, total = 0;
-    for (int k = 0; k < TAPS; k++) {
-        const double x = (k - RADIUS) / 1.5;
-        norm += s.window[k] = exp(-x * x / 2);
+    window(s.window);
+    for (int y = 0, next = 0; y < height; y++) {
+        for (; next < height && next <= y + RADIUS; next++) filter_along_x(&s, next);
+        filter_along_y(&s, y);
+        line(&s, y);
     }
-    for (int k = 0; k < TAPS; k++) s.window[k] /= norm;
-    for (int c = 0; c < ltn__colors(a); c++) {
-        s.a = a->data + (size_t)c * plane;
-        s.b = b->data + (size_t)c * plane;
-        total += colour(&s);
-    }
-    *out = total / (double)plane / ltn__colors(a);
     ltn__free(ctx, block);
+    const double inside = LTN_MAX(width - 2. * RADIUS, 0) * LTN_MAX(height - 2. * RADIUS, 0);
+    if (similarity) *similarity = s.similarity / ((double)width * height);
+    if (contrast) *contrast = inside ? s.contrast / inside : 0;
     return LTN_OK;
+}
+
+static ltn_status measure(ltn_metric *m, const ltn_image *a, const ltn_image *b, double *value)
+{
+    const int colours = ltn__colours(a);
+    const size_t plane = (size_t)a->width * (size_t)a->height;
+    ltn_status status = LTN_OK;
+    double total = 0, one = 0;
+    for (size_t c = 0; c < (size_t)colours && !status; c++, total += one)
+        status = ltn__ssim(m->ctx, a->data + c * plane, b->data + c * plane, a->width, a->height, &one, NULL);
+    *value = total / colours;
+    return status;
 }
 
 const ltn_metric_row ltn__metric_ssim = {

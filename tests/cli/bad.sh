@@ -27,6 +27,9 @@ refuses "unknown filter" 2 'bicubic' spec downsample:factor=4,filter=bicubik
 refuses "factor out of range" 2 'factor' spec downsample:factor=-3
 refuses "unknown solver" 2 'unknown solver "latina"; did you mean "latino"?' from "$p" --solver latina
 refuses "unknown metric" 2 'unknown metric "pnsr"; did you mean "psnr"?' "$latino" measure "$p" "$p" --metric pnsr
+refuses "a metric and a degradation" 2 '--metric compares two pictures' "$latino" measure "$p" "$p" --metric psnr --degradation identity
+refuses "sigma without a degradation" 2 '--degradation is missing' "$latino" measure "$p" "$p" --sigma 1
+refuses "a picture too small for its scales" 1 'ms_ssim: 5 scales need 176 x 176 pixels' "$latino" measure "$p" "$p" --metric ms_ssim
 refuses "unknown noise" 2 'did you mean "gaussian"?' "$latino" degrade "$p" -o x.png --degradation identity --noise gausian:sigma=1
 
 # Files.

@@ -23,6 +23,9 @@ claim "a chain" task chain blur:sigma=1+downsample:factor=2 0.02 0.2
 degrade "$photo" -o y.png --truth truth.png --fit 128 --degradation downsample:factor=2 --noise gaussian:sigma=0.02 || exit 1
 run="restore y.png --degradation downsample:factor=2 --solver latino:steps=2 --sigma 0.02"
 
+claim "chi of the truth is 1" sh -c "v=\$('$latino' measure truth.png y.png --degradation downsample:factor=2 --sigma 0.02) && echo \$v && echo \$v | grep -q '^chi \(0\.9[5-9]\|1\.0[0-5]\)'"
+claim "a list of specs" sh -c "[ \"\$('$latino' measure truth.png truth.png --metric ms_ssim:scales=2,gmsd | tr '\n' ' ')\" = 'ms_ssim:scales=2 1.0000 gmsd 0.0000 ' ]"
+
 claim "the same seed" $run -o a.png --seed 5
 $run -o b.png --seed 5 > /dev/null
 claim "gives the same picture" same a.png b.png
