@@ -121,16 +121,9 @@ void ltn__latino_close(ltn_latino *l)
     l->q = NULL;
 }
 
-static const ltn_rule *rule_named(const char *name)
-{
-    for (int i = 0; ltn__rule(i); i++)
-        if (!strcmp(ltn__rule(i)->name, name)) return ltn__rule(i);
-    return NULL;
-}
-
 ltn_status ltn__latino_open(ltn_latino *l, const ltn_problem *q, ltn_prior *p, const char *rule)
 {
-    *l = (ltn_latino){.q = q, .p = p, .rule = rule_named(rule), .n = ltn__size_count(q->a->x)};
+    *l = (ltn_latino){.q = q, .p = p, .rule = ltn__rule_named(rule), .n = ltn__size_count(q->a->x)};
     ltn_status status = LTN_OK;
     if (l->rule && l->rule->open) status = l->rule->open(q, &l->rule_data);
     if (!status && !l->rule) status = ltn__matched_open(&l->matched, q, p);

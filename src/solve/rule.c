@@ -118,3 +118,10 @@ const ltn_rule *ltn__rule(int i)
 {
     return i >= 0 && i < LTN_COUNT(rules) ? &rules[i] : NULL;
 }
+
+const ltn_rule *ltn__rule_named(const char *name)
+{
+    for (int i = 0; i < LTN_COUNT(rules); i++)
+        if (!strcmp(rules[i].name, name)) return &rules[i];
+    return NULL;
+}

@@ -83,5 +83,6 @@ typedef struct ltn_rule {
     double (*gamma)(const ltn_rule_input *in); /* INFINITY: A x = y exactly; 0: x = u */
 } ltn_rule;
 const ltn_rule *ltn__rule(int i); /* NULL past the last */
+const ltn_rule *ltn__rule_named(const char *name); /* NULL: none */
 
 #endif

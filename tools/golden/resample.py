@@ -1,0 +1,110 @@
+"""ReSample and RED-diff end to end: independent PyTorch scripts with autograd and torch's Adam, with the same random numbers.
+
+Operators, random numbers and the prior are those of latino.py. Results are 8-bit PNG pictures, tests/golden/resample_*.png
+and red_diff_*.png."""
+import math
+import pathlib
+import sys
+
+import numpy as np
+import torch
+from PIL import Image
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+import latino as base
+
+STEPS = 6
+# name, degradation, sigma in [0, 1], options, prompt: tests/test_resample.c has the same list
+RESAMPLE = [("resample_sr", "down", .05, dict(interval=1, pixel=.34, latent=.67, inner=3, rate=.02, tau=1., gamma=40.), ""),
+            ("resample_inpaint", "mask", .05, dict(interval=2, pixel=.17, latent=1., inner=3, rate=.02, tau=.9, gamma=1.),
+             "a photo of a cat")]
+RED = [("red_diff_blur", "blur", 0., dict(weight=30., power=1., rate=.05), "a photo of a cat"),
+       ("red_diff_denoise", "identity", .1, dict(weight=20., power=.5, rate=.1), "")]
+
+
+def noise(k):
+    return base.normals(77, base.STEP + k, 1, 32, 16, 16)
+
+
+def times(steps):
+    return [999 - k * 1000 // steps for k in range(steps)]
+
+
+def pixel_consistency(z0, y, op, sigma, p):
+    u = p.D(z0)
+    x = base.prox(op, u, y, base.gamma_discrepancy(op, u, y, sigma))
+    return x, p.E(x)
+
+
+def latent_consistency(z0, y, op, sigma, p, inner, rate):
+    z = z0.clone().requires_grad_()
+    optimiser = torch.optim.Adam([z], lr=rate)
+    enough = max(sigma, 1e-3) * math.sqrt(op.m(y))
+    for k in range(inner + 1):
+        x = p.D(z)
+        loss = ((op.A(x) - y) ** 2).sum()
+        if loss.item() ** .5 <= enough or k == inner:
+            return x.detach(), z.detach()
+        optimiser.zero_grad()
+        (loss / 2).backward()
+        optimiser.step()
+
+
+def resample(y, op, sigma, c, p, interval, pixel, latent, inner, rate, tau, gamma):
+    t = times(STEPS)
+    begin, switch, draws = int(STEPS * pixel), int(STEPS * latent), 1
+    z = noise(0)
+    for k in range(STEPS):
+        ab, after = p.a(t[k]), p.a(t[k + 1]) if k + 1 < STEPS else 1.
+        with torch.no_grad():
+            z0 = p.f(z, t[k], c)
+        e = (z - ab ** .5 * z0) / (1 - ab) ** .5
+        z = after ** .5 * z0 + (1 - after) ** .5 * e
+        if k + 1 < STEPS and (k < begin or (k - begin) % interval):
+            continue
+        if k < switch:
+            with torch.no_grad():
+                x, z0 = pixel_consistency(z0, y, op, tau * sigma, p)
+        else:
+            x, z0 = latent_consistency(z0, y, op, tau * sigma, p, inner, rate)
+        if k + 1 < STEPS:
+            s2 = gamma * (1 - after) / ab * (1 - ab / after)
+            z = (s2 * after ** .5 * z0 + (1 - after) * z) / (s2 + 1 - after) + noise(draws) * (1 / (1 / s2 + 1 / (1 - after))) ** .5
+            draws += 1
+    return x
+
+
+def red_diff(y, op, sigma, c, p, weight, power, rate):
+    with torch.no_grad():
+        mu = p.E(y)
+    mu.requires_grad_()
+    optimiser = torch.optim.Adam([mu], lr=rate, betas=(.9, .99))
+    for k, t in enumerate(times(STEPS)):
+        ab, eps, s = p.a(t), noise(k), max(sigma, .01)
+        with torch.no_grad():
+            z = ab ** .5 * mu + (1 - ab) ** .5 * eps
+            e = (z - ab ** .5 * p.f(z, t, c)) / (1 - ab) ** .5
+        w = weight * ((1 - ab) ** .5 / ab ** .5) ** power
+        loss = ((op.A(p.D(mu)) - y) ** 2).sum() / (2 * s * s) + w * ((e - eps) * mu).sum()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    with torch.no_grad():
+        return p.D(mu)
+
+
+def make(out):
+    torch.set_num_threads(1)
+    p = base.Prior(base.ROOT / "models/prior")
+    for part in p.vae, p.unet, p.text:
+        part.requires_grad_(False)
+    truth = torch.from_numpy(np.asarray(Image.open(out / "cat128.png")).astype(np.float32) / 255).permute(2, 0, 1)[None]
+    ops = {"identity": base.Identity(), "mask": base.Mask(), "down": base.Downsample(), "blur": base.Blur()}
+    for solver, cases in (resample, RESAMPLE), (red_diff, RED):
+        for name, kind, sigma, options, prompt in cases:
+            op, c = ops[kind], p.embed(prompt)
+            y = op.A(truth)
+            y = op.clear(2 * (y + sigma * base.normals(5, base.NOISE, *y.shape)) - 1)
+            x = ((solver(y, op, 2 * sigma, c, p, **options) + 1) / 2).clamp(0, 1)
+            print(f"  {name}: PSNR {-10 * math.log10(((x - truth) ** 2).mean().item()):.3f} dB")
+            Image.fromarray((x[0].permute(1, 2, 0).numpy() * 255 + .5).astype(np.uint8)).save(out / f"{name}.png")
