@@ -133,8 +133,17 @@ static int read_option(cmd_args *a, int n, const char *const *word, int i)
         cmd_usage("%s%s needs %s", dashes(o->name), o->name, o->value);
         return 0;
     }
-    a->value[k] = attached ? name + length + 1 : word[i + 1];
-    return check_value(o, a->value[k]) ? 0 : 2 - attached;
+    const char *value = attached ? name + length + 1 : word[i + 1];
+    if (o->repeat && a->value[k]) {
+        if (a->mores == CMD_MAXMORE) {
+            cmd_usage("--%s: given too often", o->name);
+            return 0;
+        }
+        a->more[a->mores++] = (cmd_more){k, value};
+    } else {
+        a->value[k] = value;
+    }
+    return check_value(o, value) ? 0 : 2 - attached;
 }
 
 int cmd_parse(const cmd_verb *verb, int n, const char *const *word, cmd_args *a)
@@ -189,6 +198,15 @@ const char *cmd_text(const cmd_args *a, const char *name)
     const int k = find(a->verb, name, strlen(name));
     if (k < 0) return NULL;
     return a->value[k] ? a->value[k] : a->verb->option[k].def;
+}
+
+const char *cmd_nth(const cmd_args *a, const char *name, int i)
+{
+    const int k = find(a->verb, name, strlen(name));
+    if (!i) return cmd_text(a, name);
+    for (int m = 0; m < a->mores; m++)
+        if (a->more[m].option == k && !--i) return a->more[m].value;
+    return NULL;
 }
 
 double cmd_number(const cmd_args *a, const char *name, double absent)

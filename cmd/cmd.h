@@ -9,7 +9,7 @@
 #include <latino.h>
 
 enum { CMD_DONE = 0, CMD_FAILED = 1, CMD_USAGE = 2 }; /* exit codes; 128 + n after signal n */
-enum { CMD_MAXOPTION = 24, CMD_MAXOPERAND = 2 };
+enum { CMD_MAXOPTION = 24, CMD_MAXOPERAND = 2, CMD_MAXMORE = 64 };
 
 typedef enum cmd_type { CMD_FLAG, CMD_TEXT, CMD_FILE, CMD_CHOICE, CMD_INT, CMD_REAL, CMD_SPEC } cmd_type;
 typedef struct cmd_option {
@@ -21,6 +21,7 @@ typedef struct cmd_option {
     double min, max;   /* of numbers */
     ltn_kind kind;     /* of specs: the table that names come from */
     bool required;
+    bool repeat;       /* given again, it adds */
     bool setting;      /* decides the result: kept in the picture's settings */
 } cmd_option;
 
@@ -32,11 +33,17 @@ typedef struct cmd_verb {
     const cmd_option *option; /* ends with a NULL name */
     int (*run)(ltn_ctx *ctx, const cmd_args *a); /* returns an exit code, its message printed */
 } cmd_verb;
+typedef struct cmd_more {
+    int option; /* its place in verb->option */
+    const char *value;
+} cmd_more;
 struct cmd_args {
     const cmd_verb *verb;
     const char *operand[CMD_MAXOPERAND];
     int operands;
     const char *value[CMD_MAXOPTION]; /* by place in verb->option; NULL: not given */
+    cmd_more more[CMD_MAXMORE]; /* what is given after the first time */
+    int mores;
     bool help;
 };
 
@@ -79,6 +86,7 @@ void cmd_fill(cmd_args *a, const cmd_args *from);
 /* Whether everything required is there. */
 int cmd_check(const cmd_args *a);
 const char *cmd_text(const cmd_args *a, const char *name); /* given or default; NULL: neither */
+const char *cmd_nth(const cmd_args *a, const char *name, int i); /* the i-th time it is given; NULL past the last */
 double cmd_number(const cmd_args *a, const char *name, double absent);
 bool cmd_given(const cmd_args *a, const char *name);
 /* Cuts the first spec off a list "psnr,ms_ssim:scales=4,ssim"; a comma before key= belongs to the spec. False: the
@@ -110,6 +118,8 @@ void cmd_progress_end(void);
 void cmd_catch_signals(void);
 void cmd_watch(ltn_run *run); /* a signal cancels this run; NULL: none any more */
 int cmd_caught(void);         /* the signal, or 0 */
+double cmd_peak_memory(void); /* of this process so far, bytes */
+double cmd_seconds(void);     /* of a clock that only goes on */
 void cmd_hold(bool on);       /* while on, a signal waits */
 
 /* ---- files.c ---- */

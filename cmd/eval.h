@@ -51,6 +51,7 @@ typedef struct eval_worker {
     const eval_grid *grid;
     const char *pictures; /* the folder for those that the report shows */
     ltn_ctx *ctx;
+    ltn_metric *metric[EVAL_MAXMETRIC];
     ltn_model *model; /* opened by the first solver that needs one */
 } eval_worker;
 int eval_worker_open(eval_worker *w, const eval_grid *g, const char *pictures);
@@ -78,7 +79,6 @@ typedef struct eval_table {
 } eval_table;
 int eval_table_read(const char *path, eval_table *t); /* an exit code; no such file: no rows */
 void eval_table_free(eval_table *t);
-bool eval_table_has(const eval_table *t, const char *task, const char *label, const char *file);
 /* A row as its line, and back: what is wrong with it, or NULL. */
 void eval_row_write(const eval_grid *g, int task, int way, int picture, const double *value, char *line, size_t room);
 const char *eval_row_read(eval_table *t, const char *line);
@@ -105,13 +105,20 @@ typedef struct eval_summary {
 } eval_summary;
 int eval_summary_of(const eval_table *t, eval_summary *s);
 void eval_summary_free(eval_summary *s);
+double eval_value(const eval_summary *s, int task, int label, int file, int column);
 const char *eval_column(const eval_table *t, int column); /* its name */
 eval_stat eval_mean(const eval_summary *s, int task, int label, int column);
 /* Of the differences to the first solver, over the pictures that both have. */
 eval_stat eval_difference(const eval_summary *s, int task, int label, int column);
 double eval_highest(const eval_summary *s, int task, int label, int column);
 
+/* The number of pictures of a task that the fullest solver has. */
+int eval_most(const eval_summary *s, int task);
+
 /* ---- report.c ---- */
+/* A cell of a table: metrics with their interval, costs as means, memory as the highest. */
+void eval_cell_text(const eval_summary *s, int task, int label, int column, char *text, size_t room);
+void eval_interval(char *text, size_t room, eval_stat s);
 /* REPORT.md and REPORT.html, and the table on standard output. */
 int eval_report(const eval_table *t, const char *stem);
 #endif

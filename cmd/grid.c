@@ -155,7 +155,7 @@ static int add_task(eval_grid *g, const char *entry)
     g->task = list;
     eval_task *t = &list[g->tasks];
     const size_t label = label_length(entry);
-    const char *known = built_in(entry), *spec = entry + label + (label > 0);
+    const char *spec = entry + label + (label > 0), *known = built_in(spec);
     name_of(t->name, entry);
     if (label) t->name[label] = 0;
     snprintf(t->text, sizeof t->text, "%s", known ? known : spec);
@@ -225,7 +225,8 @@ static int add_lists(const cmd_args *a, eval_grid *g, const char *prompt)
     const char *list;
     for (int i = 0; (list = cmd_nth(a, "tasks", i)); i++)
         while (!code && next_entry(&list, LTN_DEGRADATIONS, entry, sizeof entry)) code = add_task(g, entry);
-    for (int i = 0; (list = cmd_nth(a, "solvers", i)); i++)
+    const bool one = cmd_text(a, "solver"), any = one || cmd_text(a, "solvers");
+    for (int i = 0; (list = any ? cmd_nth(a, "solvers", i) : i ? NULL : "naive,latino"); i++)
         while (!code && next_entry(&list, LTN_SOLVERS, entry, sizeof entry)) code = add_way(g, entry, prompt);
     for (int i = 0; !code && (list = cmd_nth(a, "solver", i)); i++) code = add_way(g, list, prompt);
     list = cmd_text(a, "metrics");
@@ -392,7 +393,7 @@ static int note_settings(eval_grid *g)
     snprintf(s++->value, sizeof s->value, "%d of %d, digest %016llx", g->pictures, g->found,
              (unsigned long long)digest_pictures(g));
     snprintf(s->key, sizeof s->key, "model");
-    snprintf(s++->value, sizeof s->value, "%s, digest %016llx", last_name(g->model.s),
+    snprintf(s++->value, sizeof s->value, "%.*s, digest %016llx", EVAL_SPEC, last_name(g->model.s),
              (unsigned long long)digest_folder(g->model.s, 0));
     snprintf(s->key, sizeof s->key, "seed");
     snprintf(s++->value, sizeof s->value, "%llu", (unsigned long long)g->seed);
@@ -410,8 +411,7 @@ static int note_settings(eval_grid *g)
 
 int eval_grid_open(const cmd_args *a, eval_grid *g)
 {
-    *g = (eval_grid){.folder = a->operand[0], .seed = (uint64_t)cmd_number(a, "seed", 1),
-                     .threads = (int)cmd_number(a, "threads", 0), .shown = (int)cmd_number(a, "show", 0)};
+    *g = (eval_grid){.folder = a->operand[0], .seed = (uint64_t)cmd_number(a, "seed", 1)};
     int code = choose_pictures(a, g);
     if (!code) code = read_captions(a, g);
     const bool captions = !code && g->captions;

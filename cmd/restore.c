@@ -3,7 +3,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 
 enum { MAXSTEP = 1024, METRICS = 2 };
 static const char *const metrics[METRICS] = {"psnr", "ssim"}; /* what a restoration is compared with its reference by */
@@ -132,19 +131,12 @@ static ltn_status compare(const session *s, const work *w)
     return status;
 }
 
-static double peak_memory(void)
-{
-    struct rusage u;
-    getrusage(RUSAGE_SELF, &u);
-    return 1024. * (double)u.ru_maxrss;
-}
-
 static void print_report(const work *w)
 {
     const ltn_progress p = ltn_run_progress(w->run);
     printf("%s: %d x %d from %d x %d, sigma %s%s, %d step%s in %.2f s, peak memory %.0f MB\n", w->job->out,
            w->x.width, w->x.height, w->y.width, w->y.height, w->sigma_text,
-           w->estimated ? " (estimated)" : "", p.step, p.step == 1 ? "" : "s", p.seconds, peak_memory() / 1e6);
+           w->estimated ? " (estimated)" : "", p.step, p.step == 1 ? "" : "s", p.seconds, cmd_peak_memory() / 1e6);
     static const char *const name[] = {"naive", "restored"};
     for (int k = 0; k < 2 && w->reference.data; k++) {
         printf("  %-8s", name[k]);
@@ -199,7 +191,7 @@ static void json_report(const session *s, const work *w)
     cmd_json_number(j, "height", w->x.height);
     cmd_json_number(j, "channels", w->x.channels);
     cmd_json_number(j, "seconds", p.seconds);
-    cmd_json_number(j, "peak_memory", peak_memory());
+    cmd_json_number(j, "peak_memory", cmd_peak_memory());
     cmd_json_number(j, "calls", p.calls);
     cmd_json_open(j, "steps", '[');
     for (int i = 0; i < w->steps; i++) json_step(j, &w->step[i]);

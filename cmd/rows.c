@@ -61,7 +61,7 @@ void eval_row_write(const eval_grid *g, int task, int way, int picture, const do
     put_text(f, g->way[way].prompt);
     put_text(f, g->picture[picture].file);
     for (int i = 0; i < g->metrics; i++) fprintf(f, "%.6g,", value[i]);
-    fprintf(f, "%.5g,%.0f,%.0f,%.3f,%.1f\n", cost[EVAL_CHI], cost[EVAL_CALLS], cost[EVAL_GRADIENTS],
+    fprintf(f, "%.5g,%.0f,%.0f,%.5f,%.1f\n", cost[EVAL_CHI], cost[EVAL_CALLS], cost[EVAL_GRADIENTS],
             cost[EVAL_SECONDS], cost[EVAL_PEAK]);
     fclose(f);
 }
@@ -93,15 +93,6 @@ const char *eval_row_read(eval_table *t, const char *line)
     r.file = field[3];
     t->row[t->rows++] = r;
     return NULL;
-}
-
-bool eval_table_has(const eval_table *t, const char *task, const char *label, const char *file)
-{
-    for (int i = 0; i < t->rows; i++) {
-        const eval_row *r = &t->row[i];
-        if (!strcmp(r->file, file) && !strcmp(r->label, label) && !strcmp(r->task, task)) return true;
-    }
-    return false;
 }
 
 /* ---- Reading ---- */

@@ -4,6 +4,8 @@
 
 #include <signal.h>
 #include <stdarg.h>
+#include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 static volatile sig_atomic_t caught, held;
@@ -86,4 +88,18 @@ int cmd_caught(void)
 void cmd_hold(bool on)
 {
     held = on;
+}
+
+double cmd_peak_memory(void)
+{
+    struct rusage u;
+    getrusage(RUSAGE_SELF, &u);
+    return 1024. * (double)u.ru_maxrss;
+}
+
+double cmd_seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }

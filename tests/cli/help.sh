@@ -15,7 +15,7 @@ in_manual()
         grep -qF -- "$line" manual.words || { echo "not in the manual: $line"; return 1; }
     done < options.txt
 }
-for verb in restore degrade measure generate list model; do
+for verb in restore degrade measure eval generate list model; do
     claim "help of $verb equals the manual" in_manual "$verb"
     claim "$verb stands in the help" sh -c "'$latino' --help | grep -q '^  latino $verb '"
     claim "$verb is completed" sh -c "'$latino' --completion | grep -q '$verb) words='"
