@@ -334,7 +334,7 @@ static const cmd_option options[] = {
     {.name = "tasks", .value = "LIST", .type = CMD_SPEC, .kind = LTN_DEGRADATIONS, .repeat = true,
      .def = "sr4-.05,denoise-.05,inpaint-.05",
      .help = "[NAME=]DEGRADATION[@NOISE[@SIGMA]] with commas between, for instance downsample:factor=4@0.05 or "
-             "blur:sigma=2@poisson:peak=50@estimated; NOISE is a sigma or a spec, SIGMA what solvers are told. Or one of "
+             "blur:sigma=2@poisson:gain=.01@estimated; NOISE is a sigma or a spec, SIGMA what solvers are told. Or one of "
              "sr4-.01 sr4-.05 sr8-.05 denoise-.05 denoise-.2 denoise-.3 inpaint-0 inpaint-.05 inpaint92-.05 blur3-.01"},
     {.name = "solvers", .value = "LIST", .type = CMD_SPEC, .kind = LTN_SOLVERS, .repeat = true,
      .help = "[NAME=]SPEC[@PROMPT] with commas between, for instance naive,tv:weight=.01,latino@empty; naive is the "
