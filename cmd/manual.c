@@ -58,8 +58,6 @@ static void manual_table(FILE *f, const char *title, ltn_kind kind)
         fputs(".TP\n\\fB", f);
         roff(f, e->name);
         fputs("\\fR", f);
-        for (const ltn_param *p = e->param; p && p->name; p++)
-            fprintf(f, "%s%s", p == e->param ? ":" : ",\\:", p->name); /* \: lets the line break */
         fputc('\n', f);
         line(f, e->help);
         for (const ltn_param *p = e->param; p && p->name; p++) {
