@@ -91,8 +91,9 @@ bool ltn__json_bool(const ltn_json *object, const char *key, bool absent);
 const char *ltn__json_str(const ltn_json *object, const char *key, const char *absent);
 const ltn_json *ltn__json_at(const ltn_json *array, int i); /* NULL past the last */
 
-/* ---- safetensors: mapped read-only; header length u64, JSON, then the data. Refused with the tensor's name:
- * overlap, hole, offsets outside the file, dtype and shape that disagree with the length. ---- */
+/* ---- Weights, mapped read-only: safetensors (header length u64, JSON, then the data), and what torch.save writes,
+ * old (pickles in a row) and new (a zip archive), told apart by content. No pickle is executed. Refused with the
+ * tensor's name: overlap, hole, offsets outside the file, dtype and shape that disagree with the length. ---- */
 typedef struct ltn_tensors ltn_tensors;
 ltn_status ltn__tensors_open(ltn_ctx *ctx, const char *path, ltn_tensors **out);
 /* From memory that outlives it (fuzzing, tests). */
@@ -104,7 +105,7 @@ ltn_weight *ltn__tensors_at(ltn_tensors *t, int i);
 ltn_weight *ltn__tensors_find(ltn_tensors *t, const char *name); /* NULL: no such tensor */
 const char *ltn__tensors_path(const ltn_tensors *t);
 bool ltn__weight_finite(const ltn_weight *w); /* no NaN, no infinity */
-/* Writing, for tests and tools: f32, whole or not at all. */
+/* Writing safetensors, for tests and tools: f32, whole or not at all. */
 typedef struct ltn_named_array {
     const char *name;
     ltn_array array;

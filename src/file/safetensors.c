@@ -1,6 +1,6 @@
 /* safetensors.c - weights where they lie in a mapped file: header length (u64), header (JSON), data.
  * Format: github.com/huggingface/safetensors. Anything malformed is refused with the tensor's name. */
-#include "file.h"
+#include "tensors.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -8,17 +8,6 @@
 #include <string.h>
 
 enum { MAX_HEADER = 100000000, MAX_RANK = 16 };
-
-struct ltn_tensors {
-    ltn_ctx *ctx;
-    const char *path;
-    ltn_bytes mapped; /* empty when parsed from memory */
-    ltn_arena arena;
-    ltn_weight *weight; /* in file order */
-    int count;
-    int *slot; /* open addressing by name: index + 1, or 0 */
-    uint32_t mask;
-};
 
 /* An entry of the header. */
 typedef struct entry {
@@ -46,13 +35,6 @@ static const type *find_type(const char *name)
     for (int i = 0; name && i < LTN_COUNT(types); i++)
         if (!strcmp(types[i].name, name)) return &types[i];
     return NULL;
-}
-
-static uint32_t hash(const char *s) /* FNV-1a */
-{
-    uint32_t h = 2166136261u;
-    while (*s) h = (h ^ (uint8_t)*s++) * 16777619u;
-    return h;
 }
 
 /* A whole number of 0 .. 2^53. */
@@ -123,34 +105,16 @@ static ltn_status check_tiling(ltn_tensors *t, const entry *e, int n, uint64_t s
     return ltn__fail(t->ctx, LTN_EFORMAT, "%s: %" PRIu64 " bytes after the last tensor", t->path, size - at);
 }
 
-/* Old writers did not pad the header: weights that are not aligned to their type are copied. */
-static const void *aligned(ltn_tensors *t, const uint8_t *p, const entry *e)
-{
-    if (!((uintptr_t)p % (unsigned)e->type->size)) return p;
-    void *q = ltn__arena_alloc(&t->arena, e->end - e->begin, 1);
-    if (q) memcpy(q, p, e->end - e->begin);
-    return q;
-}
-
 static ltn_status take_weights(ltn_tensors *t, const entry *e, int n, const uint8_t *data)
 {
-    uint32_t slots = 8;
-    while (slots < 2 * (uint32_t)n) slots *= 2;
-    t->mask = slots - 1;
-    t->weight = ltn__arena_alloc(&t->arena, (size_t)n + 1, sizeof *t->weight);
-    t->slot = ltn__arena_alloc(&t->arena, slots, sizeof *t->slot);
-    if (!t->weight || !t->slot) return LTN_ENOMEM;
-    for (int i = 0; i < n; i++) {
+    ltn_status s = ltn__tensors_room(t, (size_t)n);
+    for (int i = 0; i < n && !s; i++) {
         if (e[i].type->dtype < 0) continue;
-        ltn_weight *w = &t->weight[t->count++];
-        *w = (ltn_weight){.name = e[i].name, .dtype = (ltn_dtype)e[i].type->dtype, .rank = e[i].rank};
-        memcpy(w->dim, e[i].dim, sizeof w->dim);
-        if (!(w->data = aligned(t, data + e[i].begin, &e[i]))) return LTN_ENOMEM;
-        uint32_t h = hash(w->name);
-        while (t->slot[h & t->mask]) h++;
-        t->slot[h & t->mask] = t->count;
+        ltn_weight w = {.name = e[i].name, .dtype = (ltn_dtype)e[i].type->dtype, .rank = e[i].rank};
+        memcpy(w.dim, e[i].dim, sizeof w.dim);
+        s = ltn__tensors_add(t, w, data + e[i].begin, e[i].end - e[i].begin);
     }
-    return LTN_OK;
+    return s;
 }
 
 static ltn_status parse_header(ltn_tensors *t, const ltn_json *header, const uint8_t *data, uint64_t size)
@@ -170,7 +134,7 @@ static ltn_status parse_header(ltn_tensors *t, const ltn_json *header, const uin
     return s;
 }
 
-static ltn_status parse(ltn_tensors *t, const uint8_t *p, uint64_t n)
+ltn_status ltn__safetensors_parse(ltn_tensors *t, const uint8_t *p, size_t n)
 {
     uint64_t length = 0;
     if (n < 8)
@@ -184,106 +148,6 @@ static ltn_status parse(ltn_tensors *t, const uint8_t *p, uint64_t n)
     ltn_json *header;
     ltn_status s = ltn__json_parse(t->ctx, t->path, (const char *)p + 8, (size_t)length, &t->arena, &header);
     return s ? s : parse_header(t, header, p + 8 + length, n - 8 - length);
-}
-
-static ltn_status fresh(ltn_ctx *ctx, const char *path, ltn_tensors **out)
-{
-    ltn_tensors *t = *out = ltn__alloc(ctx, 1, sizeof *t);
-    if (!t) return LTN_ENOMEM;
-    t->ctx = ctx;
-    t->arena.ctx = ctx;
-    t->path = ltn__arena_format(&t->arena, "%s", path);
-    return t->path ? LTN_OK : LTN_ENOMEM;
-}
-
-ltn_status ltn__tensors_parse(ltn_ctx *ctx, const char *path, const uint8_t *p, size_t n, ltn_tensors **out)
-{
-    ltn_status s = fresh(ctx, path, out);
-    if (!s) s = parse(*out, p, n);
-    if (s) ltn__tensors_close(out);
-    return s;
-}
-
-ltn_status ltn__tensors_open(ltn_ctx *ctx, const char *path, ltn_tensors **out)
-{
-    ltn_status s = fresh(ctx, path, out);
-    if (!s) s = ltn__file_map(ctx, path, &(*out)->mapped);
-    if (!s) s = parse(*out, (*out)->mapped.data, (*out)->mapped.size);
-    if (s) ltn__tensors_close(out);
-    return s;
-}
-
-void ltn__tensors_close(ltn_tensors **out)
-{
-    ltn_tensors *t = *out;
-    *out = NULL;
-    if (!t) return;
-    for (int i = 0; i < t->count; i++) ltn__weight_free(t->ctx, &t->weight[i]);
-    ltn__file_unmap(&t->mapped);
-    ltn__arena_free(&t->arena);
-    ltn__free(t->ctx, t);
-}
-
-int ltn__tensors_count(const ltn_tensors *t)
-{
-    return t->count;
-}
-
-ltn_weight *ltn__tensors_at(ltn_tensors *t, int i)
-{
-    return i >= 0 && i < t->count ? &t->weight[i] : NULL;
-}
-
-ltn_weight *ltn__tensors_find(ltn_tensors *t, const char *name)
-{
-    for (uint32_t h = hash(name); t->slot[h & t->mask]; h++) {
-        ltn_weight *w = &t->weight[t->slot[h & t->mask] - 1];
-        if (!strcmp(w->name, name)) return w;
-    }
-    return NULL;
-}
-
-const char *ltn__tensors_path(const ltn_tensors *t)
-{
-    return t->path;
-}
-
-/* A number is finite unless all bits of its exponent are set. Flags as wide as the numbers: so the loops run
- * in vectors. */
-static bool finite16(const uint16_t *p, int64_t n, uint16_t exponent)
-{
-    uint16_t bad = 0;
-    for (int64_t i = 0; i < n; i++) bad |= (p[i] & exponent) == exponent;
-    return !bad;
-}
-
-static bool finite32(const uint32_t *p, int64_t n)
-{
-    const uint32_t exponent = 0x7f800000;
-    uint32_t bad = 0;
-    for (int64_t i = 0; i < n; i++) bad |= (p[i] & exponent) == exponent;
-    return !bad;
-}
-
-static bool finite64(const uint64_t *p, int64_t n)
-{
-    const uint64_t exponent = (uint64_t)0x7ff << 52;
-    uint64_t bad = 0;
-    for (int64_t i = 0; i < n; i++) bad |= (p[i] & exponent) == exponent;
-    return !bad;
-}
-
-bool ltn__weight_finite(const ltn_weight *w)
-{
-    int64_t n = 1;
-    for (int i = 0; i < w->rank; i++) n *= w->dim[i];
-    switch (w->dtype) {
-    case LTN_F32: return finite32(w->data, n);
-    case LTN_F64: return finite64(w->data, n);
-    case LTN_F16: return finite16(w->data, n, 0x7c00);
-    case LTN_BF16: return finite16(w->data, n, 0x7f80);
-    }
-    return false;
 }
 
 /* ---- Writing ---- */

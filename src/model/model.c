@@ -32,6 +32,8 @@ static const char *const weight_files[] = {
     "diffusion_pytorch_model.fp16.safetensors",
     "model.safetensors",
     "model.fp16.safetensors",
+    "diffusion_pytorch_model.bin",
+    "pytorch_model.bin",
 };
 
 #define ARCH(name) extern const ltn_arch ltn__arch_##name;
