@@ -141,6 +141,7 @@ typedef struct ltn_task {
     double sigma;        /* of the noise in y, units of [0,1]; 0 is exact (no noise); < 0: estimated from y */
     const char *solver;  /* NULL: "latino" */
     const char *prompt;  /* NULL: "" */
+    const ltn_array *text; /* (1, 77, d), in the prompt's place: as ltn_run_text and ltn_model_text give it; NULL: none */
     uint64_t seed;
     const ltn_array *noise; /* the solver's first standard normal draws (n, c, h, w), for comparisons; the others, and all
                              * when NULL, are from the seed */
@@ -161,6 +162,8 @@ LTN_API ltn_status ltn_run_open(ltn_ctx *ctx, const ltn_task *task, ltn_run **ou
 LTN_API ltn_status ltn_run_step(ltn_run *r); /* LTN_OK, LTN_DONE, or an error */
 LTN_API ltn_progress ltn_run_progress(const ltn_run *r);
 LTN_API ltn_status ltn_run_estimate(ltn_run *r, ltn_image *x);
+/* The text that conditions the model now, (1, 77, d): the prompt's, or what solver latino-pro made of it. */
+LTN_API ltn_status ltn_run_text(ltn_run *r, ltn_array *out);
 LTN_API void ltn_run_cancel(ltn_run *r); /* the one call safe from another thread or a signal */
 LTN_API void ltn_run_close(ltn_run **r);
 

@@ -74,6 +74,20 @@ static ltn_status take_noise(ltn_run *r, const ltn_array *a)
     return LTN_OK;
 }
 
+/* The caller's text in the prompt's place. */
+static ltn_status take_text(ltn_run *r, const ltn_array *a)
+{
+    const ltn_prior *p = r->prior;
+    if (!a) return LTN_OK;
+    int64_t width = (int64_t)(p->text_count / (size_t)p->tokens);
+    if (a->rank != 3 || a->dim[0] != 1 || a->dim[1] != p->tokens || a->dim[2] != width)
+        return ltn__fail(r->ctx, LTN_ESHAPE, "the text must be 1 x %d x %lld for this model", p->tokens, (long long)width);
+    for (size_t i = 0; i < p->text_count; i++)
+        if (!isfinite(a->data[i])) return ltn__fail(r->ctx, LTN_EINVAL, "the text holds values that are not finite");
+    memcpy(p->text, a->data, p->text_count * sizeof *p->text);
+    return LTN_OK;
+}
+
 static ltn_status open_solver(ltn_run *r, const ltn_task *t)
 {
     ltn_spec spec;
@@ -83,6 +97,7 @@ static ltn_status open_solver(ltn_run *r, const ltn_task *t)
     if (r->solver->needs_prior) {
         if (!t->model) return ltn__fail(r->ctx, LTN_EINVAL, "solver %s needs a model", r->solver->entry.name);
         s = ltn__prior_open(t->model, t->degradation->x, t->prompt ? t->prompt : "", &r->prior);
+        if (!s) s = take_text(r, t->text);
     }
     if (!s) s = r->solver->open(&r->problem, r->prior, &spec, &r->state, &r->progress.steps);
     if (!s && r->prior) s = take_noise(r, t->noise);
@@ -140,6 +155,18 @@ ltn_status ltn_run_estimate(ltn_run *r, ltn_image *x)
     const float *estimate = r->solver->estimate(r->state);
     for (size_t i = 0; i < n; i++) x->data[i] = (estimate[i] + 1) / 2;
     if (r->alpha.data) memcpy(x->data + n, r->alpha.data, (size_t)size.width * (size_t)size.height * sizeof *x->data);
+    return LTN_OK;
+}
+
+ltn_status ltn_run_text(ltn_run *r, ltn_array *out)
+{
+    const ltn_prior *p = r->prior;
+    *out = (ltn_array){0};
+    if (!p) return ltn__fail(r->ctx, LTN_EINVAL, "solver %s has no model, so no text", r->solver->entry.name);
+    float *data = ltn__alloc(r->ctx, p->text_count, sizeof *data);
+    if (!data) return LTN_ENOMEM;
+    memcpy(data, p->text, p->text_count * sizeof *data);
+    *out = (ltn_array){3, {1, p->tokens, (int64_t)(p->text_count / (size_t)p->tokens)}, data};
     return LTN_OK;
 }
 

@@ -2,13 +2,16 @@
  *
  *     c* = argmax_c p(y | c) by stochastic approximation proximal gradient (SAPG), then LATINO with c*
  *
- * Fisher's identity: grad_c log p(y | c) = E[grad_c log p(h | c) | y, c] for any hidden h that c acts through. Here h is the
- * chain of latents, which LATINO's steps sample given the data, and c acts through the prior's transitions alone:
+ * Fisher's identity: grad_c log p(y | c) = E[grad_c log p(h | c) | y, c] for any hidden h that c acts through.
  *
- *     log p(z' | z, c) = -|z' - sqrt(ab') f(z, t, c)|^2 / (2 (1 - ab')) + const,    z' = sqrt(ab') E(x) + sqrt(1 - ab') eps
- *     g  = its gradient by c; G <- G + g / |g|, for each token; the first tokens are frozen
+ *     g = the gradient of log p(h | c), h from LATINO with c;  G <- G + g / |g|, token by token, the first ones frozen
  *     c <- c + step_j G, projected token by token on balls around the start, after every round j
  *
+ * rule=matched: h is x, LATINO's estimate, which takes one step a round; log p(x | c) is bounded by how well x is predicted
+ * once it is noised, -sum_t ab / (1 - ab) |E(x) - f(sqrt(ab) E(x) + sqrt(1 - ab) eps, t, c)|^2 / 2 (arXiv 2006.11239).
+ *
+ * Other rules, the paper's: h is the chain of latents, and c acts through the prior's transitions,
+ *     log p(z' | z, c) = -|z' - sqrt(ab') f(z, t, c)|^2 / (2 (1 - ab')) + const,    z' = sqrt(ab') E(x) + sqrt(1 - ab') eps.
  * eps is drawn after z and x and has mean zero, so E[g | z, x] has E(x) alone in z' and the same mean (Rao-Blackwell); at high
  * noise eps is nearly all of g. score=sampled keeps it, as the paper does.
  *
@@ -33,6 +36,7 @@ typedef struct latino_pro {
     double length, decay, step_min, radius, momentum; /* length: of a step */
     float *c0, *g, *sum;    /* the start; a gradient; G */
     float *m, *v;           /* Adam's */
+    float *z0, *u;          /* a prediction beside the matched rule's */
     float *dz0, *du;
 } latino_pro;
 
@@ -61,22 +65,22 @@ static void gather(latino_pro *l)
     }
 }
 
-/* g = d/dc log p(z' | z, c), z' just drawn with alpha_bar ab. */
-static ltn_status gather_score(latino_pro *l, double ab)
+/* g = d/dc -|z - sqrt(ab) z0(c)|^2 / (2 (1 - ab)) for the prediction z0 that was kept; b: deviation of the noise left out of z. */
+static ltn_status gather_score(latino_pro *l, double ab, double b, const float *z0)
 {
     const ltn_latino *o = &l->round;
-    double a = sqrt(ab), b = l->score == SCORE_MEAN ? sqrt(1 - ab) : 0;
-    for (size_t i = 0; i < o->p->latent_count; i++) l->dz0[i] = (float)(a / (1 - ab) * (o->z[i] - b * o->eps[i] - a * o->z0[i]));
+    const double a = sqrt(ab);
+    for (size_t i = 0; i < o->p->latent_count; i++) l->dz0[i] = (float)(a / (1 - ab) * (o->z[i] - b * o->eps[i] - a * z0[i]));
     ltn_status s = o->p->predict_back(o->p, l->dz0, NULL, l->g);
     if (!s) gather(l);
     return s;
 }
 
-/* g = -d/dc |A D(f(z, t, c)) - y|^2 / 2 */
-static ltn_status gather_misfit(latino_pro *l)
+/* g = -d/dc |A u - y|^2 / 2 for u = D(z0(c)), both kept */
+static ltn_status gather_misfit(latino_pro *l, const float *u)
 {
     const ltn_latino *o = &l->round;
-    ltn__data_gradient(o->q, o->u, o->r, l->du);
+    ltn__data_gradient(o->q, u, o->r, l->du);
     for (size_t i = 0; i < o->n; i++) l->du[i] = -l->du[i];
     ltn_status s = o->p->decode_back(o->p, l->du, l->dz0);
     if (!s) s = o->p->predict_back(o->p, l->dz0, NULL, l->g);
@@ -124,28 +128,54 @@ static ltn_status predict(ltn_latino *o, int t, bool keep_predict, bool keep_dec
     return s;
 }
 
-/* One step of LATINO, the gradient beside it; the noise that begins a step ends the transition of the one before. */
+/* A step of the paper's chain; the noise that begins it ends the transition of the step before. */
+static ltn_status chain_step(latino_pro *l, int i, ltn_progress *progress)
+{
+    ltn_latino *o = &l->round;
+    const int t = l->t[i];
+    const bool misfit = l->estimator == ESTIMATOR_SAMPLES;
+    const double ab = o->p->alpha_bar[t];
+    ltn_status s = ltn__latino_noised(o, ab);
+    if (!s && i && !misfit) s = gather_score(l, ab, l->score == SCORE_MEAN ? sqrt(1 - ab) : 0, o->z0);
+    if (!s) s = predict(o, t, misfit || i + 1 < l->inner, misfit);
+    if (!s && misfit) s = gather_misfit(l, o->u);
+    if (!s) ltn__latino_report(o, t, ltn__latino_data(o, t), progress);
+    return s;
+}
+
+/* A chain's first call is a step of the matched rule; at the others its x is noised and predicted. */
+static ltn_status matched_step(latino_pro *l, int i, ltn_progress *progress)
+{
+    ltn_latino *o = &l->round;
+    ltn_prior *p = o->p;
+    if (!i) return ltn__latino_step(o, ltn__latino_time(o), progress);
+    const int t = l->t[i - 1];
+    const double ab = p->alpha_bar[t];
+    ltn_status s = ltn__latino_noised(o, ab);
+    if (!s) s = p->predict_kept(p, o->z, t, LTN_WRT_TEXT, l->z0);
+    if (!s && l->estimator == ESTIMATOR_SAPG) s = gather_score(l, ab, sqrt(1 - ab), l->z0);
+    else if (!s && !(s = p->decode_kept(p, l->z0, l->u))) s = gather_misfit(l, l->u);
+    progress->t = t;
+    return s;
+}
+
 static ltn_status learning_step(latino_pro *l, ltn_progress *progress)
 {
-    int i = l->step % l->inner, t = l->t[i], round = l->inner * l->chains;
-    bool misfit = l->estimator == ESTIMATOR_SAMPLES;
-    double ab = l->round.p->alpha_bar[t];
-    ltn_status s = ltn__latino_noised(&l->round, ab);
-    if (!s && i && !misfit) s = gather_score(l, ab);
-    if (!s) s = predict(&l->round, t, misfit || i + 1 < l->inner, misfit);
-    if (!s && misfit) s = gather_misfit(l);
-    if (s) return s;
-    ltn__latino_report(&l->round, t, ltn__latino_data(&l->round, t), progress);
-    if ((l->step + 1) % round == 0) move_text(l, l->step / round);
-    return LTN_OK;
+    const int i = l->step % l->inner, round = l->inner * l->chains;
+    ltn_status s = l->round.rule ? chain_step(l, i, progress) : matched_step(l, i, progress);
+    if (!s && (l->step + 1) % round == 0) move_text(l, l->step / round);
+    return s;
+}
+
+static ltn_status last_step(latino_pro *l, ltn_progress *progress)
+{
+    return ltn__latino_step(&l->last, l->last.rule ? l->t_last[l->step - l->learning] : ltn__latino_time(&l->last), progress);
 }
 
 static ltn_status pro_step(void *state, ltn_progress *progress)
 {
     latino_pro *l = state;
-    int k = l->step - l->learning;
-    ltn_status s = k < 0 ? learning_step(l, progress)
-                         : ltn__latino_step(&l->last, l->last.rule ? l->t_last[k] : ltn__latino_time(&l->last), progress);
+    ltn_status s = l->step < l->learning ? learning_step(l, progress) : last_step(l, progress);
     if (s) return s;
     progress->step = ++l->step;
     return l->step == l->steps ? LTN_DONE : LTN_OK;
@@ -160,7 +190,7 @@ static const float *pro_estimate(const void *state)
 static void pro_close(ltn_ctx *ctx, void *state)
 {
     latino_pro *l = state;
-    float *const block[] = {l->c0, l->g, l->sum, l->m, l->v, l->dz0, l->du};
+    float *const block[] = {l->c0, l->g, l->sum, l->m, l->v, l->z0, l->u, l->dz0, l->du};
     for (int i = 0; i < LTN_COUNT(block); i++) ltn__free(ctx, block[i]);
     ltn__latino_close(&l->round);
     ltn__latino_close(&l->last);
@@ -176,14 +206,16 @@ static ltn_status take_times(latino_pro *l, const ltn_spec *s)
     int train = l->round.p->train_steps, last = (int)ltn__num(s, "steps");
     if (!(l->t = ltn__alloc(q->ctx, (size_t)train, sizeof *l->t))) return LTN_ENOMEM;
     if (!(l->t_last = ltn__alloc(q->ctx, (size_t)last, sizeof *l->t_last))) return LTN_ENOMEM;
-    l->inner = list ? ltn__times_by_list(list, train, l->t) : ltn__times_by_default((int)ltn__num(s, "inner"), train, l->t);
+    const int matched = !l->round.rule; /* whose first call has a time of its own */
+    l->inner = list ? ltn__times_by_list(list, train, l->t) : ltn__times_by_default((int)ltn__num(s, "inner"), train, l->t) - matched;
+    if (l->inner >= 2 - matched) l->inner += matched;
+    else return ltn__fail(q->ctx, LTN_EINVAL, "times=%s: expected falling time steps below %d such as 999/749/499/249", list, train);
     ltn__times_by_default(last, train, l->t_last);
     l->chains = (int)ltn__num(s, "samples");
     if (!l->chains) l->chains = l->estimator == ESTIMATOR_SAMPLES ? 2 : 1;
     l->learning = (int)ltn__num(s, "rounds") * l->chains * l->inner;
     l->steps = l->learning + last;
-    if (l->inner >= 2) return LTN_OK;
-    return ltn__fail(q->ctx, LTN_EINVAL, "times=%s: expected at least two falling time steps below %d such as 999/749/499/249", list, train);
+    return LTN_OK;
 }
 
 static ltn_status take_memory(latino_pro *l)
@@ -193,9 +225,12 @@ static ltn_status take_memory(latino_pro *l)
     float **const text[] = {&l->c0, &l->g, &l->sum, &l->m, &l->v};
     for (int i = 0; i < LTN_COUNT(text); i++)
         if (!(*text[i] = ltn__alloc(ctx, p->text_count, sizeof(float)))) return LTN_ENOMEM;
-    l->dz0 = ltn__alloc(ctx, p->latent_count, sizeof *l->dz0);
-    l->du = ltn__alloc(ctx, l->round.n, sizeof *l->du);
-    return l->dz0 && l->du ? LTN_OK : LTN_ENOMEM;
+    float **const latent[] = {&l->z0, &l->dz0}, **const picture[] = {&l->u, &l->du};
+    for (int i = 0; i < 2; i++) {
+        if (!(*latent[i] = ltn__alloc(ctx, p->latent_count, sizeof(float)))) return LTN_ENOMEM;
+        if (!(*picture[i] = ltn__alloc(ctx, l->round.n, sizeof(float)))) return LTN_ENOMEM;
+    }
+    return LTN_OK;
 }
 
 /* Steps and radius are in mean lengths of the start's tokens: text encoders differ in them. */
@@ -238,8 +273,9 @@ static ltn_status pro_open(const ltn_problem *q, ltn_prior *p, const ltn_spec *s
 static const ltn_param pro_params[] = {
     {.name = "rounds", .help = "moves of the text", .type = LTN_INT, .def = 15, .max = 10000},
     {.name = "inner", .help = "network calls of a chain", .type = LTN_INT, .def = 4, .min = 2, .max = 1000},
-    {.name = "times", .help = "their time steps by hand, 999/749/499/249", .type = LTN_STRING},
-    {.name = "rule", .help = "how the weight gamma of the data is found in the chains", .type = LTN_CHOICE, .choices = "discrepancy|bayes|released"},
+    {.name = "times", .help = "their time steps by hand, 999/749/499/249; with rule=matched those of all but the first", .type = LTN_STRING},
+    {.name = "rule", .help = "what the text is learned from: matched, or the paper's chains with gamma by a rule", .type = LTN_CHOICE,
+     .choices = "matched|discrepancy|bayes|released"},
     {.name = "steps", .help = "network calls of the last run, with the text found", .type = LTN_INT, .def = 8, .min = 1, .max = 1000},
     {.name = "last", .help = "its rule", .type = LTN_CHOICE, .choices = "matched|discrepancy|bayes|released"},
     {.name = "step", .help = "length of a token's step per gradient", .type = LTN_FLOAT, .def = 0.08, .max = 1000},
