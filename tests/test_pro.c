@@ -1,7 +1,8 @@
-/* test_pro.c - LATINO-PRO: the text of greatest likelihood on a Gaussian prior, where it is known. */
-#include "test.h"
-
+/* test_pro.c - LATINO-PRO: the text of greatest likelihood on a Gaussian prior, where it is known; gradients and whole runs
+ * against PyTorch (tools/golden/pro.py). */
+#include "folder.h"
 #include "gaussian.h"
+#include "run/prior.h"
 
 /* y = x + n, x ~ N(m, S2): p(y | c) is greatest where the text's mean is that of y. */
 static double text_found(ltn_ctx *ctx, const char *solver, double mean, outcome *o)
@@ -88,5 +89,135 @@ TEST(pro_leaves_what_it_must)
         if (i < 3 * WIDTH || i % WIDTH) CHECK(moved == 0);
         else NEAR(moved, 0.5 * sqrt(2) * 0.2, 1e-6); /* on the ball: radius 1/2 of a token's length */
     }
+    ltn_close(&ctx);
+}
+
+/* ---- Against PyTorch ---- */
+
+static ltn_model *open_model(ltn_ctx *ctx, const char *path)
+{
+    ltn_model *m = NULL;
+    OK(ctx, ltn_model_open(ctx, path, &m));
+    return m;
+}
+
+static double relative_error(const float *a, const float *b, size_t n)
+{
+    double error = 0, size = 0;
+    for (size_t i = 0; i < n; i++) error += ((double)a[i] - b[i]) * ((double)a[i] - b[i]), size += (double)b[i] * b[i];
+    return sqrt(error / size);
+}
+
+/* The array `name` of tests/golden/pro.safetensors against n values. */
+static void against(ltn_ctx *ctx, const char *name, const float *v, size_t n, double tolerance)
+{
+    ltn_tensors *file = NULL;
+    OK(ctx, ltn__tensors_open(ctx, test_golden("pro.safetensors"), &file));
+    const ltn_weight *w = file ? ltn__tensors_find(file, name) : NULL;
+    CHECK(w);
+    float *golden = malloc(n * sizeof *golden);
+    if (w) memcpy(golden, w->data, n * sizeof *golden);
+    if (w) NEAR(relative_error(v, golden, n), 0, tolerance);
+    free(golden);
+    ltn__tensors_close(&file);
+}
+
+/* d/dc of -1/2 |z' - sqrt(ab') f(z, t, c)|^2 / (1 - ab'), the network whole. */
+static void gradient_of_score(ltn_ctx *ctx, ltn_model *m, ltn_size size, const char *prompt, int t, int next, const char *golden)
+{
+    ltn_prior *p = NULL;
+    OK(ctx, ltn__prior_open(m, size, prompt ? prompt : "", &p));
+    const size_t n = p->latent_count;
+    const int64_t c = m->latent_channels;
+    const double ab = p->alpha_bar[next], a = sqrt(ab);
+    float *z = values("z", n, 2), *after = values("z_next", n, 2), *latent = calloc(3 * n, sizeof *latent), *to = latent + n, *z0 = to + n;
+    float *text = values("text", p->text_count, 2), *g = calloc(p->text_count, sizeof *g);
+    ltn__to_last(z, latent, 1, c, (int64_t)n / c);
+    ltn__to_last(after, to, 1, c, (int64_t)n / c);
+    if (!prompt) memcpy(p->text, text, p->text_count * sizeof *text);
+    OK(ctx, p->predict_kept(p, latent, t, LTN_WRT_TEXT, z0));
+    for (size_t i = 0; i < n; i++) z0[i] = (float)(a / (1 - ab) * (to[i] - a * z0[i]));
+    OK(ctx, p->predict_back(p, z0, NULL, g));
+    against(ctx, golden, g, p->text_count, 1e-4);
+    free(z), free(after), free(latent), free(text), free(g);
+    ltn__prior_close(&p);
+}
+
+TEST(pro_gradients_equal_autograd)
+{
+    ltn_ctx *ctx;
+    OK(NULL, ltn_open(&ctx, NULL));
+    ltn_model *m = open_model(ctx, PRIOR);
+    gradient_of_score(ctx, m, (ltn_size){128, 128, 3}, "a photo of the sea", 999, 749, "grad.prior");
+    ltn_model_close(&m);
+    m = open_model(ctx, write_folder(&(folder){.unet.names = "unet_sd"}));
+    gradient_of_score(ctx, m, (ltn_size){64, 64, 3}, NULL, 519, 300, "grad.sd");
+    ltn_model_close(&m);
+    ltn_close(&ctx);
+}
+
+/* The script's draws: draw k is stream 100 + k of seed 77, in the order (c, h, w). */
+enum { DRAWS = 12 };
+static ltn_array draws(float *room)
+{
+    for (int k = 0; k < DRAWS; k++) ltn__normals((ltn_rng){77, 100 + (uint64_t)k}, 0, room + k * 8192, 8192);
+    return (ltn_array){4, {DRAWS, 32, 16, 16}, room};
+}
+
+static const struct {
+    const char *name, *degradation;
+    double sigma;
+    const char *solver, *prompt;
+} runs[] = {
+    {"matched", "inpaint:random=0.9,seed=7", 0.05, "latino-pro:rounds=3,times=999/666/333,step=0.02,radius=0.15,momentum=1,steps=2,frozen=4",
+     "a photo of a dog"},
+    {"paper", "identity", 0.3, "latino-pro:rule=discrepancy,score=sampled,rounds=3,step=0.01,radius=15,momentum=1,steps=2,frozen=4",
+     "a photo of the sea"},
+    {"samples", "downsample:factor=4,boundary=circular,order=correlation", 0.05,
+     "latino-pro:estimator=samples,samples=2,rounds=2,times=999/500,step=0.05,radius=1,steps=2,frozen=4", ""},
+};
+
+TEST(pro_equals_the_pytorch_script)
+{
+    ltn_ctx *ctx;
+    OK(NULL, ltn_open(&ctx, NULL));
+    ltn_model *m = open_model(ctx, PRIOR);
+    static float room[DRAWS * 8192];
+    const ltn_array noise = draws(room);
+    ltn_image truth = {0};
+    OK(ctx, ltn_image_read(ctx, test_golden("cat128.png"), &truth));
+    for (int i = 0; i < LTN_COUNT(runs); i++) {
+        ltn_degradation *d = NULL;
+        ltn_image y = {0}, x = {0}, golden = {0};
+        ltn_array text = {0};
+        ltn_run *run = NULL;
+        char spec[64], file[64];
+        snprintf(spec, sizeof spec, "gaussian:sigma=%g", runs[i].sigma);
+        snprintf(file, sizeof file, "pro_%s.png", runs[i].name);
+        test_name("%s", runs[i].name);
+        OK(ctx, ltn_image_read(ctx, test_golden(file), &golden));
+        OK(ctx, ltn_degradation_open(ctx, runs[i].degradation, 128, 128, 3, &d));
+        OK(ctx, ltn_degrade(d, &truth, spec, 5, &y));
+        OK(ctx, ltn_run_open(ctx, &(ltn_task){.model = m, .degradation = d, .y = &y, .sigma = runs[i].sigma, .solver = runs[i].solver,
+                                              .prompt = runs[i].prompt, .seed = 3, .noise = &noise}, &run));
+        ltn_status s;
+        while (!(s = ltn_run_step(run))) continue;
+        CHECK(s == LTN_DONE);
+        OK(ctx, ltn_run_estimate(run, &x));
+        OK(ctx, ltn_run_text(run, &text));
+        double worst = 0;
+        for (int k = 0; k < 3 * 128 * 128; k++) worst = fmax(worst, fabs(fmin(fmax(x.data[k], 0), 1) - golden.data[k]));
+        NEAR(worst, 0, 2.0 / 255);
+        snprintf(file, sizeof file, "%s.text", runs[i].name);
+        against(ctx, file, text.data, 77 * 128, 1e-3);
+        ltn_run_close(&run);
+        ltn_array_free(ctx, &text);
+        ltn_image_free(ctx, &x);
+        ltn_image_free(ctx, &y);
+        ltn_image_free(ctx, &golden);
+        ltn_degradation_close(&d);
+    }
+    ltn_image_free(ctx, &truth);
+    ltn_model_close(&m);
     ltn_close(&ctx);
 }
