@@ -1,11 +1,10 @@
-/* attention.c - softmax(q k^T / sqrt(d)) v by heads, q (n,1,t,c), k and v (n,1,s,c), c = heads d. Keys are
- * taken in blocks with a running maximum and sum (Dao et al. 2022, arXiv 2205.14135), so no more than a block
- * of the score matrix ever exists. i[0]: heads, i[1]: 1 if causal. */
+/* attention.c - softmax(q k^T / sqrt(d)) v by heads, q (n,1,t,c), k and v (n,1,s,c), c = heads d. The scores exist
+ * for a few queries at a time, so few that they stay in the cache (compare Dao et al. 2022, arXiv 2205.14135, where
+ * it is a few keys as well). i[0]: heads, i[1]: 1 if causal. */
 #include "attention.h"
 #include "real_math.h"
-#include "tile.h"
 
-enum { QUERIES = 192, KEYS = 128 }; /* a block of the score matrix */
+enum { KEYS = 192, N = LTN_TILE_N };
 
 ltn_node *ltn__attention(ltn_graph *g, ltn_node *q, ltn_node *k, ltn_node *v, int heads, bool causal)
 {
@@ -21,136 +20,126 @@ ltn_node *ltn__attention(ltn_graph *g, ltn_node *q, ltn_node *k, ltn_node *v, in
     return n;
 }
 
-/* What one thread works with; every part a multiple of 16 numbers. */
+/* ---- What the gradients need as well ---- */
+
+ltn_attention ltn__attention_of(const ltn_node *n, const ltn_node *q, const ltn_node *k)
+{
+    const int64_t *d = q->dims.d, each = d[3] / n->i[0], keys = k->dims.d[2];
+    return (ltn_attention){d[0], n->i[0], d[3], each, d[2], keys, ltn__eights(keys), ltn__eights(each), n->i[1]};
+}
+
+void ltn__attention_pack(const ltn_attention *a, const real *x, int64_t count, ltn_panels out)
+{
+    for (int64_t p = 0; p < ltn__panels(a->d); p++)
+        ltn__panel(count, a->d, p, x, a->c, 1, out.v + p * out.rows * N);
+}
+
+void ltn__attention_pack_transposed(const ltn_attention *a, const real *x, int64_t count, ltn_panels out)
+{
+    for (int64_t p = 0; p < ltn__panels(count); p++)
+        ltn__panel(a->d, count, p, x, 1, a->c, out.v + p * out.rows * N);
+}
+
+int64_t ltn__attention_scores(const ltn_attention *a, ltn_panels k, ltn_panels qt, int64_t first, int64_t m,
+                              ltn_panels score)
+{
+    const int64_t end = a->causal ? first + m : a->keys;
+    for (int64_t j = 0; j < end; j += KEYS)
+        ltn__panel_product(j, LTN_MIN(KEYS, end - j), m, a->d, k, qt, score, false);
+    for (int64_t r = 0; a->causal && r < m; r++)
+        for (int64_t j = first + r + 1; j < end; j++)
+            score.v[(r / N * score.rows + j) * N + r % N] = -INFINITY;
+    return end;
+}
+
+/* ---- The kernel ---- */
+
+/* What one thread works with. */
 typedef struct workplace {
-    real *keys;    /* k^T of a block, in panels */
-    real *values;  /* v of a block, in panels */
-    real *score;   /* (QUERIES, KEYS) */
-    real *part;    /* (QUERIES, d), what a block adds */
-    real *sum;     /* (QUERIES, d) */
-    real *highest; /* (QUERIES), of the scores so far */
-    real *weight;  /* (QUERIES), sum of their exponentials */
-    real *shrink;  /* (QUERIES), of the exponentials when a block raises the highest */
+    ltn_panels k, vt;  /* of a head: (keys, d), (d, keys) */
+    ltn_panels qt;     /* of a block: (d, QUERIES) */
+    ltn_panels score;  /* (keys, QUERIES) */
+    ltn_panels yt;     /* (d, QUERIES) */
 } workplace;
 
-static int64_t head_size(const ltn_node *n)
+static workplace workplace_at(const ltn_attention *a, real *scratch, int64_t *at)
 {
-    return n->dims.d[3] / n->i[0];
-}
-
-static size_t workplace_size(const ltn_node *n)
-{
-    const int64_t d = head_size(n), wide = ltn__panels(d) * LTN_TILE_N;
-    return (size_t)(KEYS * d + KEYS * wide + QUERIES * (KEYS + 2 * wide + 3));
-}
-
-static workplace workplace_at(const ltn_node *n, real *p)
-{
-    const int64_t d = head_size(n), wide = ltn__panels(d) * LTN_TILE_N;
-    workplace w = {.keys = p, .values = p + KEYS * d};
-    w.score = w.values + KEYS * wide;
-    w.part = w.score + QUERIES * KEYS;
-    w.sum = w.part + QUERIES * wide;
-    w.highest = w.sum + QUERIES * wide;
-    w.weight = w.highest + QUERIES;
-    w.shrink = w.weight + QUERIES;
+    const int64_t wide = ltn__panels(a->d) * N, keys = ltn__panels(a->keys) * N;
+    workplace w;
+    w.k = (ltn_panels){ltn__take(scratch, at, wide * a->rows), a->rows};
+    w.vt = (ltn_panels){ltn__take(scratch, at, keys * a->tall), a->tall};
+    w.qt = (ltn_panels){ltn__take(scratch, at, LTN_QUERIES * a->d), a->d};
+    w.score = (ltn_panels){ltn__take(scratch, at, LTN_QUERIES * a->rows), a->rows};
+    w.yt = (ltn_panels){ltn__take(scratch, at, LTN_QUERIES * a->tall), a->tall};
     return w;
+}
+
+static size_t workplace_size(const ltn_attention *a)
+{
+    int64_t size = 0;
+    workplace_at(a, NULL, &size);
+    return (size_t)size;
 }
 
 static size_t attention_scratch(const ltn_node *n, int threads)
 {
-    return (size_t)threads * workplace_size(n) * sizeof(real);
+    const ltn_attention a = ltn__attention_of(n, n->src[0], n->src[1]);
+    return (size_t)threads * workplace_size(&a) * sizeof(real);
 }
 
-/* Scores of one row into exponentials relative to the new maximum; returns their sum. */
-LTN_KERNEL static real exponentials(real *s, int64_t n, real highest, real scale)
+/* A panel of scores, (keys, 16), into exponentials relative to the highest; weight: their sums. */
+LTN_KERNEL static void soften(real *restrict s, int64_t keys, real scale, real weight[N])
 {
-    real sum = 0;
-#pragma omp simd reduction(+ : sum)
-    for (int64_t j = 0; j < n; j++) {
-        const real e = fast_exp((s[j] - highest) * scale);
-        s[j] = e;
-        sum += e;
-    }
-    return sum;
-}
-
-LTN_KERNEL static real maximum(const real *s, int64_t n, real start)
-{
-    real m = start;
-#pragma omp simd reduction(max : m)
-    for (int64_t j = 0; j < n; j++) m = s[j] > m ? s[j] : m;
-    return m;
-}
-
-/* Row r's scores of a block of keys become weights, relative to the highest score so far; `seen` keys of the
- * block are not ahead of it. */
-static void soften(const workplace *w, int64_t r, int64_t keys, int64_t seen, real scale)
-{
-    real *s = w->score + r * KEYS;
-    const real highest = maximum(s, seen, w->highest[r]);
-    w->shrink[r] = fast_exp((w->highest[r] - highest) * scale);
-    w->highest[r] = highest;
-    w->weight[r] = w->weight[r] * w->shrink[r] + exponentials(s, seen, highest, scale);
-    for (int64_t j = seen; j < keys; j++) s[j] = 0;
-}
-
-/* What was summed before shrinks to the new maximum. */
-LTN_KERNEL static void add_part(real *restrict sum, const real *restrict part, const real *restrict shrink,
-                                int64_t m, int64_t d)
-{
-    for (int64_t r = 0; r < m; r++)
-        for (int64_t e = 0; e < d; e++) sum[r * d + e] = sum[r * d + e] * shrink[r] + part[r * d + e];
-}
-
-LTN_KERNEL static void finish(const real *restrict sum, const real *restrict weight, real *restrict y,
-                              int64_t c, int64_t m, int64_t d)
-{
-    for (int64_t r = 0; r < m; r++)
-        for (int64_t e = 0; e < d; e++) y[r * c + e] = sum[r * d + e] / weight[r];
-}
-
-/* One head's queries [first, first + m). The pointers stand at the head's first number; rows are c apart. */
-static void head(const ltn_node *n, const real *q, const real *k, const real *v, real *dst, int64_t first,
-                 int64_t m, const workplace *w)
-{
-    const int64_t c = n->dims.d[3], d = head_size(n), tokens = n->src[1]->dims.d[2],
-                  end = n->i[1] ? first + m : tokens;
-    const real scale = (real)(1 / sqrt((double)d));
-    for (int64_t r = 0; r < m; r++) w->highest[r] = -INFINITY, w->weight[r] = 0;
-    memset(w->sum, 0, (size_t)(m * d) * sizeof(real));
-    for (int64_t j = 0; j < end; j += KEYS) {
-        const int64_t keys = LTN_MIN(KEYS, end - j);
-        for (int64_t p = 0; p < ltn__panels(keys); p++)
-            ltn__panel(d, keys, p, k + j * c, 1, c, w->keys + p * d * LTN_TILE_N);
-        for (int64_t p = 0; p < ltn__panels(d); p++)
-            ltn__panel(keys, d, p, v + j * c, c, 1, w->values + p * keys * LTN_TILE_N);
-        ltn__product(m, keys, d, q + first * c, c, w->keys, NULL, w->score, KEYS);
-        for (int64_t r = 0; r < m; r++) {
-            const int64_t seen = n->i[1] ? LTN_MAX(0, LTN_MIN(keys, first + r - j + 1)) : keys;
-            soften(w, r, keys, seen, scale);
+    real highest[N], sum[N] = {0};
+    for (int r = 0; r < N; r++) highest[r] = s[r];
+    for (int64_t j = 1; j < keys; j++)
+        for (int r = 0; r < N; r++) highest[r] = s[j * N + r] > highest[r] ? s[j * N + r] : highest[r];
+    for (int64_t j = 0; j < keys; j++) {
+#pragma omp simd
+        for (int r = 0; r < N; r++) {
+            const real e = fast_exp((s[j * N + r] - highest[r]) * scale);
+            s[j * N + r] = e;
+            sum[r] += e;
         }
-        ltn__product(m, d, keys, w->score, KEYS, w->values, NULL, w->part, d);
-        add_part(w->sum, w->part, w->shrink, m, d);
     }
-    finish(w->sum, w->weight, dst + first * c, c, m, d);
+    memcpy(weight, sum, sizeof sum);
+}
+
+/* The queries [first, first + m) of the head whose keys and values are packed. */
+static void block(const ltn_attention *a, const real *q, real *y, int64_t first, int64_t m, const workplace *w)
+{
+    const real scale = (real)(1 / sqrt((double)a->d));
+    real weight[LTN_QUERIES];
+    ltn__attention_pack_transposed(a, q + first * a->c, m, w->qt);
+    const int64_t keys = ltn__attention_scores(a, w->k, w->qt, first, m, w->score);
+    for (int64_t p = 0; p < ltn__panels(m); p++)
+        soften(w->score.v + p * w->score.rows * N, keys, scale, weight + p * N);
+    ltn__panel_product(0, a->d, m, keys, w->vt, w->score, w->yt, false);
+    for (int64_t r = 0; r < m; r++)
+        for (int64_t e = 0; e < a->d; e++)
+            y[(first + r) * a->c + e] = w->yt.v[(r / N * a->tall + e) * N + r % N] / weight[r];
 }
 
 static void attention_run(const ltn_node *n, const real *const *src, real *dst, void *scratch, int threads)
 {
-    const int64_t c = n->dims.d[3], t = n->dims.d[2], s = n->src[1]->dims.d[2], heads = n->i[0],
-                  d = head_size(n);
-    const int64_t blocks = (t + QUERIES - 1) / QUERIES, jobs = n->dims.d[0] * heads * blocks;
-    threads = ltn__worth(threads, (double)ltn__count(n->dims) * (double)s);
+    const ltn_attention a = ltn__attention_of(n, n->src[0], n->src[1]);
+    const int64_t blocks = (a.queries + LTN_QUERIES - 1) / LTN_QUERIES, jobs = a.images * a.heads * blocks;
+    threads = ltn__worth(threads, (double)ltn__count(n->dims) * (double)a.keys);
 #pragma omp parallel for num_threads(threads)
     for (int thread = 0; thread < threads; thread++) {
-        const workplace w = workplace_at(n, (real *)scratch + (size_t)thread * workplace_size(n));
+        int64_t at = (int64_t)workplace_size(&a) * thread;
+        const workplace w = workplace_at(&a, scratch, &at);
+        int64_t packed = -1;
         for (int64_t job = jobs * thread / threads; job < jobs * (thread + 1) / threads; job++) {
-            const int64_t picture = job / (heads * blocks), column = job / blocks % heads * d,
-                          first = job % blocks * QUERIES;
-            const int64_t from = picture * s * c + column, to = picture * t * c + column;
-            head(n, src[0] + to, src[1] + from, src[2] + from, dst + to, first, LTN_MIN(QUERIES, t - first),
-                 &w);
+            const int64_t head = job / blocks, image = head / a.heads, column = head % a.heads * a.d,
+                          first = job % blocks * LTN_QUERIES;
+            const int64_t from = image * a.keys * a.c + column, to = image * a.queries * a.c + column;
+            if (head != packed) {
+                ltn__attention_pack(&a, src[1] + from, a.keys, w.k);
+                ltn__attention_pack_transposed(&a, src[2] + from, a.keys, w.vt);
+                packed = head;
+            }
+            block(&a, src[0] + to, dst + to, first, LTN_MIN(LTN_QUERIES, a.queries - first), &w);
         }
     }
 }

@@ -1,8 +1,35 @@
-/* attention.h - what attention and its gradients share. */
+/* attention.h - what attention and its gradients share. A head's arrays are brought into panels (tile.h); scores are
+ * made for QUERIES queries over all keys at once, transposed: panels of 16 queries with a row for each key. */
 #ifndef LTN_ATTENTION_H
 #define LTN_ATTENTION_H
 
-#include "../graph.h"
+#include "tile.h"
+
+enum { LTN_QUERIES = 64 };
+
+typedef struct ltn_attention {
+    int64_t images, heads, c, d, queries, keys; /* numbers of a token, of a head; tokens */
+    int64_t rows, tall;                         /* keys, d in eights */
+    bool causal;
+} ltn_attention;
+/* i[0]: heads, i[1]: causal */
+ltn_attention ltn__attention_of(const ltn_node *n, const ltn_node *q, const ltn_node *k);
+
+/* The next part of the scratch, or NULL while only its size is asked for: *at counts the numbers. */
+static inline real *ltn__take(real *scratch, int64_t *at, int64_t numbers)
+{
+    real *part = scratch ? scratch + *at : NULL;
+    *at += (numbers + 15) / 16 * 16;
+    return part;
+}
+
+/* x, `count` tokens c apart, into panels with room for out.rows: as it is (count, d), or transposed (d, count). */
+void ltn__attention_pack(const ltn_attention *a, const real *x, int64_t count, ltn_panels out);
+void ltn__attention_pack_transposed(const ltn_attention *a, const real *x, int64_t count, ltn_panels out);
+/* score = k q^T, (keys, m), for queries [first, first + m); -infinity where a key is ahead of its query. Returns how
+ * many keys they see at most. */
+int64_t ltn__attention_scores(const ltn_attention *a, ltn_panels k, ltn_panels qt, int64_t first, int64_t m,
+                              ltn_panels score);
 
 /* The vjp of attention, whose work is attention_dx's. */
 void ltn__attention_vjp(ltn_graph *g, ltn_node *n, ltn_node *dy, const bool *want, ltn_node **gsrc);

@@ -1,16 +1,14 @@
 /* attention_dx.c - the gradients of attention by q, k and v. With P = softmax(q k^T / sqrt(d)) of a head and
  *     dP = dy v^T,   dS = P . (dP - rowsum(P . dP)) / sqrt(d):
  *     dq = dS k,   dk = dS^T q,   dv = P^T dy
- * (Dao et al. 2022, arXiv 2205.14135, appendix B). The scores are made again for a few queries at a time, so no
- * more than (keys, QUERIES) of P and dS ever exists, and is never read by another thread. Sources dy, q, k, v;
- * i[0]: heads, i[1]: 1 if causal, i[2]: what is wanted, 1 dq + 2 dk + 4 dv. The result is what is wanted as one
- * row of numbers, in this order; if that is one gradient it has its shape. */
+ * (Dao et al. 2022, arXiv 2205.14135, appendix B). The scores are made again, for a few queries at a time.
+ * Sources dy, q, k, v; i[0]: heads, i[1]: 1 if causal, i[2]: what is wanted, 1 dq + 2 dk + 4 dv. The result is what
+ * is wanted as one row of numbers, in this order; if that is one gradient it has its shape. */
 #include "attention.h"
 #include "real_math.h"
-#include "tile.h"
 
-enum { QUERIES = 96, KEYS = 96 };
 enum { DY, Q, K, V };
+enum { KEYS = 192, N = LTN_TILE_N };
 
 /* Numbers of each gradient. */
 static void counts(const ltn_node *q, const ltn_node *k, int64_t wanted, int64_t count[3])
@@ -45,144 +43,147 @@ void ltn__attention_vjp(ltn_graph *g, ltn_node *n, ltn_node *dy, const bool *wan
     }
 }
 
-/* ---- The kernel ---- */
+/* ---- The kernel: all transposed, as attention.h has it ---- */
 
-typedef struct shape {
-    int64_t c, d, queries, keys; /* numbers of a token, of a head; tokens */
-    bool causal;
-} shape;
-
-static shape shape_of(const ltn_node *n)
+static ltn_attention attention_of(const ltn_node *n)
 {
-    const int64_t *q = n->src[Q]->dims.d;
-    return (shape){q[3], q[3] / n->i[0], q[2], n->src[K]->dims.d[2], n->i[1]};
+    return ltn__attention_of(n, n->src[Q], n->src[K]);
 }
 
-/* What one thread works with; every part a multiple of 16 numbers. */
+/* What one thread works with. */
 typedef struct workplace {
-    real *p, *ds; /* (keys, QUERIES) */
-    real *kt;     /* k^T, (d, keys) */
-    real *qt, *yt, *q, *y; /* q^T, dy^T, q and dy of a block, in panels */
-    real *panel;  /* (KEYS, 16) of ds */
-    real *dqt;    /* dq^T of a block, (d, QUERIES) */
+    ltn_panels k, v, kt;     /* of a head: (keys, d), (d, keys) */
+    ltn_panels dk, dv;       /* (keys, d) */
+    ltn_panels qt, yt, q, y; /* of a block: (d, QUERIES), (QUERIES, d) */
+    ltn_panels p, ds;        /* (keys, QUERIES) */
+    ltn_panels dqt;          /* (d, QUERIES) */
 } workplace;
 
-static size_t workplace_at(const shape *s, real *at, workplace *w)
+static workplace workplace_at(const ltn_attention *a, real *scratch, int64_t *at)
 {
-    const int64_t wide = ltn__panels(s->d) * LTN_TILE_N, keys = ltn__panels(s->keys) * LTN_TILE_N;
-    const int64_t size[] = {keys * QUERIES, keys * QUERIES, s->d * keys,    s->d * QUERIES,   s->d * QUERIES,
-                            wide * QUERIES, wide * QUERIES, KEYS * LTN_TILE_N, s->d * QUERIES};
-    real **const part[] = {&w->p, &w->ds, &w->kt, &w->qt, &w->yt, &w->q, &w->y, &w->panel, &w->dqt};
-    int64_t total = 0;
-    for (int k = 0; k < LTN_COUNT(part); total += size[k++]) *part[k] = at ? at + total : NULL;
-    return (size_t)total;
+    const int64_t wide = ltn__panels(a->d) * N, keys = ltn__panels(a->keys) * N;
+    workplace w;
+    ltn_panels *const by_key[] = {&w.k, &w.v, &w.dk, &w.dv};
+    for (int i = 0; i < 4; i++) *by_key[i] = (ltn_panels){ltn__take(scratch, at, wide * a->rows), a->rows};
+    w.kt = (ltn_panels){ltn__take(scratch, at, keys * a->tall), a->tall};
+    w.qt = (ltn_panels){ltn__take(scratch, at, LTN_QUERIES * a->d), a->d};
+    w.yt = (ltn_panels){ltn__take(scratch, at, LTN_QUERIES * a->d), a->d};
+    w.q = (ltn_panels){ltn__take(scratch, at, wide * LTN_QUERIES), LTN_QUERIES};
+    w.y = (ltn_panels){ltn__take(scratch, at, wide * LTN_QUERIES), LTN_QUERIES};
+    w.p = (ltn_panels){ltn__take(scratch, at, LTN_QUERIES * a->rows), a->rows};
+    w.ds = (ltn_panels){ltn__take(scratch, at, LTN_QUERIES * a->rows), a->rows};
+    w.dqt = (ltn_panels){ltn__take(scratch, at, LTN_QUERIES * a->tall), a->tall};
+    return w;
+}
+
+static size_t workplace_size(const ltn_attention *a)
+{
+    int64_t size = 0;
+    workplace_at(a, NULL, &size);
+    return (size_t)size;
 }
 
 static size_t attention_dx_scratch(const ltn_node *n, int threads)
 {
-    const shape s = shape_of(n);
-    workplace w;
-    return (size_t)threads * workplace_at(&s, NULL, &w) * sizeof(real);
+    const ltn_attention a = attention_of(n);
+    return (size_t)threads * workplace_size(&a) * sizeof(real);
 }
 
-/* p holds scores, (keys, wide), and becomes the softmax over the keys; ds holds dP and becomes dS. */
-LTN_KERNEL static void differentiate(real *restrict p, real *restrict ds, int64_t keys, int64_t wide, real scale)
+/* Panels of 16 queries: p holds scores and becomes the softmax over the keys; ds holds dP and becomes dS. */
+LTN_KERNEL static void differentiate(real *restrict p, real *restrict ds, int64_t keys, real scale)
 {
-    real highest[QUERIES], weight[QUERIES] = {0}, slope[QUERIES] = {0};
-    for (int64_t r = 0; r < wide; r++) highest[r] = -INFINITY;
-    for (int64_t j = 0; j < keys; j++)
-        for (int64_t r = 0; r < wide; r++)
-            highest[r] = p[j * wide + r] > highest[r] ? p[j * wide + r] : highest[r];
+    real highest[N], weight[N] = {0}, slope[N] = {0};
+    for (int r = 0; r < N; r++) highest[r] = p[r];
+    for (int64_t j = 1; j < keys; j++)
+        for (int r = 0; r < N; r++) highest[r] = p[j * N + r] > highest[r] ? p[j * N + r] : highest[r];
     for (int64_t j = 0; j < keys; j++) {
 #pragma omp simd
-        for (int64_t r = 0; r < wide; r++) {
-            const real e = fast_exp((p[j * wide + r] - highest[r]) * scale);
-            p[j * wide + r] = e;
+        for (int r = 0; r < N; r++) {
+            const real e = fast_exp((p[j * N + r] - highest[r]) * scale);
+            p[j * N + r] = e;
             weight[r] += e;
-            slope[r] += e * ds[j * wide + r];
+            slope[r] += e * ds[j * N + r];
         }
     }
-    for (int64_t r = 0; r < wide; r++) {
+    for (int r = 0; r < N; r++) {
         weight[r] = 1 / weight[r];
         slope[r] *= weight[r];
     }
     for (int64_t j = 0; j < keys; j++) {
 #pragma omp simd
-        for (int64_t r = 0; r < wide; r++) {
-            p[j * wide + r] *= weight[r];
-            ds[j * wide + r] = p[j * wide + r] * (ds[j * wide + r] - slope[r]) * scale;
+        for (int r = 0; r < N; r++) {
+            p[j * N + r] *= weight[r];
+            ds[j * N + r] = p[j * N + r] * (ds[j * N + r] - slope[r]) * scale;
         }
     }
 }
 
-/* Panels of the block's m rows x, c apart: of x^T, (d, m), and of x, (m, d). */
-static void pack(const shape *s, const real *x, int64_t m, real *transposed, real *plain)
+/* The queries [first, first + m) of a head; dq may be NULL. */
+static void block(const ltn_attention *a, const real *q, const real *dy, real *dq, int64_t wanted, int64_t first,
+                  int64_t m, const workplace *w)
 {
+    const int64_t c = a->c;
+    ltn__attention_pack_transposed(a, q + first * c, m, w->qt);
+    ltn__attention_pack_transposed(a, dy + first * c, m, w->yt);
+    ltn__attention_pack(a, q + first * c, m, w->q);
+    ltn__attention_pack(a, dy + first * c, m, w->y);
+    const int64_t end = ltn__attention_scores(a, w->k, w->qt, first, m, w->p);
+    for (int64_t j = 0; j < end; j += KEYS)
+        ltn__panel_product(j, LTN_MIN(KEYS, end - j), m, a->d, w->v, w->yt, w->ds, false);
     for (int64_t p = 0; p < ltn__panels(m); p++)
-        ltn__panel(s->d, m, p, x, 1, s->c, transposed + p * s->d * LTN_TILE_N);
-    for (int64_t p = 0; p < ltn__panels(s->d); p++)
-        ltn__panel(m, s->d, p, x, s->c, 1, plain + p * m * LTN_TILE_N);
-}
-
-/* dq^T += k^T dS, by panels of 16 queries, for the keys [j, j + count). */
-static void add_dq(const shape *s, const workplace *w, int64_t j, int64_t count, int64_t wide)
-{
-    for (int64_t p = 0; p < wide / LTN_TILE_N; p++) {
-        ltn__panel(count, wide, p, w->ds + j * wide, wide, 1, w->panel);
-        ltn__product_add(s->d, LTN_TILE_N, count, w->kt + j, s->keys, w->panel, w->dqt + p * LTN_TILE_N, wide);
-    }
-}
-
-/* The queries [first, first + m) of a head. The pointers stand at the head's first number, rows are c apart;
- * d[i] is NULL where that gradient is not wanted. */
-static void block(const shape *s, const real *const *src, real *const d[3], int64_t first, int64_t m,
-                  const workplace *w)
-{
-    const int64_t c = s->c, wide = ltn__panels(m) * LTN_TILE_N, end = s->causal ? first + m : s->keys;
-    pack(s, src[Q] + first * c, m, w->qt, w->q);
-    pack(s, src[DY] + first * c, m, w->yt, w->y);
+        differentiate(w->p.v + p * a->rows * N, w->ds.v + p * a->rows * N, end, (real)(1 / sqrt((double)a->d)));
     for (int64_t j = 0; j < end; j += KEYS) {
         const int64_t count = LTN_MIN(KEYS, end - j);
-        ltn__product(count, wide, s->d, src[K] + j * c, c, w->qt, NULL, w->p + j * wide, wide);
-        ltn__product(count, wide, s->d, src[V] + j * c, c, w->yt, NULL, w->ds + j * wide, wide);
+        if (wanted & 2) ltn__panel_product(j, count, a->d, m, w->ds, w->q, w->dk, true);
+        if (wanted & 4) ltn__panel_product(j, count, a->d, m, w->p, w->y, w->dv, true);
     }
-    for (int64_t j = first; s->causal && j < end; j++)
-        for (int64_t r = 0; r < j - first; r++) w->p[j * wide + r] = -INFINITY;
-    differentiate(w->p, w->ds, end, wide, (real)(1 / sqrt((double)s->d)));
-    memset(w->dqt, 0, (size_t)(s->d * wide) * sizeof(real));
-    for (int64_t j = 0; j < end; j += KEYS) {
-        const int64_t count = LTN_MIN(KEYS, end - j);
-        if (d[0]) add_dq(s, w, j, count, wide);
-        if (d[1]) ltn__product_add(count, s->d, m, w->ds + j * wide, wide, w->q, d[1] + j * c, c);
-        if (d[2]) ltn__product_add(count, s->d, m, w->p + j * wide, wide, w->y, d[2] + j * c, c);
-    }
-    for (int64_t r = 0; d[0] && r < m; r++)
-        for (int64_t e = 0; e < s->d; e++) d[0][(first + r) * c + e] = w->dqt[e * wide + r];
+    if (!dq) return;
+    ltn__panel_product(0, a->d, m, end, w->kt, w->ds, w->dqt, false);
+    for (int64_t r = 0; r < m; r++)
+        for (int64_t e = 0; e < a->d; e++)
+            dq[(first + r) * c + e] = w->dqt.v[(r / N * a->tall + e) * N + r % N];
+}
+
+static void unpack(const ltn_attention *a, ltn_panels from, real *to)
+{
+    for (int64_t j = 0; j < a->keys; j++)
+        for (int64_t e = 0; e < a->d; e++) to[j * a->c + e] = from.v[(e / N * from.rows + j) * N + e % N];
+}
+
+/* d[i]: where the head's part of that gradient goes, or NULL. */
+static void head(const ltn_attention *a, const real *const src[4], real *const d[3], int64_t wanted,
+                 const workplace *w)
+{
+    const size_t size = (size_t)(ltn__panels(a->d) * N * a->rows) * sizeof(real);
+    ltn__attention_pack(a, src[K], a->keys, w->k);
+    ltn__attention_pack(a, src[V], a->keys, w->v);
+    if (d[0]) ltn__attention_pack_transposed(a, src[K], a->keys, w->kt);
+    memset(w->dk.v, 0, size);
+    memset(w->dv.v, 0, size);
+    for (int64_t first = 0; first < a->queries; first += LTN_QUERIES)
+        block(a, src[Q], src[DY], d[0], wanted, first, LTN_MIN(LTN_QUERIES, a->queries - first), w);
+    if (d[1]) unpack(a, w->dk, d[1]);
+    if (d[2]) unpack(a, w->dv, d[2]);
 }
 
 static void attention_dx_run(const ltn_node *n, const real *const *src, real *dst, void *scratch, int threads)
 {
-    const shape s = shape_of(n);
-    const int64_t heads = n->i[0], jobs = n->src[Q]->dims.d[0] * heads;
+    const ltn_attention a = attention_of(n);
+    const int64_t jobs = a.images * a.heads;
     int64_t count[3];
     counts(n->src[Q], n->src[K], n->i[2], count);
-    memset(dst, 0, (size_t)ltn__count(n->dims) * sizeof(real));
-    threads = ltn__worth(threads, 2.5 * (double)ltn__count(n->src[Q]->dims) * (double)s.keys);
+    threads = ltn__worth(threads, 2.5 * (double)ltn__count(n->src[Q]->dims) * (double)a.keys);
 #pragma omp parallel for num_threads(threads)
     for (int thread = 0; thread < threads; thread++) {
-        workplace w;
-        const size_t size = workplace_at(&s, NULL, &w);
-        workplace_at(&s, (real *)scratch + (size_t)thread * size, &w);
+        int64_t at = (int64_t)workplace_size(&a) * thread;
+        const workplace w = workplace_at(&a, scratch, &at);
         for (int64_t job = jobs * thread / threads; job < jobs * (thread + 1) / threads; job++) {
-            const int64_t column = job % heads * s.d, to = job / heads * s.queries * s.c + column,
-                          from = job / heads * s.keys * s.c + column;
-            const real *const at[4] = {src[DY] + to, src[Q] + to, src[K] + from, src[V] + from};
+            const int64_t column = job % a.heads * a.d, to = job / a.heads * a.queries * a.c + column,
+                          from = job / a.heads * a.keys * a.c + column;
+            const real *const s[4] = {src[DY] + to, src[Q] + to, src[K] + from, src[V] + from};
             real *const d[3] = {count[0] ? dst + to : NULL, count[1] ? dst + count[0] + from : NULL,
                                 count[2] ? dst + count[0] + count[1] + from : NULL};
-            for (int64_t e = 0; d[0] && e < s.d; e++)
-                for (int64_t j = 0; j < s.keys; j++) w.kt[e * s.keys + j] = at[K][j * s.c + e];
-            for (int64_t first = 0; first < s.queries; first += QUERIES)
-                block(&s, at, d, first, LTN_MIN(QUERIES, s.queries - first), &w);
+            head(&a, s, d, n->i[2], &w);
         }
     }
 }
@@ -216,12 +217,12 @@ static ltn_node *mask(ltn_graph *g, int64_t t)
 
 static ltn_node *attention_dx_decompose(ltn_graph *g, ltn_node *n)
 {
-    const shape s = shape_of(n);
-    const double scale = 1 / sqrt((double)s.d);
+    const ltn_attention a = attention_of(n);
+    const double scale = 1 / sqrt((double)a.d);
     ltn_node *x[4], *all = NULL;
     for (int i = 0; i < 4; i++) x[i] = split(g, n->src[i], n->i[0]);
     ltn_node *score = ltn__affine(g, ltn__matmul(g, x[Q], x[K], false, true), scale, 0);
-    if (s.causal) score = ltn__add(g, score, mask(g, s.keys));
+    if (a.causal) score = ltn__add(g, score, mask(g, a.keys));
     ltn_node *p = ltn__softmax(g, score), *dp = ltn__matmul(g, x[DY], x[V], false, true);
     ltn_dims one = p->dims;
     one.d[3] = 1;

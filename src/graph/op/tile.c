@@ -70,17 +70,46 @@ void ltn__product(int64_t m, int64_t n, int64_t k, const real *a, int64_t lda, c
     }
 }
 
-void ltn__product_add(int64_t m, int64_t n, int64_t k, const real *a, int64_t lda, const real *panels, real *c,
-                      int64_t ldc)
+/* ---- All in panels: a row of A is 16 numbers, then 16 of the next panel, which is `next` numbers away ---- */
+
+#define UNROLL _Pragma("GCC unroll 24") /* so that sums stay in registers */
+typedef void strip(int64_t k, const real *a, int64_t next, const real *b, real *c);
+
+#define STRIP(name, level, rows, bytes)                                                                    \
+    level static void name(int64_t k, const real *a, int64_t next, const real *b, real *c)                 \
+    {                                                                                                      \
+        typedef real vec __attribute__((vector_size(bytes)));                                              \
+        enum { WIDTH = LTN_TILE_N * sizeof(real) / bytes };                                                \
+        const vec *restrict row = (const vec *)b;                                                          \
+        vec sum[rows][WIDTH], *out = (vec *)c;                                                             \
+        UNROLL for (int r = 0; r < rows; r++)                                                              \
+            for (int j = 0; j < WIDTH; j++) sum[r][j] = out[r * WIDTH + j];                                \
+        for (; k > 0; k -= LTN_TILE_N, a += next)                                                          \
+            for (int64_t i = 0; i < LTN_MIN(k, LTN_TILE_N); i++, row += WIDTH)                             \
+                UNROLL for (int r = 0; r < rows; r++)                                                      \
+                    for (int j = 0; j < WIDTH; j++) sum[r][j] += a[r * LTN_TILE_N + i] * row[j];           \
+        UNROLL for (int r = 0; r < rows; r++)                                                              \
+            for (int j = 0; j < WIDTH; j++) out[r * WIDTH + j] = sum[r][j];                                \
+    }
+STRIP(four_short, , 4, 16)
+STRIP(four, LTN_KERNEL_V3, 4, 32)
+STRIP(strip_of_8, LTN_KERNEL_V4, 8, 64)
+STRIP(strip_of_16, LTN_KERNEL_V4, 16, 64)
+STRIP(strip_of_24, LTN_KERNEL_V4, 24, 64)
+
+void ltn__panel_product(int64_t first, int64_t m, int64_t n, int64_t k, ltn_panels a, ltn_panels b, ltn_panels c,
+                        bool add)
 {
-    for (int64_t p = 0; p < ltn__panels(n); p++, c += LTN_TILE_N)
-        for (int64_t i = 0; i < m; i += LTN_TILE_M) {
-            const int64_t height = LTN_MIN(m - i, LTN_TILE_M), width = LTN_MIN(n - p * LTN_TILE_N, LTN_TILE_N);
-            const real *rows[LTN_TILE_M];
-            ltn_tile t = {0};
-            for (int64_t r = 0; r < LTN_TILE_M; r++) rows[r] = a + (i + LTN_MIN(r, height - 1)) * lda;
-            for (int64_t r = 0; r < height; r++) copy_row(t.v[r], c + (i + r) * ldc, width);
-            ltn__tile(height, k, rows, panels + p * k * LTN_TILE_N, &t);
-            for (int64_t r = 0; r < height; r++) copy_row(c + (i + r) * ldc, t.v[r], width);
+    static strip *const longest[] = {strip_of_8, strip_of_16, strip_of_24};
+    const int level = ltn__level();
+    strip *const shorter = level == 3 ? four : four_short;
+    const int64_t end = first + ltn__eights(m);
+    for (int64_t p = 0; p < ltn__panels(n); p++)
+        for (int64_t i = first, rows; i < end; i += rows) {
+            rows = level == 4 ? LTN_MIN(end - i, LTN_TILE_M) : 4;
+            real *to = c.v + (p * c.rows + i) * LTN_TILE_N;
+            if (!add) memset(to, 0, (size_t)(rows * LTN_TILE_N) * sizeof(real));
+            (level == 4 ? longest[rows / LTN_EIGHT - 1] : shorter)(
+                k, a.v + i * LTN_TILE_N, a.rows * LTN_TILE_N, b.v + p * b.rows * LTN_TILE_N, to);
         }
 }
