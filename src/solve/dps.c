@@ -1,9 +1,12 @@
-/* dps.c - diffusion posterior sampling in its latent form (Chung et al., arXiv 2209.14687), through the decoder:
+/* dps.c - diffusion posterior sampling in its latent form, through the decoder (Chung et al., arXiv 2209.14687):
  *
  *     z0 = f(z, t, c),  x = D(z0)
- *     z <- ancestral step from (z, z0) to the next time (diffusion.h)  -  zeta grad_z |A x - y|
+ *     z <- ancestral step from (z, z0) to the next time (diffusion.h)  -  zeta g,      g = grad_z |A x - y|
  *
- * The gradient goes back through A, D and f; it is that of the norm, so a step's length does not depend on the residual. */
+ * The gradient goes back through A, D and f. The paper's zeta is one constant, found for each task. Without it a
+ * step is to remove the residual's excess over the noise, as far as the gradient tells (Polyak's step for a known
+ * minimum):
+ *     zeta = pull (|A x - y| - sigma sqrt(m)) / |g|^2,  0 where y is explained. */
 #include "dps.h"
 
 #include <math.h>
@@ -12,13 +15,22 @@
 ltn_status ltn__dps_look(ltn_dps *d)
 {
     ltn_prior *p = d->p;
+    if (!d->step) ltn__step_noise(d->q, p, 0, d->z);
     ltn_status s = p->predict_kept(p, d->z, ltn__grid_time(p, d->steps, d->step), LTN_WRT_LATENT, d->z0);
     if (!s) s = p->decode_kept(p, d->z0, d->x);
     if (s) return s;
-    d->weight = d->zeta / fmax(ltn__data_gradient(d->q, d->x, d->r, d->dx), 1e-12);
-    for (size_t i = 0, n = ltn__size_count(d->q->a->x); i < n; i++) d->dx[i] *= (float)d->weight;
+    d->norm = fmax(ltn__data_gradient(d->q, d->x, d->r, d->dx), 1e-12);
+    for (size_t i = 0, n = ltn__size_count(d->q->a->x); i < n; i++) d->dx[i] /= (float)d->norm;
     memset(d->dz0, 0, p->latent_count * sizeof *d->dz0);
     return LTN_OK;
+}
+
+static double step_length(const ltn_dps *d)
+{
+    double square = 1e-30;
+    if (d->zeta > 0) return d->zeta;
+    for (size_t i = 0; i < d->p->latent_count; i++) square += (double)d->dz[i] * d->dz[i];
+    return d->pull * fmax(d->norm - d->goal, 0) / square;
 }
 
 ltn_status ltn__dps_move(ltn_dps *d, ltn_progress *progress)
@@ -30,13 +42,14 @@ ltn_status ltn__dps_move(ltn_dps *d, ltn_progress *progress)
     for (size_t i = 0; i < p->latent_count; i++) d->dz0[i] += d->dz[i];
     if ((s = p->predict_back(p, d->dz0, d->dz, NULL))) return s;
     const double ab = ltn__grid_alpha_bar(p, d->steps, k), next = ltn__grid_alpha_bar(p, d->steps, k + 1);
-    if (d->step < d->steps) ltn__step_noise(d->q, p, d->step, d->eps); /* draw 0 was the first z */
+    if (d->step < d->steps) ltn__step_noise(d->q, p, d->step, d->eps);
     ltn__diffusion_step(p, ab, next, d->eta, d->z0, d->eps, d->z);
-    for (size_t i = 0; i < p->latent_count; i++) d->z[i] -= d->dz[i];
+    const double zeta = step_length(d);
+    for (size_t i = 0; i < p->latent_count; i++) d->z[i] -= (float)(zeta * d->dz[i]);
     if (d->step == d->steps && (s = p->decode(p, d->z, d->x))) return s;
     progress->step = d->step;
     progress->t = ltn__grid_time(p, d->steps, k);
-    progress->gamma = d->weight;
+    progress->gamma = zeta;
     progress->residual = ltn__chi(d->q, d->x, d->r);
     return d->step == d->steps ? LTN_DONE : LTN_OK;
 }
@@ -50,7 +63,11 @@ void ltn__dps_close(ltn_dps *d)
 
 ltn_status ltn__dps_open(ltn_dps *d, const ltn_problem *q, ltn_prior *p, const ltn_spec *s, int *steps)
 {
-    *d = (ltn_dps){.q = q, .p = p, .eta = ltn__num(s, "eta"), .zeta = ltn__num(s, "zeta")};
+    *d = (ltn_dps){.q = q, .p = p};
+    d->zeta = ltn__num(s, "zeta");
+    d->pull = ltn__num(s, "pull");
+    d->eta = ltn__num(s, "eta");
+    d->goal = q->sigma * sqrt((double)ltn__measured(q->a, NULL));
     *steps = d->steps = LTN_MIN((int)ltn__num(s, "steps"), p->train_steps);
     float **const picture[] = {&d->x, &d->dx}, **const latent[] = {&d->z, &d->z0, &d->eps, &d->dz0, &d->dz};
     for (int i = 0; i < LTN_COUNT(picture); i++)
@@ -81,19 +98,15 @@ static void dps_close(ltn_ctx *ctx, void *state)
 
 static ltn_status dps_open(const ltn_problem *q, ltn_prior *p, const ltn_spec *s, void **state, int *steps)
 {
-    return (*state = ltn__alloc(q->ctx, 1, sizeof(ltn_dps))) ? ltn__dps_open(*state, q, p, s, steps) : LTN_ENOMEM;
+    *state = ltn__alloc(q->ctx, 1, sizeof(ltn_dps));
+    return *state ? ltn__dps_open(*state, q, p, s, steps) : LTN_ENOMEM;
 }
 
-static const ltn_param dps_params[] = {
-    {.name = "steps", .help = "network calls, each with a gradient", .type = LTN_INT, .def = 100, .min = 1, .max = 1000},
-    {.name = "zeta", .help = "length of a step along the data's gradient", .type = LTN_FLOAT, .def = 1, .max = 1e6},
-    {.name = "eta", .help = "fresh noise in every step: 1 ancestral sampling, 0 none (DDIM)", .type = LTN_FLOAT, .def = 1, .max = 1},
-    {0},
-};
+static const ltn_param dps_params[] = {LTN_DPS_PARAMS, {0}};
 
 const ltn_solver_row ltn__solver_dps = {
-    .entry = {.name = "dps", .help = "diffusion posterior sampling, through the decoder", .cite = "arXiv 2209.14687",
-              .param = dps_params},
+    .entry = {.name = "dps", .help = "diffusion posterior sampling, through the decoder",
+              .cite = "arXiv 2209.14687", .param = dps_params},
     .needs_prior = true,
     .open = dps_open,
     .step = dps_step,

@@ -1,0 +1,202 @@
+/* test_dps.c - dps and psld on the Gaussian prior: the recursion that they follow there, what psld adds where it is known,
+ * noise-free data, draws; and the whole of both against golden restorations of the small prior (tools/golden/dps.py). */
+#include "test.h"
+
+#include "gaussian.h"
+
+/* Denoising one constant y0: every pixel of z follows one affine recursion, for |x - y| of many pixels is as good as its
+ * expectation. Mean and variance of the last x. */
+static void recursion(const gaussian *g, int steps, double zeta, double pull, double eta, double y0, double sigma, double *mean,
+                      double *variance)
+{
+    double m = 0, v = 1;
+    for (int k = 0; k < steps; k++) {
+        const double ab = g->alpha_bar[999 - 1000 * k / steps], a = shrink(ab);
+        const double next = k + 1 < steps ? g->alpha_bar[999 - 1000 * (k + 1) / steps] : 1;
+        const double norm = sqrt(N * (a * a * v + (a * m - y0) * (a * m - y0))), goal = sigma * sqrt(N);
+        const double length = zeta > 0 ? zeta : pull * fmax(norm - goal, 0) / (a * a);
+        const double noise = eta * sqrt((1 - next) / (1 - ab) * (1 - ab / next)), b = sqrt((1 - next - noise * noise) / (1 - ab));
+        const double c = sqrt(next) * a + b * (1 - sqrt(ab) * a) - length * a * a / norm; /* of z */
+        m = c * m + length * a * y0 / norm;
+        v = c * c * v + noise * noise;
+    }
+    *mean = m;
+    *variance = v;
+}
+
+TEST(dps_follows_the_closed_form_recursion)
+{
+    ltn_ctx *ctx;
+    OK(NULL, ltn_open(&ctx, NULL));
+    static gaussian g;
+    make_gaussian(&g);
+    static float y[N];
+    for (int i = 0; i < N; i++) y[i] = 0.7f;
+    static const struct {
+        const char *spec;
+        int steps;
+        double zeta, pull, eta;
+    } row[] = {{"dps", 100, 0, 1, 1}, {"dps:zeta=2,steps=50", 50, 2, 0, 1}, {"dps:zeta=4,steps=30,eta=0.5", 30, 4, 0, 0.5},
+               {"dps:steps=40,pull=0.3", 40, 0, 0.3, 1}, {"dps:zeta=0.3,steps=1000", 1000, 0.3, 0, 1}};
+    for (int i = 0; i < LTN_COUNT(row); i++) {
+        test_name("%s", row[i].spec);
+        static outcome o;
+        double mean, variance, m, v;
+        recursion(&g, row[i].steps, row[i].zeta, row[i].pull, row[i].eta, 0.7, 0.3, &mean, &variance);
+        solve(ctx, "identity", row[i].spec, y, 0.3, 1, &o);
+        CHECK(o.status == LTN_DONE && o.calls == row[i].steps && o.gradients == row[i].steps);
+        CHECK(o.progress.step == row[i].steps && o.progress.t == 1000 / row[i].steps - 1 + (row[i].steps == 30));
+        moments(o.x, &m, &v);
+        NEAR(m, mean, 6 * sqrt(variance / N));
+        NEAR(v / variance, 1, 6 * sqrt(2.0 / N));
+    }
+    ltn_close(&ctx);
+}
+
+/* Where the autoencoder is the identity and A a mask, z0 - E(v) is A^T (A z0 - y): the second term is the first again. */
+TEST(psld_adds_its_weight_to_that_of_the_data)
+{
+    ltn_ctx *ctx;
+    OK(NULL, ltn_open(&ctx, NULL));
+    static float y[N];
+    ltn__normals((ltn_rng){3, 9}, 0, y, N);
+    static const char *const row[][2] = {{"psld:zeta=2,gamma=0.25,steps=20", "dps:zeta=2.5,steps=20"},
+                                         {"psld:pull=1.5,gamma=0.5,steps=20", "dps:steps=20"},
+                                         {"psld:gamma=0,steps=20", "dps:steps=20"}};
+    static const char *const task[] = {"identity", "inpaint:random=0.5"};
+    static outcome o, same;
+    for (int i = 0; i < LTN_COUNT(row) * LTN_COUNT(task); i++) {
+        const char *const *r = row[i / 2];
+        test_name("%s, %s", task[i % 2], r[0]);
+        solve(ctx, task[i % 2], r[0], y, 0.2, 1, &o);
+        solve(ctx, task[i % 2], r[1], y, 0.2, 1, &same);
+        CHECK(o.status == LTN_DONE && same.status == LTN_DONE && o.calls == 20 && o.gradients == 20);
+        CHECK(test_error(o.x, same.x, N) < 1e-4);
+    }
+    ltn_close(&ctx);
+}
+
+/* A draw of the prior, measured without noise or with: known pixels are met, the others are draws of the prior. */
+TEST(dps_and_psld_explain_the_data)
+{
+    ltn_ctx *ctx;
+    OK(NULL, ltn_open(&ctx, NULL));
+    static float x[N], y[N], noise[N];
+    static outcome o, again, other;
+    ltn_degradation *d;
+    OK(ctx, ltn_degradation_open(ctx, "inpaint:random=0.5", W, H, 3, &d));
+    ltn__normals((ltn_rng){4, 9}, 0, x, N);
+    ltn__normals((ltn_rng){5, 9}, 0, noise, N);
+    static const char *const solver[] = {"dps", "psld"};
+    for (int i = 0; i < 2 * LTN_COUNT(solver); i++) {
+        const double sigma = i < 2 ? 0 : 0.2;
+        test_name("%s, sigma %g", solver[i % 2], sigma);
+        for (int j = 0; j < N; j++) y[j] = (float)(sqrt(S2) * x[j] + sigma * noise[j]);
+        ltn__forward(d, y, y);
+        solve(ctx, "inpaint:random=0.5", solver[i % 2], y, sigma, 1, &o);
+        CHECK(o.status == LTN_DONE);
+        NEAR(o.progress.residual, sigma > 0, 0.05);
+        double hole = 0, count = 0;
+        for (int j = 0; j < N; j++)
+            if (y[j] == 0) hole += (double)o.x[j] * o.x[j], count++;
+        NEAR(hole / count, S2, 0.03);
+        solve(ctx, "inpaint:random=0.5", solver[i % 2], y, sigma, 1, &again);
+        solve(ctx, "inpaint:random=0.5", solver[i % 2], y, sigma, 2, &other);
+        CHECK(!memcmp(o.x, again.x, sizeof o.x));
+        CHECK(memcmp(o.x, other.x, sizeof o.x));
+    }
+    ltn_degradation_close(&d);
+    ltn_close(&ctx);
+}
+
+/* Opens and closes with the k-th allocation of open failing; whether there was one. */
+static bool fails_cleanly(const char *solver, long k)
+{
+    static gaussian g;
+    static float y[N];
+    test_memory m = {0};
+    const ltn_options options = test_options(&m);
+    ltn_ctx *ctx;
+    ltn_degradation *d;
+    ltn_spec spec;
+    void *state = NULL;
+    int steps;
+    OK(NULL, ltn_open(&ctx, &options));
+    OK(ctx, ltn_degradation_open(ctx, "identity", W, H, 3, &d));
+    ltn_arena arena = {.ctx = ctx};
+    OK(ctx, ltn__spec_parse(ctx, "solver", ltn__solver_entry, solver, &arena, &spec));
+    const ltn_solver_row *row = ltn__solver_row(spec.row);
+    const ltn_problem q = {.ctx = ctx, .a = d, .y = y, .sigma = 0.1};
+    make_gaussian(&g);
+    m.fail_at = m.calls + k;
+    const ltn_status s = row->open(&q, &g.base, &spec, &state, &steps);
+    const bool reached = m.calls >= m.fail_at;
+    CHECK(s == (reached ? LTN_ENOMEM : LTN_OK));
+    if (state) row->close(ctx, state);
+    ltn__arena_free(&arena);
+    ltn_degradation_close(&d);
+    ltn_close(&ctx);
+    CHECK(m.alive == 0);
+    return reached;
+}
+
+TEST(dps_and_psld_without_memory)
+{
+    long dps = 1, psld = 1;
+    while (fails_cleanly("dps", dps)) dps++;
+    while (fails_cleanly("psld", psld)) psld++;
+    CHECK(dps > 8 && psld == dps + 3);
+}
+
+/* Both with the small prior beside an independent script that draws the same numbers, (c, h, w), from seed 77. */
+TEST(dps_and_psld_equal_the_pytorch_script)
+{
+    enum { SIDE = 128, LATENT = 32 * 16 * 16, DRAWS = 8 };
+    static const struct {
+        const char *name, *degradation, *solver;
+    } row[] = {{"sr", "downsample:factor=4,boundary=circular,order=correlation", "dps:steps=6"},
+               {"inpaint", "inpaint:random=0.5,seed=7", "dps:steps=8,zeta=1.5,eta=0.5"},
+               {"psld_sr", "downsample:factor=4,boundary=circular,order=correlation", "psld:steps=6,zeta=3"},
+               {"psld_inpaint", "inpaint:random=0.5,seed=7", "psld:steps=8,gamma=0.3"}};
+    static float draws[DRAWS * LATENT];
+    for (uint64_t k = 0; k < DRAWS; k++) ltn__normals((ltn_rng){77, 100 + k}, 0, draws + k * LATENT, LATENT);
+    const ltn_array noise = {4, {DRAWS, 32, 16, 16}, draws};
+    ltn_ctx *ctx;
+    ltn_model *m = NULL;
+    ltn_image truth = {0};
+    OK(NULL, ltn_open(&ctx, NULL));
+    OK(ctx, ltn_model_open(ctx, LTN_SOURCE_ROOT "/models/prior", &m));
+    OK(ctx, ltn_image_read(ctx, test_golden("cat128.png"), &truth));
+    for (int i = 0; i < LTN_COUNT(row); i++) {
+        test_name("%s", row[i].name);
+        char file[64];
+        ltn_degradation *d = NULL;
+        ltn_run *run = NULL;
+        ltn_image y = {0}, x = {0}, golden = {0};
+        snprintf(file, sizeof file, "dps_%s.png", row[i].name);
+        OK(ctx, ltn_image_read(ctx, test_golden(file), &golden));
+        OK(ctx, ltn_degradation_open(ctx, row[i].degradation, SIDE, SIDE, 3, &d));
+        OK(ctx, ltn_degrade(d, &truth, "gaussian:sigma=0.05", 5, &y));
+        OK(ctx, ltn_run_open(ctx, &(ltn_task){.model = m, .degradation = d, .y = &y, .sigma = 0.05, .solver = row[i].solver,
+                                              .prompt = "a photo of a cat", .noise = &noise}, &run));
+        while (ltn_run_step(run) == LTN_OK) continue;
+        OK(ctx, ltn_run_estimate(run, &x));
+        double worst = 0, ours = 0, theirs = 0;
+        for (int k = 0; k < 3 * SIDE * SIDE; k++) {
+            x.data[k] = fminf(fmaxf(x.data[k], 0), 1);
+            worst = fmax(worst, fabs(x.data[k] - golden.data[k]));
+        }
+        OK(ctx, ltn_measure(ctx, "psnr", &x, &truth, &ours));
+        OK(ctx, ltn_measure(ctx, "psnr", &golden, &truth, &theirs));
+        NEAR(worst, 0, 2.0 / 255);
+        NEAR(ours, theirs, 0.05);
+        ltn_run_close(&run);
+        ltn_image_free(ctx, &x);
+        ltn_image_free(ctx, &y);
+        ltn_image_free(ctx, &golden);
+        ltn_degradation_close(&d);
+    }
+    ltn_image_free(ctx, &truth);
+    ltn_model_close(&m);
+    ltn_close(&ctx);
+}
