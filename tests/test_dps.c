@@ -13,7 +13,7 @@ static void recursion(const gaussian *g, int steps, double zeta, double pull, do
     for (int k = 0; k < steps; k++) {
         const double ab = g->alpha_bar[999 - 1000 * k / steps], a = shrink(ab);
         const double next = k + 1 < steps ? g->alpha_bar[999 - 1000 * (k + 1) / steps] : 1;
-        const double norm = sqrt(N * (a * a * v + (a * m - y0) * (a * m - y0))), goal = sigma * sqrt(N);
+        const double norm = sqrt(N * (a * a * v + (a * m - y0) * (a * m - y0))), goal = sqrt(N * (sigma * sigma + g->base.error(&g->base, 0)));
         const double length = zeta > 0 ? zeta : pull * fmax(norm - goal, 0) / (a * a);
         const double noise = eta * sqrt((1 - next) / (1 - ab) * (1 - ab / next)), b = sqrt((1 - next - noise * noise) / (1 - ab));
         const double c = sqrt(next) * a + b * (1 - sqrt(ab) * a) - length * a * a / norm; /* of z */
@@ -36,7 +36,7 @@ TEST(dps_follows_the_closed_form_recursion)
         const char *spec;
         int steps;
         double zeta, pull, eta;
-    } row[] = {{"dps", 100, 0, 1, 1}, {"dps:zeta=2,steps=50", 50, 2, 0, 1}, {"dps:zeta=4,steps=30,eta=0.5", 30, 4, 0, 0.5},
+    } row[] = {{"dps", 100, 0, 0.5, 1}, {"dps:zeta=2,steps=50", 50, 2, 0, 1}, {"dps:zeta=4,steps=30,eta=0.5", 30, 4, 0, 0.5},
                {"dps:steps=40,pull=0.3", 40, 0, 0.3, 1}, {"dps:zeta=0.3,steps=1000", 1000, 0.3, 0, 1}};
     for (int i = 0; i < LTN_COUNT(row); i++) {
         test_name("%s", row[i].spec);
@@ -61,7 +61,7 @@ TEST(psld_adds_its_weight_to_that_of_the_data)
     static float y[N];
     ltn__normals((ltn_rng){3, 9}, 0, y, N);
     static const char *const row[][2] = {{"psld:zeta=2,gamma=0.25,steps=20", "dps:zeta=2.5,steps=20"},
-                                         {"psld:pull=1.5,gamma=0.5,steps=20", "dps:steps=20"},
+                                         {"psld:pull=1.5,gamma=0.5,steps=20", "dps:pull=1,steps=20"},
                                          {"psld:gamma=0,steps=20", "dps:steps=20"}};
     static const char *const task[] = {"identity", "inpaint:random=0.5"};
     static outcome o, same;
@@ -95,7 +95,7 @@ TEST(dps_and_psld_explain_the_data)
         ltn__forward(d, y, y);
         solve(ctx, "inpaint:random=0.5", solver[i % 2], y, sigma, 1, &o);
         CHECK(o.status == LTN_DONE);
-        NEAR(o.progress.residual, sigma > 0, 0.05);
+        NEAR(o.progress.residual, sigma > 0, 0.08);
         double hole = 0, count = 0;
         for (int j = 0; j < N; j++)
             if (y[j] == 0) hole += (double)o.x[j] * o.x[j], count++;
@@ -178,7 +178,7 @@ TEST(dps_and_psld_equal_the_pytorch_script)
         OK(ctx, ltn_degradation_open(ctx, row[i].degradation, SIDE, SIDE, 3, &d));
         OK(ctx, ltn_degrade(d, &truth, "gaussian:sigma=0.05", 5, &y));
         OK(ctx, ltn_run_open(ctx, &(ltn_task){.model = m, .degradation = d, .y = &y, .sigma = 0.05, .solver = row[i].solver,
-                                              .prompt = "a photo of a cat", .noise = &noise}, &run));
+                                              .prompt = "a photo of a cat", .seed = 3, .noise = &noise}, &run));
         while (ltn_run_step(run) == LTN_OK) continue;
         OK(ctx, ltn_run_estimate(run, &x));
         double worst = 0, ours = 0, theirs = 0;

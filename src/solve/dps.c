@@ -4,9 +4,9 @@
  *     z <- ancestral step from (z, z0) to the next time (diffusion.h)  -  zeta g,      g = grad_z |A x - y|
  *
  * The gradient goes back through A, D and f. The paper's zeta is one constant, found for each task. Without it a
- * step is to remove the residual's excess over the noise, as far as the gradient tells (Polyak's step for a known
- * minimum):
- *     zeta = pull (|A x - y| - sigma sqrt(m)) / |g|^2,  0 where y is explained. */
+ * step is to remove what |A x - y| has in excess of a right x, as far as the gradient tells (Polyak's step for a
+ * known minimum), where a right x errs by the noise and by what the prior cannot do better (r^2 per pixel at t = 0):
+ *     zeta = pull max(|A x - y| - sqrt(m (sigma^2 + r^2 tr(A A^T) / m)), 0) / |g|^2 */
 #include "dps.h"
 
 #include <math.h>
@@ -61,13 +61,23 @@ void ltn__dps_close(ltn_dps *d)
     for (int i = 0; i < LTN_COUNT(block); i++) ltn__free(d->q->ctx, block[i]);
 }
 
+/* sqrt(m sigma^2 + r^2 tr(A A^T)), the trace by a white probe. */
+static double goal_of(const ltn_dps *d)
+{
+    const ltn_problem *q = d->q;
+    double trace = 0;
+    ltn__normals((ltn_rng){q->rng.seed, LTN_STREAM_PROBE}, 0, d->x, ltn__size_count(q->a->x));
+    ltn__forward(q->a, d->x, d->r);
+    for (size_t i = 0, m = ltn__size_count(q->a->y); i < m; i++) trace += (double)d->r[i] * d->r[i];
+    return sqrt((double)ltn__measured(q->a, NULL) * q->sigma * q->sigma + d->p->error(d->p, 0) * trace);
+}
+
 ltn_status ltn__dps_open(ltn_dps *d, const ltn_problem *q, ltn_prior *p, const ltn_spec *s, int *steps)
 {
     *d = (ltn_dps){.q = q, .p = p};
     d->zeta = ltn__num(s, "zeta");
     d->pull = ltn__num(s, "pull");
     d->eta = ltn__num(s, "eta");
-    d->goal = q->sigma * sqrt((double)ltn__measured(q->a, NULL));
     *steps = d->steps = LTN_MIN((int)ltn__num(s, "steps"), p->train_steps);
     float **const picture[] = {&d->x, &d->dx}, **const latent[] = {&d->z, &d->z0, &d->eps, &d->dz0, &d->dz};
     for (int i = 0; i < LTN_COUNT(picture); i++)
@@ -75,6 +85,7 @@ ltn_status ltn__dps_open(ltn_dps *d, const ltn_problem *q, ltn_prior *p, const l
     for (int i = 0; i < LTN_COUNT(latent); i++)
         if (!(*latent[i] = ltn__alloc(q->ctx, p->latent_count, sizeof(float)))) return LTN_ENOMEM;
     if (!(d->r = ltn__alloc(q->ctx, ltn__size_count(q->a->y), sizeof *d->r))) return LTN_ENOMEM;
+    d->goal = goal_of(d);
     return LTN_OK;
 }
 

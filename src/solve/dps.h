@@ -9,7 +9,7 @@ typedef struct ltn_dps {
     ltn_prior *p;
     int step, steps;
     double zeta, pull, eta; /* zeta = 0: by the rule */
-    double norm, goal;      /* |A x - y|; sigma sqrt(m), what it is for the true x */
+    double norm, goal;      /* |A x - y|; what it is when x is right */
     float *z, *z0, *eps;    /* latents: z_t, its prediction, noise */
     float *x;               /* D(z0) */
     float *dx, *dz0, *dz;   /* gradients of the loss: by x, by z0 other than through x, by z_t */
@@ -28,8 +28,8 @@ ltn_status ltn__dps_move(ltn_dps *d, ltn_progress *progress);
      .type = LTN_INT, .def = 100, .min = 1, .max = 1000}, \
     {.name = "zeta", .help = "step along the gradient, the same in all steps as in the paper; 0: by the residual", \
      .type = LTN_FLOAT, .max = 1e6}, \
-    {.name = "pull", .help = "with zeta=0: part of the residual's excess over the noise that a step is to remove", \
-     .type = LTN_FLOAT, .def = 1, .max = 10}, \
+    {.name = "pull", .help = "with zeta=0: part of the excess of |A x - y| that a step is to remove", \
+     .type = LTN_FLOAT, .def = 0.5, .max = 10}, \
     {.name = "eta", .help = "fresh noise in every step: 1 ancestral sampling, 0 none (DDIM)", \
      .type = LTN_FLOAT, .def = 1, .max = 1}
 
