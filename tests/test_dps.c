@@ -95,7 +95,7 @@ TEST(dps_and_psld_explain_the_data)
         ltn__forward(d, y, y);
         solve(ctx, "inpaint:random=0.5", solver[i % 2], y, sigma, 1, &o);
         CHECK(o.status == LTN_DONE);
-        NEAR(o.progress.residual, sigma > 0, 0.08);
+        NEAR(o.progress.residual, sigma > 0, 0.15);
         double hole = 0, count = 0;
         for (int j = 0; j < N; j++)
             if (y[j] == 0) hole += (double)o.x[j] * o.x[j], count++;
