@@ -111,6 +111,39 @@ static ltn_status measure(const eval_worker *w, const eval_task *t, cell *c, dou
     return s;
 }
 
+/* ---- Pictures for the report ---- */
+cmd_path eval_shown_path(const char *folder, const char *task, const char *label, const char *file, bool large)
+{
+    char name[64];
+    uint64_t h = eval_digest(0, task, strlen(task) + 1);
+    h = eval_digest(h, label, strlen(label) + 1);
+    h = eval_digest(h, file, strlen(file) + 1);
+    snprintf(name, sizeof name, "%.24s", file);
+    for (char *p = name; *p; p++)
+        if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-", *p)) *p = '_';
+    snprintf(name + strlen(name), 32, "-%016llx.%s", (unsigned long long)h, large ? "jpg" : "png");
+    return cmd_join(folder, name);
+}
+
+static ltn_status keep(const eval_worker *w, const char *task, const char *label, int picture, const ltn_image *im)
+{
+    enum { LARGE = 320, QUALITY = 90 };
+    const bool large = (im->width > LARGE || im->height > LARGE) && im->channels % 2;
+    const cmd_path path = eval_shown_path(w->pictures, task, label, w->grid->picture[picture].file, large);
+    cmd_hold(true);
+    const ltn_status s = ltn_image_write(w->ctx, path.s, im, &(ltn_write_options){.quality = QUALITY});
+    cmd_hold(false);
+    return s;
+}
+
+static bool is_shown(const eval_grid *g, int picture)
+{
+    const int n = g->shown < g->pictures ? g->shown : g->pictures;
+    for (int i = 0; i < n; i++)
+        if (eval_spread(i, n, g->pictures) == picture) return true;
+    return false;
+}
+
 ltn_status eval_cell(eval_worker *w, int task, int way, int picture, double *value)
 {
     const eval_task *t = &w->grid->task[task];
@@ -118,6 +151,11 @@ ltn_status eval_cell(eval_worker *w, int task, int way, int picture, double *val
     ltn_status s = degrade(w, t, picture, &c);
     if (!s) s = restore(w, t, &w->grid->way[way], picture, &c);
     if (!s) s = measure(w, t, &c, value);
+    if (is_shown(w->grid, picture)) {
+        if (!s) s = keep(w, "", "truth", picture, &c.truth);
+        if (!s) s = keep(w, t->name, "input", picture, &c.y);
+        if (!s) s = keep(w, t->name, w->grid->way[way].label, picture, &c.x);
+    }
     close_cell(w, &c);
     return s;
 }

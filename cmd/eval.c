@@ -271,11 +271,11 @@ static int fill(crew *c)
     if (code || !count_all(c)) return code;
     code = check(c);
     if (code) return code;
-    cmd_hold(true);
     c->csv = eval_table_append(&c->table, &c->grid);
-    if (!c->csv || !mark_all(c)) return CMD_FAILED;
+    if (!c->csv || !mark_all(c) || (c->grid.shown && cmd_make_folder(c->pictures.s))) return CMD_FAILED;
     c->todo = count_all(c);
     c->start = cmd_seconds();
+    cmd_hold(true);
     conduct(c);
     if (fclose(c->csv)) c->failed++;
     cmd_hold(false);
@@ -321,7 +321,7 @@ static int run(ltn_ctx *ctx, const cmd_args *a)
         cmd_say("%s: no rows; give the folder of the pictures", csv.s);
         code = CMD_FAILED;
     }
-    if (c.table.rows && !cmd_caught() && eval_report(&c.table, stem.s)) code = CMD_FAILED;
+    if (c.table.rows && !cmd_caught() && eval_report(&c.table, stem.s, c.pictures.s)) code = CMD_FAILED;
     eval_grid_free(&c.grid);
     eval_table_free(&c.table);
     free(c.mark);
@@ -349,6 +349,8 @@ static const cmd_option options[] = {
      .help = "a line for each picture: its name, a tab, the caption; without it FOLDER/captions.tsv if that is there"},
     {.name = "n", .value = "N", .type = CMD_INT, .min = 1, .max = 1e6,
      .help = "only N of the pictures, evenly spread over their names"},
+    {.name = "show", .value = "N", .type = CMD_INT, .max = 1e6, .def = "4",
+     .help = "so many of the pictures are kept in the folder REPORT.d while they are computed, for the report"},
     CMD_MODEL,
     {.name = "seed", .value = "N", .type = CMD_INT, .max = 9007199254740992., .def = "1",
      .help = "of the solvers; the noise of the k-th picture always has the seed k"},

@@ -36,13 +36,15 @@ typedef struct eval_grid {
     int tasks, ways, pictures, settings, metrics;
     char metric[EVAL_MAXMETRIC][EVAL_SPEC];
     uint64_t seed;
-    int threads, shown;
+    int threads, shown; /* shown: how many pictures the report shows */
     char **names; /* of all pictures in the folder */
     int found;
     char *captions; /* the bytes of the file */
 } eval_grid;
 int eval_grid_open(const cmd_args *a, eval_grid *g); /* an exit code; a half-built grid may be freed */
 void eval_grid_free(eval_grid *g);
+char *eval_read_all(const char *path, size_t *n); /* a zero follows; NULL: errno */
+uint64_t eval_digest(uint64_t h, const void *bytes, size_t n); /* FNV-1a, 64 bits */
 /* The i-th of n pictures chosen evenly from `of`. */
 int eval_spread(int i, int n, int of);
 
@@ -60,8 +62,9 @@ void eval_worker_close(eval_worker *w);
 int eval_worker_check(eval_worker *w);
 /* value: metrics, then costs. */
 ltn_status eval_cell(eval_worker *w, int task, int way, int picture, double *value);
-/* Where a picture that is shown lies; way NULL: "truth" or "input" of a task. */
-cmd_path eval_shown_path(const char *folder, const char *task, const char *label, const char *file);
+/* Where a picture that the report shows lies, a PNG, or a JPEG of a large one; also of the "input" of a task and of the
+ * "truth" of task "". */
+cmd_path eval_shown_path(const char *folder, const char *task, const char *label, const char *file, bool large);
 
 /* ---- rows.c: the CSV file ---- */
 typedef struct eval_row {
@@ -102,6 +105,7 @@ typedef struct eval_summary {
     const char **task, **label, **file;
     int tasks, labels, files, columns;
     double *value; /* NaN: not there */
+    eval_stat *mean, *difference; /* (task, solver, column) */
 } eval_summary;
 int eval_summary_of(const eval_table *t, eval_summary *s);
 void eval_summary_free(eval_summary *s);
@@ -115,10 +119,19 @@ double eval_highest(const eval_summary *s, int task, int label, int column);
 /* The number of pictures of a task that the fullest solver has. */
 int eval_most(const eval_summary *s, int task);
 
+/* The largest mean of a column says how many digits after the point its numbers get. */
+int eval_digits(const eval_summary *s, int column);
+
 /* ---- report.c ---- */
 /* A cell of a table: metrics with their interval, costs as means, memory as the highest. */
 void eval_cell_text(const eval_summary *s, int task, int label, int column, char *text, size_t room);
-void eval_interval(char *text, size_t room, eval_stat s);
-/* REPORT.md and REPORT.html, and the table on standard output. */
-int eval_report(const eval_table *t, const char *stem);
+void eval_interval(const eval_summary *s, int column, eval_stat v, bool sign, char *text, size_t room);
+/* REPORT.md and REPORT.html, and the table on standard output; pictures: the folder of those to be shown. */
+int eval_report(const eval_table *t, const char *stem, const char *pictures);
+
+/* ---- html.c, plot.c ---- */
+void eval_html(FILE *f, const eval_summary *s, const char *title, const char *pictures);
+void eval_escape(FILE *f, const char *text); /* for HTML */
+const char *eval_color(int label);
+void eval_plot(FILE *f, const eval_summary *s, int task, int metric, int cost);
 #endif

@@ -242,12 +242,12 @@ int eval_spread(int i, int n, int of)
     return (int)((int64_t)i * of / n);
 }
 
-static char *read_all(const char *path)
+char *eval_read_all(const char *path, size_t *size)
 {
-    FILE *f = fopen(path, "r"), *text;
+    FILE *f = fopen(path, "rb"), *text;
     char *s = NULL, part[4096];
-    size_t n, size;
-    if (!f || !(text = open_memstream(&s, &size))) return NULL;
+    size_t n;
+    if (!f || !(text = open_memstream(&s, size))) return NULL;
     while ((n = fread(part, 1, sizeof part, f))) fwrite(part, 1, n, text);
     fclose(text);
     const int bad = ferror(f), why = errno;
@@ -264,7 +264,8 @@ static int read_captions(const cmd_args *a, eval_grid *g)
     const char *given = cmd_text(a, "captions");
     const cmd_path usual = cmd_join(g->folder, "captions.tsv");
     const char *path = given ? given : usual.s;
-    g->captions = read_all(path);
+    size_t size;
+    g->captions = eval_read_all(path, &size);
     if (!g->captions && (given || errno != ENOENT)) {
         cmd_say("%s: %s", path, strerror(errno));
         return CMD_FAILED;
@@ -321,8 +322,7 @@ static int check_captions(const eval_grid *g)
 /* ---- Settings: what may not change between rows of one file ---- */
 enum { TAIL = 4096 };
 
-/* FNV-1a, 64 bits. */
-static uint64_t digest(uint64_t h, const void *bytes, size_t n)
+uint64_t eval_digest(uint64_t h, const void *bytes, size_t n)
 {
     const unsigned char *p = bytes;
     for (size_t i = 0; i < n; i++) h = (h ^ p[i]) * 0x100000001b3u;
@@ -338,9 +338,9 @@ static uint64_t digest_file(uint64_t h, const char *path)
     if (!f) return h;
     if (!fstat(fileno(f), &st)) {
         const int64_t size = st.st_size;
-        h = digest(h, &size, sizeof size);
+        h = eval_digest(h, &size, sizeof size);
         fseek(f, size > TAIL ? (long)size - TAIL : 0, SEEK_SET);
-        h = digest(h, end, fread(end, 1, sizeof end, f));
+        h = eval_digest(h, end, fread(end, 1, sizeof end, f));
     }
     fclose(f);
     return h;
@@ -356,7 +356,7 @@ static uint64_t digest_folder(const char *path, int depth)
     for (struct dirent *e; (e = readdir(d));) {
         if (e->d_name[0] == '.') continue;
         const cmd_path below = cmd_join(path, e->d_name);
-        const uint64_t name = digest(0xcbf29ce484222325u, e->d_name, strlen(e->d_name));
+        const uint64_t name = eval_digest(0xcbf29ce484222325u, e->d_name, strlen(e->d_name));
         if (!cmd_is_folder(below.s)) sum += digest_file(name, below.s);
         else if (depth < DEEPEST) sum += name ^ digest_folder(below.s, depth + 1);
     }
@@ -369,9 +369,9 @@ static uint64_t digest_pictures(const eval_grid *g)
     uint64_t h = 0xcbf29ce484222325u;
     for (int i = 0; i < g->pictures; i++) {
         const eval_picture *p = &g->picture[i];
-        h = digest(h, p->file, strlen(p->file) + 1);
+        h = eval_digest(h, p->file, strlen(p->file) + 1);
         h = digest_file(h, cmd_join(g->folder, p->file).s);
-        if (p->caption) h = digest(h, p->caption, strlen(p->caption) + 1);
+        if (p->caption) h = eval_digest(h, p->caption, strlen(p->caption) + 1);
     }
     return h;
 }
@@ -411,7 +411,8 @@ static int note_settings(eval_grid *g)
 
 int eval_grid_open(const cmd_args *a, eval_grid *g)
 {
-    *g = (eval_grid){.folder = a->operand[0], .seed = (uint64_t)cmd_number(a, "seed", 1)};
+    *g = (eval_grid){.folder = a->operand[0], .seed = (uint64_t)cmd_number(a, "seed", 1),
+                     .shown = (int)cmd_number(a, "show", 0)};
     int code = choose_pictures(a, g);
     if (!code) code = read_captions(a, g);
     const bool captions = !code && g->captions;

@@ -5,24 +5,24 @@
 #include <stdlib.h>
 #include <string.h>
 
-void eval_interval(char *text, size_t room, eval_stat s)
+void eval_interval(const eval_summary *s, int column, eval_stat v, bool sign, char *text, size_t room)
 {
-    const int digits = fabs(s.mean) >= 2 ? 2 : 4;
-    if (!s.n) snprintf(text, room, "-");
-    else if (s.n < 2) snprintf(text, room, "%.*f", digits, s.mean);
-    else snprintf(text, room, "%.*f ± %.*f", digits, s.mean, digits, s.half);
+    const int digits = eval_digits(s, column);
+    if (!v.n) snprintf(text, room, "-");
+    else if (v.n < 2) snprintf(text, room, sign ? "%+.*f" : "%.*f", digits, v.mean);
+    else snprintf(text, room, sign ? "%+.*f ± %.*f" : "%.*f ± %.*f", digits, v.mean, digits, v.half);
 }
 
 void eval_cell_text(const eval_summary *s, int task, int label, int column, char *text, size_t room)
 {
     const int cost = column - s->table->metrics;
-    const eval_stat mean = eval_mean(s, task, label, column);
-    if (cost < 0) eval_interval(text, room, mean);
-    else if (!mean.n) snprintf(text, room, "-");
-    else if (cost == EVAL_CHI) snprintf(text, room, "%.3f", mean.mean);
-    else if (cost == EVAL_SECONDS) snprintf(text, room, "%.3f", mean.mean);
+    const eval_stat v = eval_mean(s, task, label, column);
+    if (cost < 0) eval_interval(s, column, v, false, text, room);
+    else if (!v.n) snprintf(text, room, "-");
+    else if (cost == EVAL_CHI) snprintf(text, room, "%.3f", v.mean);
+    else if (cost == EVAL_SECONDS) snprintf(text, room, v.mean < 100 ? "%.3g" : "%.0f", v.mean);
     else if (cost == EVAL_PEAK) snprintf(text, room, "%.0f", eval_highest(s, task, label, column));
-    else snprintf(text, room, mean.mean == floor(mean.mean) ? "%.0f" : "%.1f", mean.mean);
+    else snprintf(text, room, v.mean == floor(v.mean) ? "%.0f" : "%.1f", v.mean);
 }
 
 /* Letters, not bytes. */
@@ -89,12 +89,38 @@ static void markdown_table(FILE *f, const eval_summary *s, int task)
             eval_cell_text(s, task, l, c, text, sizeof text);
             fprintf(f, " %s |", text);
             if (c) continue;
-            eval_interval(text, sizeof text, eval_difference(s, task, l, c));
+            eval_interval(s, c, eval_difference(s, task, l, c), true, text, sizeof text);
             fprintf(f, " %s |", l ? text : "");
         }
         fputc('\n', f);
     }
     fputc('\n', f);
+}
+
+/* The first two metrics of every task and solver. */
+static void markdown_overview(FILE *f, const eval_summary *s)
+{
+    char text[64];
+    fputs("| task |", f);
+    for (int l = 0; l < s->labels; l++) {
+        fputc(' ', f);
+        put_markdown(f, s->label[l]);
+        fputs(" |", f);
+    }
+    fputs("\n|---|", f);
+    for (int l = 0; l < s->labels; l++) fputs("---|", f);
+    for (int t = 0; t < s->tasks; t++) {
+        fputs("\n| ", f);
+        put_markdown(f, s->task[t]);
+        fputs(" |", f);
+        for (int l = 0; l < s->labels; l++) {
+            eval_cell_text(s, t, l, 0, text, sizeof text);
+            fprintf(f, " %s", text);
+            if (s->table->metrics > 1) fprintf(f, " / %.*f", eval_digits(s, 1) - 1, eval_mean(s, t, l, 1).mean);
+            fputs(" |", f);
+        }
+    }
+    fputs("\n\n", f);
 }
 
 static int write_markdown(const eval_summary *s, const char *path)
@@ -105,6 +131,7 @@ static int write_markdown(const eval_summary *s, const char *path)
     if (!f) return CMD_FAILED;
     fprintf(f, "# Evaluation\nMeans ± half width of the 95 %% interval (Student's t); the difference is that of %s to the first "
                "solver, picture by picture; peak_mb is the highest.\n\n", eval_column(s->table, 0));
+    markdown_overview(f, s);
     for (int t = 0; t < s->tasks; t++) markdown_table(f, s, t);
     fclose(f);
     const int code = cmd_write_text(path, text);
@@ -112,7 +139,22 @@ static int write_markdown(const eval_summary *s, const char *path)
     return code;
 }
 
-int eval_report(const eval_table *t, const char *stem)
+static int write_html(const eval_summary *s, const char *path, const char *pictures)
+{
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    char *text = NULL, title[EVAL_NAME];
+    size_t size;
+    FILE *f = open_memstream(&text, &size);
+    if (!f) return CMD_FAILED;
+    snprintf(title, sizeof title, "%.*s", (int)(strlen(name) - strlen(".html")), name);
+    eval_html(f, s, title, pictures);
+    fclose(f);
+    const int code = cmd_write_text(path, text);
+    free(text);
+    return code;
+}
+
+int eval_report(const eval_table *t, const char *stem, const char *pictures)
 {
     eval_summary s;
     cmd_path path;
@@ -121,6 +163,8 @@ int eval_report(const eval_table *t, const char *stem)
         for (int i = 0; i < s.tasks; i++) text_table(stdout, &s, i);
         snprintf(path.s, sizeof path.s, "%s.md", stem);
         code = write_markdown(&s, path.s);
+        snprintf(path.s, sizeof path.s, "%s.html", stem);
+        if (!code) code = write_html(&s, path.s, pictures);
     }
     eval_summary_free(&s);
     return code;

@@ -52,35 +52,6 @@ static bool name_all(eval_summary *s)
     return good;
 }
 
-int eval_summary_of(const eval_table *t, eval_summary *s)
-{
-    *s = (eval_summary){.table = t, .columns = t->metrics + EVAL_COSTS};
-    const bool named = name_all(s);
-    const size_t n = (size_t)s->tasks * (size_t)s->labels * (size_t)s->files * (size_t)s->columns;
-    s->value = named ? malloc(sizeof *s->value * (n + 1)) : NULL;
-    if (!s->value) {
-        cmd_say("out of memory");
-        return CMD_FAILED;
-    }
-    for (size_t i = 0; i < n; i++) s->value[i] = NAN;
-    for (int i = 0; i < t->rows; i++) {
-        const eval_row *r = &t->row[i];
-        const int task = place(&s->task, &s->tasks, r->task), label = place(&s->label, &s->labels, r->label);
-        memcpy(at(s, task, label, place(&s->file, &s->files, r->file), 0), r->value,
-               sizeof *s->value * (size_t)s->columns);
-    }
-    return CMD_DONE;
-}
-
-void eval_summary_free(eval_summary *s)
-{
-    free(s->task);
-    free(s->label);
-    free(s->file);
-    free(s->value);
-    *s = (eval_summary){0};
-}
-
 double eval_value(const eval_summary *s, int task, int label, int file, int column)
 {
     enum { BEST = 100 }; /* dB: two equal pictures count as that in a mean */
@@ -103,14 +74,34 @@ static eval_stat collect(const eval_summary *s, int task, int label, int against
     return result;
 }
 
+static int64_t cell(const eval_summary *s, int task, int label, int column)
+{
+    return (task * (int64_t)s->labels + label) * s->columns + column;
+}
+
+static bool average(eval_summary *s)
+{
+    const size_t n = (size_t)cell(s, s->tasks, 0, 0);
+    s->mean = malloc(sizeof *s->mean * (n + 1));
+    s->difference = malloc(sizeof *s->difference * (n + 1));
+    if (!s->mean || !s->difference) return false;
+    for (int t = 0; t < s->tasks; t++)
+        for (int l = 0; l < s->labels; l++)
+            for (int c = 0; c < s->columns; c++) {
+                s->mean[cell(s, t, l, c)] = collect(s, t, l, -1, c);
+                s->difference[cell(s, t, l, c)] = collect(s, t, l, 0, c);
+            }
+    return true;
+}
+
 eval_stat eval_mean(const eval_summary *s, int task, int label, int column)
 {
-    return collect(s, task, label, -1, column);
+    return s->mean[cell(s, task, label, column)];
 }
 
 eval_stat eval_difference(const eval_summary *s, int task, int label, int column)
 {
-    return collect(s, task, label, 0, column);
+    return s->difference[cell(s, task, label, column)];
 }
 
 double eval_highest(const eval_summary *s, int task, int label, int column)
@@ -128,4 +119,41 @@ int eval_most(const eval_summary *s, int task)
         most = n > most ? n : most;
     }
     return most;
+}
+
+int eval_digits(const eval_summary *s, int column)
+{
+    double most = 0;
+    for (int t = 0; t < s->tasks; t++)
+        for (int l = 0; l < s->labels; l++) most = fmax(most, fabs(eval_mean(s, t, l, column).mean));
+    return most >= 2 ? 2 : 4;
+}
+
+int eval_summary_of(const eval_table *t, eval_summary *s)
+{
+    *s = (eval_summary){.table = t, .columns = t->metrics + EVAL_COSTS};
+    const bool named = name_all(s);
+    const size_t n = (size_t)s->tasks * (size_t)s->labels * (size_t)s->files * (size_t)s->columns;
+    s->value = named ? malloc(sizeof *s->value * (n + 1)) : NULL;
+    for (size_t i = 0; i < n && s->value; i++) s->value[i] = NAN;
+    for (int i = 0; i < t->rows && s->value; i++) {
+        const eval_row *r = &t->row[i];
+        const int task = place(&s->task, &s->tasks, r->task), label = place(&s->label, &s->labels, r->label);
+        memcpy(at(s, task, label, place(&s->file, &s->files, r->file), 0), r->value,
+               sizeof *s->value * (size_t)s->columns);
+    }
+    if (s->value && average(s)) return CMD_DONE;
+    cmd_say("out of memory");
+    return CMD_FAILED;
+}
+
+void eval_summary_free(eval_summary *s)
+{
+    free(s->task);
+    free(s->label);
+    free(s->file);
+    free(s->value);
+    free(s->mean);
+    free(s->difference);
+    *s = (eval_summary){0};
 }

@@ -47,17 +47,58 @@ rows whole.csv | sort > a.sorted
 rows two.csv | sort > b.sorted
 claim "two processes give the same rows" same a.sorted b.sorted
 
+# A child that dies, Ctrl-C.
+if command -v pgrep > /dev/null; then
+    "$latino" eval photos -o dead --tasks identity@.1 --solvers 'tv:iterations=100000,naive' > dead.txt 2> dead.err &
+    for i in $(seq 300); do
+        sleep 0.02
+        [ -e dead.csv ] && pgrep -P $! > child && break
+    done
+    kill -SEGV "$(cat child)"
+    wait $!
+    claim "a process that dies is a failure" [ $? -eq 1 ]
+    claim "is named" grep -q '^latino: identity@.1, tv:iterations=100000: ended by signal 11 .*, 3 pictures left$' dead.err
+    claim "and the rest goes on" [ "$(grep -c ',naive,' dead.csv)" -eq 3 ]
+else
+    echo "skip a process that dies: no pgrep here"
+fi
+"$latino" eval photos -o quit --tasks identity@.1 --solvers 'naive,tv:iterations=100000' > quit.txt 2> quit.err &
+for i in $(seq 300); do
+    grep -q ',naive,.*small.png' quit.csv 2> /dev/null && break
+    sleep 0.02
+done
+kill -INT $!
+wait $!
+claim "Ctrl-C ends with 130" [ $? -eq 130 ]
+claim "says so" grep -qx 'latino: interrupted; the same command goes on from here' quit.err
+claim "and keeps the rows" [ "$(grep -c ',naive,' quit.csv)" -eq 3 ]
+
 # Means with intervals, computed apart: two-sided 95 % of Student's t for the number of pictures.
 awk -F, -v t="$(awk -v n="$pictures" 'BEGIN { split("0 12.7062 4.30265 3.18245 2.77645 2.57058", q, " "); print q[n] }')" '
     /^sr4-.05,naive,/ { n++; sum += $5; squares += $5 * $5 }
     END { m = sum / n; printf "| naive | %.2f ± %.2f |", m, t * sqrt((squares - n * m * m) / (n - 1) / n) }' whole.csv > mean.txt
 claim "means and intervals" grep -qF "$(cat mean.txt)" whole.md
 awk -F, '/^sr4-.05,naive,/ { a[$4] = $5 } /^sr4-.05,tv/ { n++; d = $5 - a[$4]; sum += d }
-    END { printf "| %.4f ± ", sum / n }' whole.csv > difference.txt
+    END { printf "| %+.2f ± ", sum / n }' whole.csv > difference.txt
 claim "paired differences" grep -qF "$(cat difference.txt)" whole.md
-rm whole.md
+rm whole.md whole.html
 "$latino" eval -o whole.html > again.txt
 claim "the report comes from the CSV alone" same whole.txt again.txt
+claim "to the page too" grep -qF "$(sed 's/.*naive | //; s/ |//' mean.txt)" whole.html
+claim "and so do differences" grep -q "$(sed 's/| //; s/ .*//' difference.txt) ± [0-9.]*</small>" whole.html
+claim "the page needs nothing else" sh -c "! grep -qE 'https?:|(src|href)=.[^#d]|url\(|@import|<script' whole.html"
+claim "pictures: a truth and an input, and one a solver, for each task" [ "$(grep -o 'data:image/png;base64' whole.html | wc -l)" -eq $((pictures * 2 * 7)) ]
+base=$(ls whole.d/*.png | head -n 1)
+claim "as they are" grep -qF "base64,$(base64 -w 0 "$base")'" whole.html
+if command -v xmllint > /dev/null; then
+    claim "the page is well-formed" xmllint --noout whole.html
+else
+    echo "skip the page is well-formed: no xmllint here"
+fi
+"$latino" eval photos -o odd --tasks 'a<b>&"'"'=identity@0.1" --solver '<i>&=naive' --solver "$(printf 'bad\377byte=naive')" --show 1 > /dev/null
+claim "names are escaped" grep -q '&lt;i&gt;&amp;' odd.html
+claim "all of them" sh -c "! grep -q '<i>\|<b>' odd.html"
+command -v xmllint > /dev/null && claim "and the page stays well-formed" xmllint --noout odd.html
 claim "one picture" "$latino" eval photos -n 1 -o one --solvers naive --tasks denoise-.05
 claim "has no interval" grep -q '^| naive | 2[0-9.]* |' one.md
 claim "another noise, and sigma estimated" "$latino" eval photos -n 1 -o noise --solvers tv:weight=.1 --tasks 'identity@poisson:gain=.01@estimated'
