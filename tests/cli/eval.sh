@@ -85,7 +85,7 @@ rm whole.md whole.html
 "$latino" eval -o whole.html > again.txt
 claim "the report comes from the CSV alone" same whole.txt again.txt
 claim "to the page too" grep -qF "$(sed 's/.*naive | //; s/ |//' mean.txt)" whole.html
-claim "and so do differences" grep -q "$(sed 's/| //; s/ .*//' difference.txt) ± [0-9.]*</small>" whole.html
+claim "and so do differences" grep -q -- "$(sed 's/| //; s/ .*//' difference.txt) ± [0-9.]*</small>" whole.html
 claim "the page needs nothing else" sh -c "! grep -qE 'https?:|(src|href)=.[^#d]|url\(|@import|<script' whole.html"
 claim "pictures: a truth and an input, and one a solver, for each task" [ "$(grep -o 'data:image/png;base64' whole.html | wc -l)" -eq $((pictures * 2 * 7)) ]
 base=$(ls whole.d/*.png | head -n 1)
