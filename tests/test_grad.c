@@ -27,6 +27,7 @@ static double value_for(const char *name, int input, int64_t i)
 {
     if (!strncmp(name, "ids", 3)) return (double)(i % 3);
     if (!strncmp(name, "positive", 8)) return 0.5 + ltn__uniform((ltn_rng){7, (uint64_t)input}, (uint64_t)i);
+    if (!strncmp(name, "apart", 5)) return 0.1 * (double)(i * 7919 % 40009);
     const double v = noise((uint64_t)input, (uint64_t)i);
     return v < 0 ? v - 0.1 : v + 0.1;
 }

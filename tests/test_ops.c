@@ -350,6 +350,7 @@ static void refuse(ltn_graph *g, int k)
     case 12: ltn__upsample(g, x, 0); break;
     case 13: ltn__downsum(g, x, 3); break;
     case 14: ltn__gather(g, x, x); break;
+    case 15: ltn__maxpool(g, x, 0, 2); break;
     default: ltn__scatter(g, x, x, 3); break;
     }
 }
@@ -372,6 +373,7 @@ TEST(ops_refused_shapes)
         "upsample: by 0",
         "downsum: 4 x 6 pixels by 3",
         "gather: a table of 1 x 4 matrices, 4 x 6 values an id",
+        "maxpool: windows of 0 pixels every 2",
         "scatter: 1 x 4 x 6 rows for 1 x 4 x 6 ids",
     };
     for (int k = 0; k < LTN_COUNT(message); k++) {

@@ -96,6 +96,9 @@ int ltn__find(ltn_rows *rows, const char *name);
 /* The known name nearest to `name` (edit distance), or NULL if none is near. */
 const char *ltn__nearest(ltn_rows *rows, const char *name);
 
+/* ---- Eigenvectors as the rows of a (n x n, symmetric on entry), and eigenvalues ---- */
+ltn_status ltn__eigen(ltn_ctx *ctx, int n, double *a, double *value);
+
 /* ---- Threads and time ---- */
 int ltn__cores(void);
 double ltn__seconds(void); /* monotonic */

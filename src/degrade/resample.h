@@ -37,7 +37,4 @@ int ltn__filter_span(ltn_filter f, double scale);
 void ltn__sparse_apply(const ltn_sparse *rows, const ltn_sparse *columns, const float *in, float *between,
                        float *out, int threads);
 
-/* Eigenvectors as the rows of a (n x n, symmetric on entry), and eigenvalues (eigen.c). */
-ltn_status ltn__eigen(ltn_ctx *ctx, int n, double *a, double *value);
-
 #endif

@@ -135,6 +135,8 @@ ltn_node *ltn__sum_to(ltn_graph *g, ltn_node *x, ltn_dims dims);
 ltn_node *ltn__expand(ltn_graph *g, ltn_node *x, ltn_dims dims);   /* its adjoint */
 ltn_node *ltn__upsample(ltn_graph *g, ltn_node *x, int factor);    /* nearest */
 ltn_node *ltn__downsum(ltn_graph *g, ltn_node *x, int factor);     /* its adjoint */
+/* the largest values of windows of size x size pixels, every stride pixels; no padding */
+ltn_node *ltn__maxpool(ltn_graph *g, ltn_node *x, int size, int stride);
 /* table (1,1,rows,c) ids (n,1,t,1), whole numbers -> (n,1,t,c) */
 ltn_node *ltn__gather(ltn_graph *g, ltn_node *table, ltn_node *ids);
 ltn_node *ltn__scatter(ltn_graph *g, ltn_node *x, ltn_node *ids, int64_t rows); /* its adjoint */
@@ -158,7 +160,7 @@ struct ltn_op {
     ltn_node *(*decompose)(ltn_graph *g, ltn_node *n);
     /* What the tests and the benchmark feed it: the k-th case built in g from inputs, NULL past the last.
      * Inputs are fed normal numbers; those whose name begins with "ids" 0, 1, 2, 0, 1, 2 ..., with "positive"
-     * numbers in [0.5, 1.5]. */
+     * numbers in [0.5, 1.5], with "apart" numbers of which differences make no two equal. */
     ltn_node *(*example)(ltn_graph *g, int k);
     bool inplace; /* dst may be src[0], which has the same count */
     bool alias;   /* the value is src[0]'s memory under other dimensions: never run */

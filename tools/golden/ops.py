@@ -43,6 +43,7 @@ CONVOLUTIONS = [  # x, w, stride, top, left, bottom, right, bias
     ((1, 32, 32, 64), (3, 64, 3, 3), 1, 1, 1, 1, 1, True),
     ((1, 17, 16, 64), (64, 64, 3, 3), 2, 1, 1, 1, 1, False),
     ((2, 15, 13, 16), (32, 16, 3, 3), 1, 1, 0, 0, 2, True),
+    ((1, 23, 26, 3), (8, 3, 11, 11), 4, 2, 2, 2, 2, True),
 ]
 
 
@@ -134,6 +135,19 @@ def concat(a, axis, more):
     return torch.cat([pattern("a", *a), pattern("b", *b)], axis)
 
 
+POOLS = [((1, 2, 2, 1), 2, 2), ((2, 5, 7, 3), 2, 2), ((1, 9, 8, 3), 3, 2), ((1, 6, 5, 4), 2, 3), ((1, 17, 33, 64), 3, 2)]
+
+
+def maxpool(dims, size, stride):
+    return hwc(F.max_pool2d(chw(pattern("apart", *dims)), size, stride))
+
+
+def maxpool_dx(dims, size, stride):
+    x = pattern("apart", *dims).requires_grad_()
+    y = hwc(F.max_pool2d(chw(x), size, stride))
+    return torch.autograd.grad(y, x, pattern("dy", *y.shape))[0]
+
+
 def gather(rows, c, n, t):
     ids = pattern("ids", n, 1, t, 1).long().reshape(n, 1, t)
     return F.embedding(ids.clamp(max=rows - 1), pattern("table", rows, c)) * (ids < rows)[..., None]
@@ -200,6 +214,7 @@ def cases():
                          [(2, 1, 1, 1, 1), (3, 2, 3, 5, 7), (2, 1, 9, 10, 64)]),
         "downsum": each(lambda f, *d: hwc(F.avg_pool2d(chw(pattern("x", *d)), f)) * f * f,
                         [(2, 1, 2, 2, 1), (3, 2, 6, 9, 7), (2, 1, 18, 20, 64)]),
+        "maxpool": each(maxpool, POOLS), "maxpool_dx": each(maxpool_dx, POOLS),
         "gather": each(gather, [(5, 7, 2, 4), (2, 3, 1, 3)]),
         "scatter": each(scatter, [(5, 7, 2, 4), (2, 7, 1, 3)]),
     }

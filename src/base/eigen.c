@@ -4,7 +4,7 @@
 #include <float.h>
 #include <math.h>
 
-#include "resample.h"
+#include "base.h"
 
 /* Reduces a to diagonal d and subdiagonal e (e[i] couples i and i + 1); reflector k stays in row k of a,
  * right of the diagonal, with its factor in t[k]: H_k = 1 - t v v^T. */
