@@ -3,7 +3,8 @@
  * makes 4x4 pixels from a patch d of 6x6 with 36 multiplications where the sum has 144. Its polynomials are
  * taken at 0, +-3/4, +-3/2 and infinity: a quarter of the rounding error of the usual 0, +-1, +-2 (compare
  * Barabasz et al. 2018, arXiv 1803.10986). Patches go through in blocks that stay in the cache; what follows
- * the sum is done on the way out. */
+ * the sum is done on the way out. The adjoint by x is the convolution of dy with w's taps reversed and its channels
+ * exchanged. */
 #include "real_math.h"
 #include "tile.h"
 
@@ -16,8 +17,9 @@ typedef struct winograd {
     ltn_fusion fuse;
     int64_t down, across, count, block; /* patches: in a column, in a row, in all, at once */
     int64_t in, panels;                 /* channels; panels of 16 outputs */
+    int64_t top, left;                  /* padding */
     int threads;
-    const real *u; /* transformed weights: (36, panels, in, 16) */
+    real *u; /* transformed weights: 36 matrices (in, out) in panels */
 } winograd;
 
 /* ---- Transforms of six or three values that lie `step` apart, sixteen channels at once ---- */
@@ -74,12 +76,12 @@ static inline void points_to_pixels(lanes *m, int step, lanes *y, int to)
 
 /* ---- The three stages of a block ---- */
 
-/* Patch number i into row r of v, (36, block, in). */
+/* Patch number i into row r of v, 36 matrices (block, in) in panels. */
 LTN_KERNEL static void load_patch(const winograd *w, const real *x, int64_t i, int64_t r, real *v)
 {
     const int64_t *s = w->n->src[0]->dims.d, per_image = w->down * w->across;
-    const int64_t image = i / per_image, top = i % per_image / w->across * OUT - w->n->i[1],
-                  left = i % w->across * OUT - w->n->i[2];
+    const int64_t image = i / per_image, top = i % per_image / w->across * OUT - w->top,
+                  left = i % w->across * OUT - w->left;
     const real *pixel[POINTS];
     for (int64_t k = 0; k < POINTS; k++) {
         const int64_t py = top + k / PATCH, px = left + k % PATCH;
@@ -94,24 +96,18 @@ LTN_KERNEL static void load_patch(const winograd *w, const real *x, int64_t i, i
         }
         for (int k = 0; k < PATCH; k++) patch_to_points(d + k, PATCH, t + k, PATCH);
         for (int k = 0; k < PATCH; k++) patch_to_points(t + PATCH * k, 1, d + PATCH * k, 1);
-        for (int k = 0; k < POINTS; k++) memcpy(v + (k * w->block + r) * w->in + c, d[k], sizeof d[k]);
+        for (int k = 0; k < POINTS; k++) memcpy(v + (k * w->in + c) * w->block + r * N, d[k], sizeof d[k]);
     }
 }
 
-/* m, (36, panels, block / 24), from the first `count` rows of v. */
-static void multiply(const winograd *w, const real *v, int64_t count, ltn_tile *m)
+/* m, 36 matrices (block, out) in panels, from the first `count` rows of v. */
+static void multiply(const winograd *w, real *v, int64_t count, real *m)
 {
+    const int64_t out = w->panels * N;
     for (int64_t k = 0; k < POINTS; k++)
-        for (int64_t p = 0; p < w->panels; p++)
-            for (int64_t i = 0; i < count; i += LTN_TILE_M) {
-                ltn_tile *t = m + (k * w->panels + p) * (w->block / LTN_TILE_M) + i / LTN_TILE_M;
-                const real *rows[LTN_TILE_M];
-                for (int64_t r = 0; r < LTN_TILE_M; r++)
-                    rows[r] = v + (k * w->block + LTN_MIN(i + r, count - 1)) * w->in;
-                *t = (ltn_tile){0};
-                ltn__tile(LTN_MIN(count - i, LTN_TILE_M), w->in, rows, w->u + (k * w->panels + p) * w->in * N,
-                          t);
-            }
+        ltn__panel_product(0, count, out, w->in, (ltn_panels){v + k * w->block * w->in, w->block},
+                           (ltn_panels){w->u + k * w->in * out, w->in},
+                           (ltn_panels){m + k * w->block * out, w->block}, false);
 }
 
 static inline void add(real *y, const real *x)
@@ -138,16 +134,16 @@ static inline void activate(const ltn_op *op, lanes *pixels)
 }
 
 /* Row r of m to the pixels of patch i. */
-LTN_KERNEL static void store_patch(const winograd *w, const ltn_tile *m, int64_t i, int64_t r,
+LTN_KERNEL static void store_patch(const winograd *w, const real *m, int64_t i, int64_t r,
                                    const real *bias, const real *residual, real *y)
 {
-    const int64_t *s = w->n->dims.d, per_image = w->down * w->across, tiles = w->block / LTN_TILE_M;
+    const int64_t *s = w->n->dims.d, per_image = w->down * w->across;
     const int64_t image = i / per_image, top = i % per_image / w->across * OUT, left = i % w->across * OUT;
     const int64_t rows = LTN_MIN(OUT, s[1] - top), columns = LTN_MIN(OUT, s[2] - left);
     for (int64_t p = 0; p < w->panels; p++) {
         lanes d[POINTS], t[OUT * PATCH], out[OUT * OUT];
         for (int64_t k = 0; k < POINTS; k++)
-            memcpy(d[k], m[(k * w->panels + p) * tiles + r / LTN_TILE_M].v[r % LTN_TILE_M], sizeof d[k]);
+            memcpy(d[k], m + ((k * w->panels + p) * w->block + r) * N, sizeof d[k]);
         for (int k = 0; k < PATCH; k++) points_to_pixels(d + k, PATCH, t + k, PATCH);
         for (int k = 0; k < OUT; k++) points_to_pixels(t + PATCH * k, 1, out + OUT * k, 1);
         const int64_t at = ((image * s[1] + top) * s[2] + left) * s[3] + p * N;
@@ -165,31 +161,33 @@ LTN_KERNEL static void store_patch(const winograd *w, const ltn_tile *m, int64_t
 
 /* ---- The cell ---- */
 
-/* Weights (out, in, 3, 3) to (36, panels, in, 16). */
-LTN_KERNEL static void transform_weights(const real *g, int64_t in, int64_t panels, real *u)
+/* Weights (out, in, 3, 3) to 36 matrices (in, out) in panels, or for the adjoint (out, in). */
+LTN_KERNEL static void transform_weights(const real *g, int64_t from, int64_t panels, bool adjoint, real *u)
 {
     for (int64_t p = 0; p < panels; p++)
-        for (int64_t c = 0; c < in; c++) {
+        for (int64_t c = 0; c < from; c++) {
             lanes k[9], t[3 * PATCH], d[POINTS];
             for (int i = 0; i < 9; i++)
-                for (int o = 0; o < N; o++) k[i][o] = g[((p * N + o) * in + c) * 9 + i];
+                for (int64_t o = 0; o < N; o++)
+                    k[i][o] = adjoint ? g[(c * panels * N + p * N + o) * 9 + 8 - i] : g[((p * N + o) * from + c) * 9 + i];
             for (int i = 0; i < 3; i++) kernel_to_points(k + i, 3, t + i, 3);
             for (int i = 0; i < PATCH; i++) kernel_to_points(t + 3 * i, 1, d + PATCH * i, 1);
-            for (int i = 0; i < POINTS; i++) memcpy(u + ((i * panels + p) * in + c) * N, d[i], sizeof d[i]);
+            for (int i = 0; i < POINTS; i++)
+                memcpy(u + ((i * panels + p) * from + c) * N, d[i], sizeof d[i]);
         }
 }
 
-static const real *transformed(ltn_ctx *ctx, ltn_weight *weight, int64_t in, int64_t panels)
+static real *transformed(ltn_ctx *ctx, ltn_weight *weight, int64_t in, int64_t panels, bool adjoint)
 {
-    real *u = ltn__weight_copy(weight, "winograd");
+    const char *key = adjoint ? "winograd adjoint" : "winograd";
+    real *u = ltn__weight_copy(weight, key);
     if (u) return u;
     const int64_t count = panels * N * in * 9;
     real *plain = ltn__alloc(ctx, (size_t)count, sizeof *plain);
-    if (plain)
-        u = ltn__weight_make_copy(ctx, weight, "winograd", (size_t)(panels * N * in * POINTS) * sizeof *u);
+    if (plain) u = ltn__weight_make_copy(ctx, weight, key, (size_t)(panels * N * in * POINTS) * sizeof *u);
     if (u) {
         ltn__weight_widen(weight, 0, count, plain);
-        transform_weights(plain, in, panels, u);
+        transform_weights(plain, in, panels, adjoint, u);
     }
     ltn__free(ctx, plain);
     return u;
@@ -222,8 +220,11 @@ static ltn_status winograd_open(ltn_ctx *ctx, const ltn_node *n, const ltn_fusio
                                 ltn_kernel *out)
 {
     if (!fits(n, fuse) || !worth_it(n)) return LTN_DONE;
-    const int64_t *d = n->dims.d, in = n->src[1]->dims.d[1];
+    const bool adjoint = n->op == &ltn__op_conv2d_dx;
+    const int64_t *d = n->dims.d, in = n->src[0]->dims.d[3];
     winograd w = {.n = n, .fuse = *fuse, .in = in, .panels = d[3] / N};
+    w.top = adjoint ? 2 - n->i[1] : n->i[1];
+    w.left = adjoint ? 2 - n->i[2] : n->i[2];
     w.down = (d[1] + OUT - 1) / OUT;
     w.across = (d[2] + OUT - 1) / OUT;
     w.count = patches(n);
@@ -234,7 +235,7 @@ static ltn_status winograd_open(ltn_ctx *ctx, const ltn_node *n, const ltn_fusio
     w.block = (w.block + LTN_TILE_M - 1) / LTN_TILE_M * LTN_TILE_M;
     winograd *state = ltn__alloc(ctx, 1, sizeof *state);
     if (!state) return LTN_ENOMEM;
-    w.u = transformed(ctx, n->src[1]->weight, in, w.panels);
+    w.u = transformed(ctx, n->src[1]->weight, in, w.panels, adjoint);
     *state = w;
     *out = (ltn_kernel){state, (size_t)(w.threads * POINTS * w.block * (in + d[3])) * sizeof(real), 1u << 1};
     if (w.u) return LTN_OK;
@@ -251,7 +252,7 @@ static void winograd_run(void *state, const real *const *src, real *dst, void *s
 #pragma omp parallel for num_threads(w->threads)
     for (int t = 0; t < w->threads; t++) {
         real *v = (real *)scratch + t * part;
-        ltn_tile *m = (ltn_tile *)(void *)(v + POINTS * w->block * w->in);
+        real *m = v + POINTS * w->block * w->in;
         for (int64_t b = blocks * t / w->threads; b < blocks * (t + 1) / w->threads; b++) {
             const int64_t first = b * w->block, count = LTN_MIN(w->block, w->count - first);
             for (int64_t r = 0; r < count; r++) load_patch(w, src[0], first + r, r, v);
@@ -268,3 +269,5 @@ static void winograd_close(ltn_ctx *ctx, void *state)
 
 const ltn_cell ltn__cell_winograd = {"winograd:conv2d", &ltn__op_conv2d, winograd_open, winograd_run,
                                      winograd_close};
+const ltn_cell ltn__cell_winograd_dx = {"winograd:conv2d_dx", &ltn__op_conv2d_dx, winograd_open, winograd_run,
+                                        winograd_close};
