@@ -1,9 +1,11 @@
 /* gradient.c - times gradients beside what they are the gradients of: `bench_gradient THREADS` layers at the shapes of
- * Stable Diffusion's networks and of the small prior. */
-#include "graph/graph.h"
+ * Stable Diffusion's networks and of the small prior, `bench_gradient THREADS MODEL [SIDE]` the parts of a diffusers
+ * folder for pictures of that size: forward, both halves of the gradient's plan, and memory. */
+#include "model/model.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <time.h>
 
 static ltn_ctx *ctx;
@@ -163,9 +165,59 @@ static double time_layer(const layer *l, bool gradient)
     return seconds;
 }
 
-int main(int argc, char **argv)
+/* The whole plan if output is NULL, else the half before it, and the other half. */
+static void run(ltn_plan *p, const char *output, bool back)
 {
-    if (ltn_open(&ctx, &(ltn_options){.threads = argc > 1 ? atoi(argv[1]) : 0})) return 1;
+    if (!output) ltn__plan_run(p);
+    else if (back) ltn__plan_run_on(p, output);
+    else ltn__plan_run_to(p, output);
+}
+
+static double best_half(ltn_plan *p, const char *output, bool back)
+{
+    double best = 1e9;
+    const double end = ltn__seconds() + 1;
+    do {
+        const double start = now();
+        run(p, output, back);
+        best = LTN_MIN(best, now() - start);
+    } while (ltn__seconds() < end);
+    return best;
+}
+
+static void time_part(ltn_model *m, const char *name, ltn_part_kind kind, ltn_part_kind gradient, int64_t side)
+{
+    ltn_part *plain, *back;
+    struct rusage usage;
+    check(ltn__model_part(m, kind, 1, side, side, &plain));
+    fill_inputs(plain->graph, plain->plan);
+    const double forward = best_half(plain->plan, NULL, false);
+    getrusage(RUSAGE_SELF, &usage);
+    printf("%-16s %4d  forward %9.2f ms %7.1f MB, resident %6ld MB", name, (int)side, forward * 1e3,
+           (double)ltn__plan_bytes(plain->plan) * 1e-6, usage.ru_maxrss / 1024);
+    fflush(stdout);
+    check(ltn__model_part(m, gradient, 1, side, side, &back));
+    fill_inputs(back->graph, back->plan);
+    const double half = best_half(back->plan, "out", false), gradient_half = best_half(back->plan, "out", true);
+    getrusage(RUSAGE_SELF, &usage);
+    printf("; kept %9.2f ms, back %9.2f ms %5.2f %7.1f MB, resident %6ld MB\n", half * 1e3, gradient_half * 1e3,
+           gradient_half / forward, (double)ltn__plan_bytes(back->plan) * 1e-6, usage.ru_maxrss / 1024);
+    fflush(stdout);
+}
+
+static void time_model(const char *path, int64_t side)
+{
+    ltn_model *m = NULL;
+    check(ltn_model_open(ctx, path, &m));
+    time_part(m, "unet by text", LTN_UNET, LTN_UNET_BY_TEXT, side / m->factor);
+    time_part(m, "unet by sample", LTN_UNET, LTN_UNET_BY_SAMPLE, side / m->factor);
+    time_part(m, "decode", LTN_DECODE, LTN_DECODE_BACK, side / m->factor);
+    time_part(m, "encode", LTN_ENCODE, LTN_ENCODE_BACK, side);
+    ltn_model_close(&m);
+}
+
+static void time_layers(void)
+{
     for (int k = 0; k < LTN_COUNT(layers); k++) {
         const layer *l = &layers[k];
         const double forward = time_layer(l, false), backward = time_layer(l, true);
@@ -174,6 +226,13 @@ int main(int argc, char **argv)
                forward * 1e3, backward * 1e3, backward / forward);
         fflush(stdout);
     }
+}
+
+int main(int argc, char **argv)
+{
+    if (ltn_open(&ctx, &(ltn_options){.threads = argc > 1 ? atoi(argv[1]) : 0})) return 1;
+    if (argc > 2) time_model(argv[2], argc > 3 ? atoi(argv[3]) : 128);
+    else time_layers();
     ltn_close(&ctx);
     return 0;
 }
