@@ -53,6 +53,34 @@ TEST(dps_follows_the_closed_form_recursion)
     ltn_close(&ctx);
 }
 
+/* With more steps the rule comes near a draw of the posterior, whose variance is S2 sigma^2 / (S2 + sigma^2); a constant
+ * step that is too long returns y without a spread. */
+TEST(dps_spreads_nearly_as_the_posterior)
+{
+    ltn_ctx *ctx;
+    OK(NULL, ltn_open(&ctx, NULL));
+    const double sigma = 0.2, posterior = S2 * sigma * sigma / (S2 + sigma * sigma);
+    static float y[N];
+    static outcome o;
+    double mean, v;
+    ltn__normals((ltn_rng){3, 9}, 0, y, N);
+    for (int i = 0; i < N; i++) y[i] *= (float)sqrt(S2 + sigma * sigma);
+    static const struct {
+        const char *spec;
+        double low, high;
+    } row[] = {{"dps:steps=1000", 1, 1.25}, {"dps", 1.1, 1.5}, {"dps:steps=1000,zeta=4", 0, 0.1}};
+    for (int i = 0; i < LTN_COUNT(row); i++) {
+        test_name("%s", row[i].spec);
+        solve(ctx, "identity", row[i].spec, y, sigma, 1, &o);
+        double with_y = 0, square = 0;
+        for (int k = 0; k < N; k++) with_y += (double)o.x[k] * y[k], square += (double)y[k] * y[k];
+        for (int k = 0; k < N; k++) o.x[k] -= (float)(with_y / square) * y[k];
+        moments(o.x, &mean, &v);
+        CHECK(v / posterior >= row[i].low && v / posterior < row[i].high);
+    }
+    ltn_close(&ctx);
+}
+
 /* Where the autoencoder is the identity and A a mask, z0 - E(v) is A^T (A z0 - y): the second term is the first again. */
 TEST(psld_adds_its_weight_to_that_of_the_data)
 {
