@@ -1,9 +1,12 @@
-/* red_diff.c - RED-diff: the posterior as one point found by stochastic descent, a diffusion prior as regulariser
+/* red_diff.c - RED-diff: the posterior as one point found by stochastic descent, a diffusion as regulariser
  * (arXiv 2305.04391, ICLR 2024), in the latent space.
  *
- *     mu = argmin |y - A D(mu)|^2 / (2 sigma^2) + w_t <stopgrad(eps_hat(z_t) - eps), mu>,    z_t = sqrt(ab) mu + sqrt(1 - ab) eps,
- * by Adam, one t a step, falling, with w_t = lambda (sqrt(1 - ab) / sqrt(ab))^power. As eps_hat = (z_t - sqrt(ab) f(z_t, t)) / sqrt(1 - ab),
- * the second gradient is w_t sqrt(ab) / sqrt(1 - ab) (mu - f(z_t, t)); with the paper's power = 1 it is lambda (mu - f(z_t, t)). */
+ *     mu = argmin |y - A D(mu)|^2 / (2 sigma^2) + w_t <stopgrad(eps_hat(z_t) - eps), mu>,
+ *     z_t = sqrt(ab) mu + sqrt(1 - ab) eps,      w_t = lambda (sqrt(1 - ab) / sqrt(ab))^power,
+ * by Adam, one t a step, falling, from E(naive inverse). As eps_hat = (z_t - sqrt(ab) f(z_t, t)) / sqrt(1 -
+ * ab), the second gradient is w_t sqrt(ab) / sqrt(1 - ab) (mu - f(z_t, t)): with the paper's power = 1 it
+ * is lambda (mu - f(z_t, t)). The release has lambda = .25 beside |y - A mu|^2 / 2, whatever the noise;
+ * here sigma stands where Bayes has it. */
 #include "diffusion.h"
 
 #include <math.h>
@@ -38,8 +41,10 @@ static ltn_status red_diff_step(void *state, ltn_progress *progress)
     if (status || (status = s->p->decode_kept(s->p, s->mu, s->x))) return status;
     ltn__data_gradient(s->q, s->x, s->r, s->dx);
     if ((status = s->p->decode_back(s->p, s->dx, s->g))) return status;
-    const float data = (float)(1 / (sigma * sigma)), prior = (float)(s->lambda * pow((1 - ab) / ab, (s->power - 1) / 2));
-    for (size_t i = 0; i < s->p->latent_count; i++) s->g[i] = data * s->g[i] + prior * (s->mu[i] - s->z0[i]);
+    const float data = (float)(1 / (sigma * sigma));
+    const float prior = (float)(s->lambda * pow((1 - ab) / ab, (s->power - 1) / 2));
+    for (size_t i = 0; i < s->p->latent_count; i++)
+        s->g[i] = data * s->g[i] + prior * (s->mu[i] - s->z0[i]);
     ltn__adam_step(s->adam, ++s->step, s->p->latent_count, s->g, s->m, s->v, s->mu);
     progress->step = s->step;
     progress->t = t;
@@ -63,7 +68,8 @@ static void red_diff_close(ltn_ctx *ctx, void *state)
     ltn__free(ctx, s);
 }
 
-static ltn_status red_diff_open(const ltn_problem *q, ltn_prior *p, const ltn_spec *spec, void **state, int *steps)
+static ltn_status red_diff_open(const ltn_problem *q, ltn_prior *p, const ltn_spec *spec, void **state,
+                                int *steps)
 {
     red_diff *s = ltn__alloc(q->ctx, 1, sizeof *s);
     if (!s) return LTN_ENOMEM;
@@ -74,7 +80,8 @@ static ltn_status red_diff_open(const ltn_problem *q, ltn_prior *p, const ltn_sp
     s->lambda = ltn__num(spec, "lambda");
     s->power = ltn__num(spec, "power");
     s->adam = (ltn_adam){.rate = ltn__num(spec, "rate"), .beta1 = 0.9, .beta2 = 0.99};
-    float **const picture[] = {&s->x, &s->dx}, **const latent[] = {&s->mu, &s->z, &s->z0, &s->g, &s->m, &s->v};
+    float **const picture[] = {&s->x, &s->dx};
+    float **const latent[] = {&s->mu, &s->z, &s->z0, &s->g, &s->m, &s->v};
     for (int i = 0; i < LTN_COUNT(picture); i++)
         if (!(*picture[i] = ltn__alloc(q->ctx, ltn__size_count(q->a->x), sizeof(float)))) return LTN_ENOMEM;
     for (int i = 0; i < LTN_COUNT(latent); i++)
@@ -85,17 +92,18 @@ static ltn_status red_diff_open(const ltn_problem *q, ltn_prior *p, const ltn_sp
 }
 
 static const ltn_param red_diff_params[] = {
-    {.name = "steps", .help = "of Adam, one network call each", .type = LTN_INT, .def = 100, .min = 1, .max = 1000},
+    {.name = "steps", .help = "of Adam, one network call each", .type = LTN_INT, .def = 100, .min = 1,
+     .max = 1000},
     {.name = "lambda", .help = "weight of the prior", .type = LTN_FLOAT, .def = 10, .min = 0, .max = 1e6},
-    {.name = "power", .help = "the prior's weight over time is (sqrt(1 - ab) / sqrt(ab))^power", .type = LTN_FLOAT, .def = 1, .min = 0,
-     .max = 4},
+    {.name = "power", .help = "the prior's weight over time is (sqrt(1 - ab) / sqrt(ab))^power",
+     .type = LTN_FLOAT, .def = 1, .min = 0, .max = 4},
     {.name = "rate", .help = "of Adam", .type = LTN_FLOAT, .def = 0.1, .min = 1e-6, .max = 10},
     {0},
 };
 
 const ltn_solver_row ltn__solver_red_diff = {
-    .entry = {.name = "red-diff", .alias = "reddiff", .help = "one point by stochastic descent, a latent diffusion model as regulariser",
-              .cite = "arXiv 2305.04391", .param = red_diff_params},
+    .entry = {.name = "red-diff", .alias = "reddiff", .cite = "arXiv 2305.04391", .param = red_diff_params,
+              .help = "one point by stochastic descent, a latent diffusion as regulariser"},
     .needs_prior = true,
     .open = red_diff_open,
     .step = red_diff_step,

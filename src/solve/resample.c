@@ -5,14 +5,15 @@
  *     z0y = argmin |y - A D(z)|^2, from z0, stopped at the noise level
  *     z   ~ N((s^2 sqrt(ab') z0y + (1 - ab') z') / (s^2 + 1 - ab'), s^2 (1 - ab') / (s^2 + 1 - ab')),
  *           s^2 = gamma (1 - ab') / ab (1 - ab / ab').
- * In the first, pixel stage z0y = E(x), where x is as near to D(z0) as |y - A x|^2 = m (tau sigma)^2 allows, in closed form.
- * In the later, latent stage Adam descends through the decoder. The last step always ends with the data. */
+ * In the first, pixel stage z0y = E(x), where x is as near to D(z0) as |y - A x|^2 = m (tau sigma)^2
+ * allows, in closed form. In the later, latent stage gradients descend through the decoder. The last step
+ * always ends with the data. */
 #include "diffusion.h"
 
 #include <math.h>
 #include <string.h>
 
-static const double floor_sigma = 1e-3; /* where y is exact the latent stage stops at this error, in [-1, 1] */
+static const double floor_sigma = 1e-3; /* where y is exact the latent stage stops at this error */
 
 typedef struct resample {
     const ltn_problem *q;
@@ -20,9 +21,8 @@ typedef struct resample {
     ltn_prior *p;
     int step, steps, draws, pixel_from, latent_from, interval, inner;
     double gamma;
-    ltn_adam adam;
-    float *x, *u;                        /* the estimate; a prediction or a gradient */
-    float *z, *z0, *g, *m, *v, *eps, *r; /* latents; r: a measurement */
+    float *x, *u;                         /* the estimate; a prediction or a gradient */
+    float *z, *z0, *g, *before, *eps, *r; /* latents, gradients; r: a measurement */
 } resample;
 
 /* x nearest to D(z0) among those that explain y to the noise; z0 = E(x). */
@@ -37,20 +37,41 @@ static ltn_status pixel_consistency(resample *s, int t, ltn_progress *progress)
     return s->p->encode(s->p, s->x, s->z0);
 }
 
-/* z0 by Adam on |y - A D(z0)|^2 / 2, x = D(z0). */
+/* a of the step -a g: first Polyak's, then that of Barzilai and Borwein, <dz, dg> / <dg, dg> with dz = -a
+ * before, but no farther than where, on the parabola of that curvature, |y - A D(z)| comes down to
+ * `enough`. Descent keeps to the gradients' span: what the data do not see stays as the diffusion has it
+ * (Adam, which the release takes, moves it too). */
+static double step_size(const resample *s, double residual, double enough, double a)
+{
+    double square = 1e-30, along = 0, bend = 0;
+    for (size_t i = 0; i < s->p->latent_count; i++) {
+        const double g = s->g[i], dg = g - s->before[i];
+        square += g * g;
+        along -= dg * s->before[i];
+        bend += dg * dg;
+    }
+    const double excess = (residual * residual - enough * enough) / square;
+    if (a * along <= 0) return excess / 2;
+    a *= along / bend;
+    return a * (1 - sqrt(fmax(1 - excess / a, 0)));
+}
+
+/* z0 by gradient descent on |y - A D(z0)|^2 / 2, x = D(z0). */
 static ltn_status latent_consistency(resample *s)
 {
-    const size_t n = s->p->latent_count;
     const double enough = fmax(s->goal.sigma, floor_sigma) * sqrt((double)ltn__measured(s->q->a, NULL));
-    memset(s->m, 0, n * sizeof *s->m);
-    memset(s->v, 0, n * sizeof *s->v);
-    for (int k = 1;; k++) {
+    double a = 0;
+    for (int k = 0;; k++) {
         ltn_status status = s->p->decode_kept(s->p, s->z0, s->x);
         if (status) return status;
         const double residual = ltn__data_gradient(s->q, s->x, s->r, s->u);
-        if (residual <= enough || k > s->inner) return LTN_OK;
+        if (residual <= enough || k == s->inner) return LTN_OK;
         if ((status = s->p->decode_back(s->p, s->u, s->g))) return status;
-        ltn__adam_step(s->adam, k, n, s->g, s->m, s->v, s->z0);
+        a = step_size(s, residual, enough, a);
+        for (size_t i = 0; i < s->p->latent_count; i++) s->z0[i] -= (float)a * s->g[i];
+        float *before = s->before;
+        s->before = s->g;
+        s->g = before;
     }
 }
 
@@ -60,7 +81,8 @@ static void draw_anew(resample *s, double before, double ab)
     const double s2 = s->gamma * (1 - ab) / before * (1 - before / ab), w = s2 / (s2 + 1 - ab);
     const float to_z0 = (float)(w * sqrt(ab)), to_z = (float)(1 - w), to_eps = (float)sqrt(w * (1 - ab));
     ltn__step_noise(s->q, s->p, s->draws++, s->eps);
-    for (size_t i = 0; i < s->p->latent_count; i++) s->z[i] = to_z0 * s->z0[i] + to_z * s->z[i] + to_eps * s->eps[i];
+    for (size_t i = 0; i < s->p->latent_count; i++)
+        s->z[i] = to_z0 * s->z0[i] + to_z * s->z[i] + to_eps * s->eps[i];
 }
 
 static ltn_status resample_step(void *state, ltn_progress *progress)
@@ -93,12 +115,13 @@ static const float *resample_estimate(const void *state)
 static void resample_close(ltn_ctx *ctx, void *state)
 {
     resample *s = state;
-    float *const block[] = {s->x, s->u, s->z, s->z0, s->g, s->m, s->v, s->eps, s->r};
+    float *const block[] = {s->x, s->u, s->z, s->z0, s->g, s->before, s->eps, s->r};
     for (int i = 0; i < LTN_COUNT(block); i++) ltn__free(ctx, block[i]);
     ltn__free(ctx, s);
 }
 
-static ltn_status resample_open(const ltn_problem *q, ltn_prior *p, const ltn_spec *spec, void **state, int *steps)
+static ltn_status resample_open(const ltn_problem *q, ltn_prior *p, const ltn_spec *spec, void **state,
+                                int *steps)
 {
     resample *s = ltn__alloc(q->ctx, 1, sizeof *s);
     if (!s) return LTN_ENOMEM;
@@ -113,8 +136,7 @@ static ltn_status resample_open(const ltn_problem *q, ltn_prior *p, const ltn_sp
     s->pixel_from = (int)(s->steps * ltn__num(spec, "pixel"));
     s->latent_from = (int)(s->steps * ltn__num(spec, "latent"));
     s->gamma = ltn__num(spec, "gamma");
-    s->adam = (ltn_adam){.rate = ltn__num(spec, "rate"), .beta1 = 0.9, .beta2 = 0.999};
-    float **const picture[] = {&s->x, &s->u}, **const latent[] = {&s->z, &s->z0, &s->g, &s->m, &s->v, &s->eps};
+    float **const picture[] = {&s->x, &s->u}, **const latent[] = {&s->z, &s->z0, &s->g, &s->before, &s->eps};
     for (int i = 0; i < LTN_COUNT(picture); i++)
         if (!(*picture[i] = ltn__alloc(q->ctx, ltn__size_count(q->a->x), sizeof(float)))) return LTN_ENOMEM;
     for (int i = 0; i < LTN_COUNT(latent); i++)
@@ -126,21 +148,24 @@ static ltn_status resample_open(const ltn_problem *q, ltn_prior *p, const ltn_sp
 
 static const ltn_param resample_params[] = {
     {.name = "steps", .help = "network calls", .type = LTN_INT, .def = 50, .min = 1, .max = 1000},
-    {.name = "interval", .help = "steps from one hard consistency to the next", .type = LTN_INT, .def = 4, .min = 1, .max = 1000},
-    {.name = "pixel", .help = "the fraction of the steps after which consistency begins, among pixels", .type = LTN_FLOAT,
-     .def = 0.33, .min = 0, .max = 1},
-    {.name = "latent", .help = "and from which on it is sought among latents", .type = LTN_FLOAT, .def = 0.67, .min = 0, .max = 1},
-    {.name = "inner", .help = "at most so many steps through the decoder each time", .type = LTN_INT, .def = 20, .min = 0, .max = 10000},
-    {.name = "rate", .help = "of Adam there", .type = LTN_FLOAT, .def = 0.02, .min = 1e-6, .max = 10},
-    {.name = "tau", .help = "y is explained when |A x - y| = tau sigma sqrt(m)", .type = LTN_FLOAT, .def = 1, .min = 0, .max = 100},
-    {.name = "gamma", .help = "how far the new draw follows the data rather than the diffusion", .type = LTN_FLOAT, .def = 40,
-     .min = 0, .max = 1e9},
+    {.name = "interval", .help = "steps from one hard consistency to the next", .type = LTN_INT, .def = 4,
+     .min = 1, .max = 1000},
+    {.name = "pixel", .help = "the fraction of the steps after which consistency begins, among pixels",
+     .type = LTN_FLOAT, .def = 0.33, .min = 0, .max = 1},
+    {.name = "latent", .help = "and from which on it is sought among latents", .type = LTN_FLOAT, .def = 0.6,
+     .min = 0, .max = 1},
+    {.name = "inner", .help = "at most so many steps through the decoder each time", .type = LTN_INT,
+     .def = 10, .min = 0, .max = 10000},
+    {.name = "tau", .help = "y is explained when |A x - y| = tau sigma sqrt(m)", .type = LTN_FLOAT, .def = 1,
+     .min = 0, .max = 100},
+    {.name = "gamma", .help = "how far the new draw follows the data rather than the diffusion",
+     .type = LTN_FLOAT, .def = 40, .min = 0, .max = 1e9},
     {0},
 };
 
 const ltn_solver_row ltn__solver_resample = {
-    .entry = {.name = "resample", .help = "latent diffusion with hard data consistency", .cite = "arXiv 2307.08123",
-              .param = resample_params},
+    .entry = {.name = "resample", .help = "latent diffusion with hard data consistency",
+              .cite = "arXiv 2307.08123", .param = resample_params},
     .needs_prior = true,
     .open = resample_open,
     .step = resample_step,

@@ -1,7 +1,8 @@
-"""ReSample and RED-diff end to end: independent PyTorch scripts with autograd and torch's Adam, with the same random numbers.
+"""ReSample and RED-diff end to end: independent PyTorch scripts with autograd,
+the same random numbers, and for RED-diff torch's Adam.
 
-Operators, random numbers and the prior are those of latino.py. Results are 8-bit PNG pictures, tests/golden/resample_*.png
-and red_diff_*.png."""
+Operators, random numbers and the prior are those of latino.py. Results are 8-bit PNG pictures,
+tests/golden/resample_*.png and red_diff_*.png."""
 import math
 import pathlib
 import sys
@@ -15,8 +16,8 @@ import latino as base
 
 STEPS = 6
 # name, degradation, sigma in [0, 1], options, prompt: tests/test_resample.c has the same list
-RESAMPLE = [("resample_sr", "down", .05, dict(interval=1, pixel=.34, latent=.67, inner=3, rate=.02, tau=1., gamma=40.), ""),
-            ("resample_inpaint", "mask", .05, dict(interval=2, pixel=.17, latent=1., inner=3, rate=.02, tau=.9, gamma=1.),
+RESAMPLE = [("resample_sr", "down", .05, dict(interval=1, pixel=.34, latent=.67, inner=3, tau=1., gamma=40.), ""),
+            ("resample_inpaint", "mask", .05, dict(interval=2, pixel=.17, latent=1., inner=3, tau=.9, gamma=1.),
              "a photo of a cat")]
 RED = [("red_diff_blur", "blur", 0., dict(weight=30., power=1., rate=.05), "a photo of a cat"),
        ("red_diff_denoise", "identity", .1, dict(weight=20., power=.5, rate=.1), "")]
@@ -36,21 +37,30 @@ def pixel_consistency(z0, y, op, sigma, p):
     return x, p.E(x)
 
 
-def latent_consistency(z0, y, op, sigma, p, inner, rate):
-    z = z0.clone().requires_grad_()
-    optimiser = torch.optim.Adam([z], lr=rate)
+def latent_consistency(z0, y, op, sigma, p, inner):
+    """Gradient descent: Polyak's step, then Barzilai and Borwein's second, cut where its parabola meets the noise."""
+    z, before, a = z0.clone(), None, 0.
     enough = max(sigma, 1e-3) * math.sqrt(op.m(y))
     for k in range(inner + 1):
+        z.requires_grad_()
         x = p.D(z)
-        loss = ((op.A(x) - y) ** 2).sum()
-        if loss.item() ** .5 <= enough or k == inner:
+        loss = ((op.A(x) - y) ** 2).sum() / 2
+        if (2 * loss.item()) ** .5 <= enough or k == inner:
             return x.detach(), z.detach()
-        optimiser.zero_grad()
-        (loss / 2).backward()
-        optimiser.step()
+        g, = torch.autograd.grad(loss, z)
+        drop = loss.item() - enough ** 2 / 2
+        moved, bend = (-a * before, g - before) if k else (g, -g)
+        along = (moved.double() * bend.double()).sum().item()
+        if along > 0:
+            a = along / base.sq(bend)
+            inside = 1 - 2 * drop / (a * base.sq(g))    # loss - a' |g|^2 + a'^2 |g|^2 / (2 a) = enough^2 / 2
+            a = a * (1 - math.sqrt(inside)) if inside > 0 else a
+        else:
+            a = drop / base.sq(g)
+        z, before = z.detach() - a * g, g
 
 
-def resample(y, op, sigma, c, p, interval, pixel, latent, inner, rate, tau, gamma):
+def resample(y, op, sigma, c, p, interval, pixel, latent, inner, tau, gamma):
     t = times(STEPS)
     begin, switch, draws = int(STEPS * pixel), int(STEPS * latent), 1
     z = noise(0)
@@ -66,10 +76,11 @@ def resample(y, op, sigma, c, p, interval, pixel, latent, inner, rate, tau, gamm
             with torch.no_grad():
                 x, z0 = pixel_consistency(z0, y, op, tau * sigma, p)
         else:
-            x, z0 = latent_consistency(z0, y, op, tau * sigma, p, inner, rate)
+            x, z0 = latent_consistency(z0, y, op, tau * sigma, p, inner)
         if k + 1 < STEPS:
             s2 = gamma * (1 - after) / ab * (1 - ab / after)
-            z = (s2 * after ** .5 * z0 + (1 - after) * z) / (s2 + 1 - after) + noise(draws) * (1 / (1 / s2 + 1 / (1 - after))) ** .5
+            z = (s2 * after ** .5 * z0 + (1 - after) * z) / (s2 + 1 - after)
+            z += (s2 * (1 - after) / (s2 + 1 - after)) ** .5 * noise(draws)
             draws += 1
     return x
 
