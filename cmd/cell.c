@@ -1,5 +1,6 @@
-/* cell.c - one cell of the grid: y = A x + n is made of a picture x, restored, and measured. The noise has the seed
- * k + 1 for the k-th picture, whatever the solver, so that solvers can be compared picture by picture. */
+/* cell.c - one cell of the grid: y = A x + n is made of a picture x, restored, and measured. The noise has
+ * the seed k + 1 for the k-th picture, whatever the solver, so that solvers can be compared picture by
+ * picture. */
 #include "eval.h"
 
 #include <math.h>
@@ -61,8 +62,13 @@ static const char *prompt_of(const eval_way *v, const eval_picture *p)
 /* A model is opened only for a solver that does not work without: others have no part of its memory. */
 static ltn_status open_run(eval_worker *w, const eval_task *t, const eval_way *v, int picture, cell *c)
 {
-    ltn_task task = {.model = w->model, .degradation = c->degradation, .y = &c->y, .sigma = t->sigma,
-                     .solver = v->spec, .prompt = prompt_of(v, &w->grid->picture[picture]), .seed = w->grid->seed};
+    ltn_task task = {.model = w->model,
+                     .degradation = c->degradation,
+                     .y = &c->y,
+                     .sigma = t->sigma,
+                     .solver = v->spec,
+                     .prompt = prompt_of(v, &w->grid->picture[picture]),
+                     .seed = w->grid->seed};
     ltn_status s = ltn_run_open(w->ctx, &task, &c->run);
     if (s != LTN_EINVAL || w->model) return s;
     s = ltn_model_open(w->ctx, w->grid->model.s, &w->model);
@@ -112,7 +118,8 @@ static ltn_status measure(const eval_worker *w, const eval_task *t, cell *c, dou
 }
 
 /* ---- Pictures for the report ---- */
-cmd_path eval_shown_path(const char *folder, const char *task, const char *label, const char *file, bool large)
+cmd_path eval_shown_path(const char *folder, const char *task, const char *label, const char *file,
+                         bool large)
 {
     char name[64];
     uint64_t h = eval_digest(0, task, strlen(task) + 1);
@@ -125,7 +132,8 @@ cmd_path eval_shown_path(const char *folder, const char *task, const char *label
     return cmd_join(folder, name);
 }
 
-static ltn_status keep(const eval_worker *w, const char *task, const char *label, int picture, const ltn_image *im)
+static ltn_status keep(const eval_worker *w, const char *task, const char *label, int picture,
+                       const ltn_image *im)
 {
     enum { LARGE = 320, QUALITY = 90 };
     const bool large = (im->width > LARGE || im->height > LARGE) && im->channels % 2;
@@ -171,7 +179,8 @@ int eval_worker_check(eval_worker *w)
             if (!is_naive(&g->way[i])) s = open_run(w, &g->task[t], &g->way[i], 0, &c);
             ltn_run_close(&c.run);
         }
-        for (int i = 0; i < g->metrics && !t && !s; i++) s = ltn_metric_add(w->metric[i], &c.truth, &c.truth, &v);
+        for (int i = 0; i < g->metrics && !t && !s; i++)
+            s = ltn_metric_add(w->metric[i], &c.truth, &c.truth, &v);
         close_cell(w, &c);
         if (s) return cmd_fail(w->ctx, s);
     }

@@ -1,5 +1,6 @@
-/* eval.c - `latino eval`: pictures x tasks x solvers. Each pair of a task and a solver is worked on by processes of its
- * own, whose peak memory is thus its own; they send their rows through pipes to this one, which alone writes. */
+/* eval.c - `latino eval`: pictures x tasks x solvers. Each pair of a task and a solver is worked on by
+ * processes of its own, whose peak memory is thus its own; they send their rows through pipes to this one,
+ * which alone writes. */
 #include "eval.h"
 
 #include <errno.h>
@@ -90,7 +91,8 @@ static int work(const crew *c, const unit *u, int fd)
     for (int k = u->from; k < u->to && !opened; k++) {
         if (*mark(c, u->task, u->way, k)) continue;
         if (eval_cell(&w, u->task, u->way, k, value)) {
-            cmd_say("%s, %s, %s: %s", g->task[u->task].name, g->way[u->way].label, g->picture[k].file, ltn_error(w.ctx));
+            cmd_say("%s, %s, %s: %s", g->task[u->task].name, g->way[u->way].label, g->picture[k].file,
+                    ltn_error(w.ctx));
             code = CMD_FAILED;
         } else {
             eval_row_write(g, u->task, u->way, k, value, line, sizeof line);
@@ -150,7 +152,8 @@ static bool begin(crew *c, child *one, const unit *u)
     return pid > 0;
 }
 
-/* Seconds that the rows to come take, by the mean of those of their solver that are there, else by the mean of all. */
+/* Seconds that the rows to come take, by the mean of those of their solver that are there, else by the mean
+ * of all. */
 static double left(const crew *c)
 {
     const eval_grid *g = &c->grid;
@@ -213,7 +216,8 @@ static void finish(crew *c, child *one)
     c->failed++;
     if (WIFSIGNALED(status) && !cmd_caught())
         cmd_say("%s, %s: ended by signal %d (%s), %d pictures left", c->grid.task[one->unit.task].name,
-                c->grid.way[one->unit.way].label, WTERMSIG(status), strsignal(WTERMSIG(status)), count(c, &one->unit));
+                c->grid.way[one->unit.way].label, WTERMSIG(status), strsignal(WTERMSIG(status)),
+                count(c, &one->unit));
 }
 
 static int alive(const crew *c)
@@ -230,7 +234,8 @@ static bool employ(crew *c)
     for (int i = 0; i < c->jobs; i++) {
         while (!c->child[i].pid && unit_at(c, c->next, &u)) {
             if (count(c, &u) && !begin(c, &c->child[i], &u)) {
-                cmd_say("no process for %s, %s: %s", c->grid.task[u.task].name, c->grid.way[u.way].label, strerror(errno));
+                cmd_say("no process for %s, %s: %s", c->grid.task[u.task].name, c->grid.way[u.way].label,
+                        strerror(errno));
                 return false;
             }
             if (c->child[i].pid) show(c, &u);
@@ -250,7 +255,8 @@ static void conduct(crew *c)
 {
     struct pollfd p[MAXJOBS];
     while (!cmd_caught() && employ(c)) {
-        for (int i = 0; i < c->jobs; i++) p[i] = (struct pollfd){c->child[i].pid ? c->child[i].fd : -1, POLLIN, 0};
+        for (int i = 0; i < c->jobs; i++)
+            p[i] = (struct pollfd){c->child[i].pid ? c->child[i].fd : -1, POLLIN, 0};
         if (poll(p, (nfds_t)c->jobs, 1000) <= 0) continue;
         for (int i = 0; i < c->jobs; i++) {
             if (p[i].revents & POLLIN) take(c, &c->child[i]);
@@ -313,7 +319,9 @@ static int run(ltn_ctx *ctx, const cmd_args *a)
     cmd_path csv;
     snprintf(csv.s, sizeof csv.s, "%.*s.csv", (int)sizeof csv.s - 8, stem.s);
     snprintf(c.pictures.s, sizeof c.pictures.s, "%.*s.d", (int)sizeof c.pictures.s - 8, stem.s);
-    int code = eval_table_read(csv.s, &c.table);
+    const size_t n = strlen(stem.s);
+    int code = !n || stem.s[n - 1] == '/' ? cmd_usage("-o %s: a name is missing", cmd_text(a, "o")) : CMD_DONE;
+    if (!code) code = eval_table_read(csv.s, &c.table);
     if (!code && a->operands) code = eval_grid_open(a, &c.grid);
     share_threads(&c, a);
     if (!code && a->operands) code = fill(&c);
@@ -330,27 +338,32 @@ static int run(ltn_ctx *ctx, const cmd_args *a)
 
 static const cmd_option options[] = {
     {.name = "o", .value = "REPORT", .type = CMD_FILE, .required = true,
-     .help = "writes REPORT.csv, and from it REPORT.html and REPORT.md; rows that are there are not computed again"},
+     .help = "writes REPORT.csv, and from it REPORT.html and REPORT.md; rows that are there are not computed "
+             "again"},
     {.name = "tasks", .value = "LIST", .type = CMD_SPEC, .kind = LTN_DEGRADATIONS, .repeat = true,
      .def = "sr4-.05,denoise-.05,inpaint-.05",
-     .help = "[NAME=]DEGRADATION[@NOISE[@SIGMA]] with commas between, for instance downsample:factor=4@0.05 or "
-             "blur:sigma=2@poisson:gain=.01@estimated; NOISE is a sigma or a spec, SIGMA what solvers are told. Or one of "
-             "sr4-.01 sr4-.05 sr8-.05 denoise-.05 denoise-.2 denoise-.3 inpaint-0 inpaint-.05 inpaint92-.05 blur3-.01"},
+     .help = "[NAME=]DEGRADATION[@NOISE[@SIGMA]] with commas between, for instance downsample:factor=4@0.05 "
+             "or blur:sigma=2@poisson:gain=.01@estimated; NOISE is a sigma or a spec, SIGMA what solvers are "
+             "told. Or one of sr4-.01 sr4-.05 sr8-.05 denoise-.05 denoise-.2 denoise-.3 inpaint-0 "
+             "inpaint-.05 inpaint92-.05 blur3-.01"},
     {.name = "solvers", .value = "LIST", .type = CMD_SPEC, .kind = LTN_SOLVERS, .repeat = true,
-     .help = "[NAME=]SPEC[@PROMPT] with commas between, for instance naive,tv:weight=.01,latino@empty; naive is the "
-             "naive inverse; without this option naive,latino"},
+     .help = "[NAME=]SPEC[@PROMPT] with commas between, for instance naive,tv:weight=.01,latino@empty; naive "
+             "is the naive inverse; without this option naive,latino"},
     {.name = "solver", .value = "ENTRY", .type = CMD_SPEC, .kind = LTN_SOLVERS, .repeat = true,
      .help = "one more, whole: its prompt may hold commas"},
     {.name = "prompt", .value = "P", .type = CMD_TEXT,
-     .help = "of the solvers that have no own: caption, empty, or a text; without it caption where there are captions"},
-    {.name = "metrics", .value = "LIST", .type = CMD_SPEC, .kind = LTN_METRICS, .def = "psnr,ssim,gmsd,haarpsi",
-     .help = "names with commas between (latino list metrics)"},
+     .help = "of the solvers that have no own: caption, empty, or a text; without it caption where there are "
+             "captions"},
+    {.name = "metrics", .value = "LIST", .type = CMD_SPEC, .kind = LTN_METRICS,
+     .def = "psnr,ssim,gmsd,haarpsi", .help = "names with commas between (latino list metrics)"},
     {.name = "captions", .value = "FILE", .type = CMD_FILE,
-     .help = "a line for each picture: its name, a tab, the caption; without it FOLDER/captions.tsv if that is there"},
+     .help = "a line for each picture: its name, a tab, the caption; without it FOLDER/captions.tsv if that "
+             "is there"},
     {.name = "n", .value = "N", .type = CMD_INT, .min = 1, .max = 1e6,
      .help = "only N of the pictures, evenly spread over their names"},
     {.name = "show", .value = "N", .type = CMD_INT, .max = 1e6, .def = "4",
-     .help = "so many of the pictures are kept in the folder REPORT.d while they are computed, for the report"},
+     .help = "so many of the pictures are kept in the folder REPORT.d while they are computed, for the "
+             "report"},
     CMD_MODEL,
     {.name = "seed", .value = "N", .type = CMD_INT, .max = 9007199254740992., .def = "1",
      .help = "of the solvers; the noise of the k-th picture always has the seed k"},
@@ -364,9 +377,10 @@ const cmd_verb cmd_eval = {
     .name = "eval",
     .operands = "[FOLDER]",
     .summary = "compares solvers on a folder of pictures, and writes a report",
-    .about = "Degrades every picture of FOLDER for every task, restores it with every solver, and measures how near to the "
-             "picture that comes. The command can be interrupted and repeated, and tasks and solvers can be added: it "
-             "computes what is missing. Without FOLDER the report is made again from REPORT.csv.",
+    .about = "Degrades every picture of FOLDER for every task, restores it with every solver, and measures "
+             "how near to the picture that comes. The command can be interrupted and repeated, and tasks and "
+             "solvers can be added: it computes what is missing. Without FOLDER the report is made again from "
+             "REPORT.csv.",
     .min_operands = 0,
     .max_operands = 1,
     .option = options,

@@ -1,5 +1,6 @@
-/* eval.h - the parts of `latino eval`: the grid that is asked for (grid.c), one cell of it (cell.c), the rows that
- * are done (rows.c), their statistics (stats.c, summary.c), and the report (report.c, html.c, plot.c). */
+/* eval.h - the parts of `latino eval`: the grid that is asked for (grid.c), one cell of it (cell.c), the rows
+ * that are done (rows.c), their statistics (stats.c, summary.c), and the report (report.c, html.c,
+ * plot.c). */
 #ifndef EVAL_H
 #define EVAL_H
 
@@ -62,9 +63,10 @@ void eval_worker_close(eval_worker *w);
 int eval_worker_check(eval_worker *w);
 /* value: metrics, then costs. */
 ltn_status eval_cell(eval_worker *w, int task, int way, int picture, double *value);
-/* Where a picture that the report shows lies, a PNG, or a JPEG of a large one; also of the "input" of a task and of the
- * "truth" of task "". */
-cmd_path eval_shown_path(const char *folder, const char *task, const char *label, const char *file, bool large);
+/* Where a picture that the report shows lies, a PNG, or a JPEG of a large one; also of the "input" of a task
+ * and of the "truth" of task "". */
+cmd_path eval_shown_path(const char *folder, const char *task, const char *label, const char *file,
+                         bool large);
 
 /* ---- rows.c: the CSV file ---- */
 typedef struct eval_row {
@@ -83,7 +85,8 @@ typedef struct eval_table {
 int eval_table_read(const char *path, eval_table *t); /* an exit code; no such file: no rows */
 void eval_table_free(eval_table *t);
 /* A row as its line, and back: what is wrong with it, or NULL. */
-void eval_row_write(const eval_grid *g, int task, int way, int picture, const double *value, char *line, size_t room);
+void eval_row_write(const eval_grid *g, int task, int way, int picture, const double *value, char *line,
+                    size_t room);
 const char *eval_row_read(eval_table *t, const char *line);
 /* An exit code, said why, if the file holds rows made with other settings. */
 int eval_table_refuse(const eval_table *t, const eval_grid *g);

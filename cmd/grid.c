@@ -1,5 +1,5 @@
-/* grid.c - what `latino eval` is asked for: lists of tasks, solvers and metrics, pictures with captions, and a digest
- * of what decides the rows. */
+/* grid.c - what `latino eval` is asked for: lists of tasks, solvers and metrics, pictures with captions, and
+ * a digest of what decides the rows. */
 #include "eval.h"
 
 #include <ctype.h>
@@ -40,7 +40,8 @@ static bool begins_spec(ltn_kind kind, const char *text)
     const size_t n = strcspn(text, ":@+, ");
     if (kind == LTN_SOLVERS && in_words("naive", text, n)) return true;
     for (int i = 0; ltn_list(kind, i); i++)
-        if (in_words(ltn_list(kind, i)->name, text, n) || in_words(ltn_list(kind, i)->alias, text, n)) return true;
+        if (in_words(ltn_list(kind, i)->name, text, n) || in_words(ltn_list(kind, i)->alias, text, n))
+            return true;
     return false;
 }
 
@@ -103,7 +104,8 @@ static void name_of(char *name, const char *text)
 
 static int bad_entry(const char *entry)
 {
-    if (strlen(entry) >= EVAL_NAME) return cmd_usage("%.40s...: too long; at most %d letters", entry, EVAL_NAME - 1);
+    if (strlen(entry) >= EVAL_NAME)
+        return cmd_usage("%.40s...: too long; at most %d letters", entry, EVAL_NAME - 1);
     if (strchr(entry, '\n')) return cmd_usage("%.40s: one line expected", entry);
     return CMD_DONE;
 }
@@ -167,7 +169,8 @@ static int add_task(eval_grid *g, const char *entry)
                          near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "");
     }
     const bool number = noise && is_number(noise);
-    if (number && strtod(noise, NULL) > 0) snprintf(t->noise, sizeof t->noise, "gaussian:sigma=%g", strtod(noise, NULL));
+    if (number && strtod(noise, NULL) > 0)
+        snprintf(t->noise, sizeof t->noise, "gaussian:sigma=%g", strtod(noise, NULL));
     else if (noise && !number) snprintf(t->noise, sizeof t->noise, "%s", noise);
     const char *told = sigma ? sigma : number ? noise : noise ? "estimated" : "0";
     t->sigma = is_number(told) ? strtod(told, NULL) : -1;
@@ -193,7 +196,8 @@ static int add_way(eval_grid *g, const char *entry, const char *prompt)
     const char *own = cut_at(w->spec, NULL);
     snprintf(w->prompt, sizeof w->prompt, "%s", !strcmp(w->spec, "naive") ? "empty" : own ? own : prompt);
     for (int i = 0; i < g->ways; i++)
-        if (!strcmp(list[i].label, w->label)) return cmd_usage("--solvers: two solvers are called \"%s\"", w->label);
+        if (!strcmp(list[i].label, w->label))
+            return cmd_usage("--solvers: two solvers are called \"%s\"", w->label);
     g->ways++;
     return CMD_DONE;
 }
@@ -313,8 +317,9 @@ static int check_captions(const eval_grid *g)
     for (int w = 0; w < g->ways; w++)
         for (int i = 0; i < g->pictures; i++) {
             if (strcmp(g->way[w].prompt, "caption") || g->picture[i].caption) continue;
-            return cmd_usage("%s has the prompt \"caption\", but %s has none: captions.tsv or --captions gives them",
-                             g->way[w].label, g->picture[i].file);
+            return cmd_usage(
+                "%s has the prompt \"caption\", but %s has none: captions.tsv or --captions gives them",
+                g->way[w].label, g->picture[i].file);
         }
     return CMD_DONE;
 }

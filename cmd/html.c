@@ -1,41 +1,62 @@
 /* html.c - REPORT.html: tables, plots and pictures in one file that needs nothing else; well-formed XML too. */
 #include "eval.h"
 
-#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 static const char style[] =
-    ":root{color-scheme:light dark;--ink:#1b1f24;--dim:#667080;--rule:#d9dde3;--page:#fff;--band:#f5f7f9;--good:#19753a;"
-    "--bad:#b3261e}\n"
-    "@media(prefers-color-scheme:dark){:root{--ink:#e3e6ea;--dim:#98a2b0;--rule:#363c45;--page:#16191d;--band:#1f242a;"
-    "--good:#6fce8d;--bad:#f08d85}}\n"
-    "body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--page);max-width:84rem;margin:2.5rem auto;"
-    "padding:0 1.5rem}\n"
-    "h1{font-size:1.7rem;margin:0 0 .3rem}h2{font-size:1.25rem;margin:3rem 0 .2rem;padding-top:1rem;"
-    "border-top:1px solid var(--rule)}h3{font-size:1rem;margin:1.6rem 0 .4rem}\n"
-    "p{margin:.3rem 0 .8rem;max-width:60rem}.dim,small{color:var(--dim)}small{font-size:.82em;display:block}\n"
-    ".wide{overflow-x:auto}table{border-collapse:collapse;font-variant-numeric:tabular-nums;margin:.6rem 0}\n"
-    "th,td{padding:.35rem .6rem;text-align:right;border-bottom:1px solid var(--rule);vertical-align:top;white-space:nowrap}\n"
-    "th{font-weight:600}thead th{border-bottom:2px solid var(--rule);vertical-align:bottom}"
-    "th:first-child,td:first-child{text-align:left}tbody tr:nth-child(even){background:var(--band)}\n"
-    ".best{font-weight:700}.good{color:var(--good)}.bad{color:var(--bad)}"
-    ".dot{display:inline-block;width:.65em;height:.65em;border-radius:50%;margin-right:.5em}\n"
-    ".plots{display:flex;flex-wrap:wrap;gap:1rem}svg{flex:1 1 28rem;max-width:40rem;height:auto}"
-    "svg text{font:11px system-ui,sans-serif;fill:var(--dim)}svg .name{fill:var(--ink);font-size:12px}"
-    "svg .label{fill:var(--ink)}.grid{stroke:var(--rule)}.break{stroke:var(--dim);stroke-dasharray:2 4}\n"
-    ".row{display:flex;flex-wrap:wrap;gap:.8rem;margin:.4rem 0 1.4rem}figure{margin:0;width:10rem}"
-    "figure img{width:100%;display:block;border-radius:3px}"
-    "figcaption{font-size:.8rem;line-height:1.35;margin-top:.25rem;overflow-wrap:anywhere}.raw img{image-rendering:pixelated}\n"
-    "dt{font-weight:600}dd{margin:0 0 .4rem}code{font:0.9em ui-monospace,monospace;overflow-wrap:anywhere}"
-    "nav a{margin-right:1rem}a{color:inherit}\n";
+    ":root { color-scheme: light dark; --ink: #1b1f24; --dim: #667080; --rule: #d9dde3; --page: #fff; "
+    "--band: #f5f7f9;\n"
+    "  --good: #19753a; --bad: #b3261e }\n"
+    "@media (prefers-color-scheme: dark) { :root { --ink: #e3e6ea; --dim: #98a2b0; --rule: #363c45; "
+    "--page: #16191d;\n"
+    "  --band: #1f242a; --good: #6fce8d; --bad: #f08d85 } }\n"
+    "body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--page); "
+    "max-width: 84rem;\n"
+    "  margin: 2.5rem auto; padding: 0 1.5rem }\n"
+    "h1 { font-size: 1.7rem; margin: 0 0 .3rem }\n"
+    "h2 { font-size: 1.25rem; margin: 3rem 0 .2rem; padding-top: 1rem; border-top: 1px solid "
+    "var(--rule) }\n"
+    "h3 { font-size: 1rem; margin: 1.6rem 0 .4rem }\n"
+    "p { margin: .3rem 0 .8rem; max-width: 60rem }\n"
+    "a { color: inherit }\n"
+    "small { font-size: .82em; display: block }\n"
+    ".dim, small { color: var(--dim) }\n"
+    ".wide { overflow-x: auto }\n"
+    "table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: .6rem 0 }\n"
+    "th, td { padding: .35rem .6rem; text-align: right; vertical-align: top; white-space: nowrap;\n"
+    "  border-bottom: 1px solid var(--rule) }\n"
+    "th { font-weight: 600 }\n"
+    "thead th { border-bottom: 2px solid var(--rule); vertical-align: bottom }\n"
+    "th:first-child, td:first-child { text-align: left }\n"
+    "tbody tr:nth-child(even) { background: var(--band) }\n"
+    ".best { font-weight: 700 }\n"
+    ".good { color: var(--good) }\n"
+    ".bad { color: var(--bad) }\n"
+    ".dot { display: inline-block; width: .65em; height: .65em; border-radius: 50%; margin-right: .5em }\n"
+    ".plots { display: flex; flex-wrap: wrap; gap: 1rem }\n"
+    "svg { flex: 1 1 28rem; max-width: 40rem; height: auto }\n"
+    "svg text { font: 11px system-ui, sans-serif; fill: var(--dim) }\n"
+    "svg .name { fill: var(--ink); font-size: 12px }\n"
+    "svg .label { fill: var(--ink) }\n"
+    ".grid { stroke: var(--rule) }\n"
+    ".break { stroke: var(--dim); stroke-dasharray: 2 4 }\n"
+    ".row { display: flex; flex-wrap: wrap; gap: .8rem; margin: .4rem 0 1.4rem }\n"
+    "figure { margin: 0; width: 10rem }\n"
+    "figure img { width: 100%; display: block; border-radius: 3px }\n"
+    "figcaption { font-size: .8rem; line-height: 1.35; margin-top: .25rem; overflow-wrap: anywhere }\n"
+    ".raw img { image-rendering: pixelated }\n"
+    "dt { font-weight: 600 }\n"
+    "dd { margin: 0 0 .4rem }\n"
+    "code { font: .9em ui-monospace, monospace; overflow-wrap: anywhere }\n";
 
 /* ---- Text ---- */
 /* The length of the UTF-8 letter here, 0 if it is none. */
 static int letter(const unsigned char *p)
 {
-    const int n = *p < 0x80 ? 1 : *p >= 0xc2 && *p < 0xe0 ? 2 : *p >= 0xe0 && *p < 0xf0 ? 3 : *p >= 0xf0 && *p < 0xf5 ? 4 : 0;
+    const int lead = *p, two = lead >= 0xc2, three = lead >= 0xe0, four = lead >= 0xf0;
+    const int n = lead < 0x80 ? 1 : two && lead < 0xf5 ? 2 + three + four : 0;
     for (int i = 1; i < n; i++)
         if ((p[i] & 0xc0) != 0x80) return 0;
     return n == 1 && *p < 0x20 ? 0 : n;
@@ -73,7 +94,8 @@ static const ltn_entry *metric_entry(const char *column)
 {
     const size_t n = strcspn(column, ":");
     for (int i = 0; ltn_list(LTN_METRICS, i); i++)
-        if (strlen(ltn_list(LTN_METRICS, i)->name) == n && !strncmp(ltn_list(LTN_METRICS, i)->name, column, n))
+        if (strlen(ltn_list(LTN_METRICS, i)->name) == n &&
+            !strncmp(ltn_list(LTN_METRICS, i)->name, column, n))
             return ltn_list(LTN_METRICS, i);
     return NULL;
 }
@@ -118,8 +140,8 @@ static void difference(FILE *f, const eval_summary *s, int task, int label, int 
     const double sure = direction(s, column) * d.mean;
     if (!d.n) return;
     eval_interval(s, column, d, true, text, sizeof text);
-    fprintf(f, "<small class='%s'>%s</small>", fabs(d.mean) > d.half ? sure > 0 ? "good" : sure < 0 ? "bad" : "dim" : "dim",
-            text);
+    const char *kind = !(fabs(d.mean) > d.half) || !sure ? "dim" : sure > 0 ? "good" : "bad";
+    fprintf(f, "<small class='%s'>%s</small>", kind, text);
 }
 
 static void cells(FILE *f, const eval_summary *s, int task, int label)
@@ -197,7 +219,8 @@ static void base64(FILE *f, const unsigned char *p, size_t n)
     static const char digit[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     for (size_t i = 0; i < n; i += 3) {
         const size_t m = n - i < 3 ? n - i : 3;
-        const unsigned v = (unsigned)p[i] << 16 | (m > 1 ? (unsigned)p[i + 1] << 8 : 0) | (m > 2 ? p[i + 2] : 0);
+        const unsigned v =
+            (unsigned)p[i] << 16 | (m > 1 ? (unsigned)p[i + 1] << 8 : 0) | (m > 2 ? p[i + 2] : 0);
         fputc(digit[v >> 18], f);
         fputc(digit[v >> 12 & 63], f);
         fputc(m > 1 ? digit[v >> 6 & 63] : '=', f);
@@ -212,7 +235,8 @@ static bool picture(FILE *f, const char *folder, const char *task, const char *l
     size_t n = 0;
     char *bytes = NULL;
     int i = 0;
-    for (; i < 2 && !bytes; i++) bytes = eval_read_all(eval_shown_path(folder, task, label, file, i > 0).s, &n);
+    for (; i < 2 && !bytes; i++)
+        bytes = eval_read_all(eval_shown_path(folder, task, label, file, i > 0).s, &n);
     if (!bytes) return false;
     fprintf(f, "<img alt='' src='data:image/%s;base64,", type[i - 1]);
     base64(f, (const unsigned char *)bytes, n);
@@ -297,9 +321,11 @@ static void legend(FILE *f, const eval_summary *s)
         const ltn_entry *e = metric_entry(s->table->metric[c]);
         entry(f, s->table->metric[c], e ? e->help : "");
     }
-    entry(f, "chi", "|A x - y| / (sigma sqrt(m)): 1 when the restored picture explains the measurement up to its noise; |A x - y| / "
-                    "|y| where there is no noise");
-    entry(f, "calls, gradients", "of the network, for one picture: evaluations, and those of them that were differentiated");
+    entry(f, "chi",
+          "|A x - y| / (sigma sqrt(m)): 1 when the restored picture explains the measurement up to its "
+          "noise; |A x - y| / |y| where there is no noise");
+    entry(f, "calls, gradients",
+          "of the network, for one picture: evaluations, and those of them that were differentiated");
     entry(f, "seconds", "for one picture, mean");
     entry(f, "peak_mb", "the highest memory of the process that did nothing but this, in millions of bytes");
     fputs("</dl>\n<h2>Solvers</h2>\n<dl>\n", f);
@@ -321,14 +347,18 @@ void eval_html(FILE *f, const eval_summary *s, const char *title, const char *fo
     fprintf(f, "</title>\n<style>\n%s</style></head>\n<body>\n<h1>", style);
     eval_escape(f, title);
     fputs("</h1>\n<p class='dim'>", f);
-    for (const char *const *key = (const char *const[]){"pictures", "model", "seed", NULL}; *key; key++) {
-        fprintf(f, "%s: ", *key);
-        eval_escape(f, setting(s, *key, ""));
-        fputs(key[1] ? "; " : "</p>\n", f);
+    for (int i = 0; i < s->table->settings; i++) {
+        const eval_setting *e = &s->table->setting[i];
+        if (strchr(e->key, ' ')) continue; /* of a task or a solver: below */
+        fputs(i ? "; " : "", f);
+        eval_escape(f, e->key);
+        fputs(": ", f);
+        eval_escape(f, e->value);
     }
+    fputs("</p>\n", f);
     overview(f, s);
-    fputs("<p class='dim'>Mean ± half width of the 95 % interval (Student’s t); the best mean in bold. Below, the second line is "
-          "the paired difference to ", f);
+    fputs("<p class='dim'>Mean ± half width of the 95 % interval (Student’s t); the best mean in bold. "
+          "Below, the second line is the paired difference to ", f);
     eval_escape(f, s->labels ? s->label[0] : "");
     fputs(", picture by picture: green or red where its interval leaves out 0. Bars in plots are that "
           "interval too.</p>\n", f);

@@ -1,13 +1,15 @@
-/* plot.c - quality against cost as inline SVG: one mark a solver, named at the right in the order of their heights; cost on
- * a logarithmic axis with a place for 0 left of it. Bars are the 95 % interval of the paired difference to the first solver: that of the mean itself says how unlike
- * the pictures are, not the solvers. */
+/* plot.c - quality against cost as inline SVG: one mark a solver, named at the right in the order of their
+ * heights; cost on a logarithmic axis with a place for 0 left of it. Bars are the 95 % interval of the paired
+ * difference to the first solver: that of the mean itself says how unlike the pictures
+ * are, not the solvers. */
 #include "eval.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { WIDTH = 640, HEIGHT = 300, LEFT = 56, RIGHT = 180, TOP = 14, BOTTOM = 44, GUTTER = 44, LINE = 16, LETTERS = 26 };
+enum { WIDTH = 640, HEIGHT = 300, LEFT = 56, RIGHT = 180, TOP = 14, BOTTOM = 44 };
+enum { GUTTER = 44, LINE = 16, LETTERS = 26 };
 
 typedef struct point {
     int label;
@@ -94,14 +96,15 @@ static void x_axis(FILE *f, const axes *a, const char *name)
     const int steps = a->x1 - a->x0 > 2.5 ? 1 : 3;
     if (a->zero) x_tick(f, a, 0);
     if (a->zero && a->positive)
-        fprintf(f, "<line class='break' x1='%.1f' x2='%.1f' y1='%d' y2='%d'/>", a->left, a->left, TOP, HEIGHT - BOTTOM);
+        fprintf(f, "<line class='break' x1='%.1f' x2='%.1f' y1='%d' y2='%d'/>", a->left, a->left, TOP,
+                HEIGHT - BOTTOM);
     for (int k = (int)floor(a->x0); a->positive && k <= (int)ceil(a->x1); k++)
         for (int i = 0; i < steps; i++) {
             const double x = step[i] * pow(10, k);
             if (log10(x) >= a->x0 && log10(x) <= a->x1) x_tick(f, a, x);
         }
-    fprintf(f, "<text class='name' x='%.1f' y='%d' text-anchor='middle'>%s</text>\n", (LEFT + WIDTH - RIGHT) / 2.,
-            HEIGHT - 8, name);
+    fprintf(f, "<text class='name' x='%.1f' y='%d' text-anchor='middle'>%s</text>\n",
+            (LEFT + WIDTH - RIGHT) / 2., HEIGHT - 8, name);
 }
 
 /* About five ticks at 1, 2 or 5 times a power of ten. */
@@ -125,8 +128,8 @@ static void y_axis(FILE *f, const axes *a, const char *name)
 /* Colours come again after ten solvers, with another shape. */
 static void mark(FILE *f, int label, double x, double y)
 {
-    static const char *const shape[] = {"m-4.5 0a4.5 4.5 0 1 0 9 0a4.5 4.5 0 1 0-9 0", "m-4-4h8v8h-8z", "m0-5l5 9h-10z",
-                                        "m0-6l5 6l-5 6l-5-6z"};
+    static const char *const shape[] = {"m-4.5 0a4.5 4.5 0 1 0 9 0a4.5 4.5 0 1 0-9 0", "m-4-4h8v8h-8z",
+                                        "m0-5l5 9h-10z", "m0-6l5 6l-5 6l-5-6z"};
     fprintf(f, "<path fill='%s' d='M%.1f %.1f%s'/>", eval_color(label), x, y,
             shape[label / (int)(sizeof colors / sizeof *colors) % 4]);
 }
@@ -150,8 +153,8 @@ static void draw(FILE *f, const axes *a, const point *p)
 {
     const double x = across(a, p->x);
     if (p->half > 0)
-        fprintf(f, "<line stroke='%s' stroke-width='1.5' x1='%.1f' x2='%.1f' y1='%.1f' y2='%.1f'/>", eval_color(p->label), x,
-                x, down(a, p->y - p->half), down(a, p->y + p->half));
+        fprintf(f, "<line stroke='%s' stroke-width='1.5' x1='%.1f' x2='%.1f' y1='%.1f' y2='%.1f'/>",
+                eval_color(p->label), x, x, down(a, p->y - p->half), down(a, p->y + p->half));
     mark(f, p->label, x, down(a, p->y));
 }
 

@@ -76,7 +76,8 @@ static void markdown_table(FILE *f, const eval_summary *s, int task)
     fputs("## ", f);
     put_markdown(f, s->task[task]);
     fprintf(f, "\n%d pictures\n\n| solver |", eval_most(s, task));
-    for (int c = 0; c < s->columns; c++) fprintf(f, " %s |%s", eval_column(s->table, c), c ? "" : " difference |");
+    for (int c = 0; c < s->columns; c++)
+        fprintf(f, " %s |%s", eval_column(s->table, c), c ? "" : " difference |");
     fputs("\n|---|---|", f);
     for (int c = 0; c < s->columns; c++) fputs("---|", f);
     fputc('\n', f);
@@ -116,7 +117,8 @@ static void markdown_overview(FILE *f, const eval_summary *s)
         for (int l = 0; l < s->labels; l++) {
             eval_cell_text(s, t, l, 0, text, sizeof text);
             fprintf(f, " %s", text);
-            if (s->table->metrics > 1) fprintf(f, " / %.*f", eval_digits(s, 1) - 1, eval_mean(s, t, l, 1).mean);
+            if (s->table->metrics > 1)
+                fprintf(f, " / %.*f", eval_digits(s, 1) - 1, eval_mean(s, t, l, 1).mean);
             fputs(" |", f);
         }
     }
@@ -129,8 +131,8 @@ static int write_markdown(const eval_summary *s, const char *path)
     size_t size;
     FILE *f = open_memstream(&text, &size);
     if (!f) return CMD_FAILED;
-    fprintf(f, "# Evaluation\nMeans ± half width of the 95 %% interval (Student's t); the difference is that of %s to the first "
-               "solver, picture by picture; peak_mb is the highest.\n\n", eval_column(s->table, 0));
+    fprintf(f, "# Evaluation\nMeans ± half width of the 95 %% interval (Student's t); the difference is that of %s "
+               "to the first solver, picture by picture; peak_mb is the highest.\n\n", eval_column(s->table, 0));
     markdown_overview(f, s);
     for (int t = 0; t < s->tasks; t++) markdown_table(f, s, t);
     fclose(f);

@@ -1,5 +1,5 @@
-/* rows.c - the CSV file of `latino eval`: lines "# key: value" with the settings that rows have in common, one line of
- * names, one line a row (RFC 4180). A last line without its end is no row. */
+/* rows.c - the CSV file of `latino eval`: lines "# key: value" with the settings that rows have in common,
+ * one line of names, one line a row (RFC 4180). A last line without its end is no row. */
 #include "eval.h"
 
 #include <errno.h>
@@ -51,7 +51,8 @@ static void put_text(FILE *f, const char *text)
     fputs("\",", f);
 }
 
-void eval_row_write(const eval_grid *g, int task, int way, int picture, const double *value, char *line, size_t room)
+void eval_row_write(const eval_grid *g, int task, int way, int picture, const double *value, char *line,
+                    size_t room)
 {
     FILE *f = fmemopen(line, room, "w");
     if (!f) return;
@@ -104,7 +105,8 @@ static const char *read_names(eval_table *t, char *line)
     for (int i = 0; i < n; i++) {
         const int cost = i - (n - EVAL_COSTS);
         const char *name = i < TEXTS ? text_names[i] : cost >= 0 ? cost_names[cost] : field[i];
-        if (strcmp(field[i], name) || strlen(name) >= sizeof *t->metric) return "no names of columns of latino eval";
+        if (strcmp(field[i], name) || strlen(name) >= sizeof *t->metric)
+            return "no names of columns of latino eval";
         if (i >= TEXTS && cost < 0) snprintf(t->metric[t->metrics++], sizeof *t->metric, "%s", name);
     }
     return NULL;
@@ -171,7 +173,8 @@ int eval_table_refuse(const eval_table *t, const eval_grid *g)
     for (int i = 0; i < g->settings; i++) {
         const eval_setting *want = &g->setting[i], *has = find_setting(t, want->key);
         if (!has || !strcmp(has->value, want->value)) continue;
-        cmd_say("%s: made with %s: %s; now it is %s; choose another -o", t->path, has->key, has->value, want->value);
+        cmd_say("%s: made with %s: %s; now it is %s; choose another -o", t->path, has->key, has->value,
+                want->value);
         return CMD_FAILED;
     }
     bool same = t->metrics == g->metrics;
@@ -217,7 +220,8 @@ FILE *eval_table_append(eval_table *t, const eval_grid *g)
         good = false;
     }
     for (int i = 0; i < g->settings && good; i++)
-        if (!find_setting(t, g->setting[i].key)) fprintf(f, "# %s: %s\n", g->setting[i].key, g->setting[i].value);
+        if (!find_setting(t, g->setting[i].key))
+            fprintf(f, "# %s: %s\n", g->setting[i].key, g->setting[i].value);
     if (good) return f;
     fclose(f);
     return NULL;

@@ -1,10 +1,11 @@
-/* stats.c - mean and 95 % interval: mean +- t s / sqrt(n), s^2 = sum (v - mean)^2 / (n - 1), t the 0.975 quantile of
- * Student's distribution with n - 1 degrees of freedom. */
+/* stats.c - mean and 95 % interval: mean +- t s / sqrt(n), s^2 = sum (v - mean)^2 / (n - 1), t the 0.975
+ * quantile of Student's distribution with n - 1 degrees of freedom. */
 #include "eval.h"
 
 #include <math.h>
 
-/* P(|T| < t): the finite series in the cosine of theta = atan(t / sqrt(freedom)), Abramowitz and Stegun 26.7.3-4. */
+/* P(|T| < t): the finite series in the cosine of theta = atan(t / sqrt(freedom)), Abramowitz and
+ * Stegun 26.7.3-4. */
 static double within(double t, int freedom)
 {
     const double theta = atan(t / sqrt(freedom)), c = cos(theta), s = sin(theta);

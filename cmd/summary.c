@@ -25,7 +25,8 @@ static double *at(const eval_summary *s, int task, int label, int file, int colu
 static bool has_rows(const eval_table *t, const char *task, const char *label)
 {
     for (int i = 0; i < t->rows; i++)
-        if ((task && !strcmp(t->row[i].task, task)) || (label && !strcmp(t->row[i].label, label))) return true;
+        if ((task && !strcmp(t->row[i].task, task)) || (label && !strcmp(t->row[i].label, label)))
+            return true;
     return false;
 }
 
@@ -41,12 +42,14 @@ static bool name_all(eval_summary *s)
     bool good = true;
     for (int i = 0; i < t->settings && good; i++) {
         const char *key = t->setting[i].key;
-        if (!strncmp(key, "task ", 5) && has_rows(t, key + 5, NULL)) good = place(&s->task, &s->tasks, key + 5) >= 0;
+        if (!strncmp(key, "task ", 5) && has_rows(t, key + 5, NULL))
+            good = place(&s->task, &s->tasks, key + 5) >= 0;
         if (!strncmp(key, "solver ", 7) && has_rows(t, NULL, key + 7))
             good = place(&s->label, &s->labels, key + 7) >= 0;
     }
     for (int i = 0; i < t->rows && good; i++)
-        good = place(&s->task, &s->tasks, t->row[i].task) >= 0 && place(&s->label, &s->labels, t->row[i].label) >= 0 &&
+        good = place(&s->task, &s->tasks, t->row[i].task) >= 0 &&
+               place(&s->label, &s->labels, t->row[i].label) >= 0 &&
                place(&s->file, &s->files, t->row[i].file) >= 0;
     if (good && s->files) qsort(s->file, (size_t)s->files, sizeof *s->file, by_name);
     return good;

@@ -25,6 +25,14 @@ claim "commas of a spec become semicolons" grep -q '^hole,tv:weight=.02;iteratio
 claim "a text as prompt" grep -q '^hole,said,"a cat, small",chelsea.png,' whole.csv
 claim "prompts count" [ "$(grep -c '^sr4.*chelsea' whole.csv)" -eq "$(grep '^sr4.*chelsea' whole.csv | cut -d, -f5 | sort -u | wc -l)" ]
 
+# One row by the other commands: the noise of the k-th picture has the seed k, the solver the seed 1.
+"$latino" degrade photos/other.png -o y.npy --degradation downsample:factor=4 --noise gaussian:sigma=0.05 --seed 2
+"$latino" restore y.npy -o x.png --bits 16 --degradation downsample:factor=4 --sigma .05 --solver latino:steps=1 --seed 1 \
+    --prompt 'a photo of a cat' > /dev/null
+one=$(grep '^sr4-.05,latino:steps=1,.*,other.png,' whole.csv | cut -d, -f5)
+claim "a row is what restore gives" awk -v a="$one" -v b="$(psnr x.png photos/other.png)" \
+    'BEGIN { print a, b; exit !(a > 10 && (a - b) ^ 2 < 1e-6) }'
+
 # Killed after the first rows of the second task.
 sh ./grid photos -o cut > cut.txt 2>&1 &
 for i in $(seq 300); do
@@ -118,6 +126,7 @@ mkdir empty
 refuses "no pictures" 1 'empty: no picture in this folder' "$latino" eval empty -o bad
 refuses "no folder" 1 'nowhere: No such file' "$latino" eval nowhere -o bad
 refuses "a report in no folder" 1 'nowhere/bad.csv: cannot be written: No such file' "$latino" eval photos -o nowhere/bad --solvers naive
+refuses "a report without a name" 2 '-o empty/: a name is missing' "$latino" eval photos -o empty/
 refuses "no model" 1 'nowhere: ' try --model nowhere --solvers latino
 refuses "nothing to report" 1 'bad.csv: no rows' "$latino" eval -o bad
 claim "a failure begins no file" absent bad.csv
