@@ -181,9 +181,10 @@ LTN_API ltn_status ltn_generate(ltn_ctx *ctx, const ltn_generation *g, ltn_image
  * "ms_ssim:scales=4" ---- */
 typedef struct ltn_metric ltn_metric; /* opened once, for any number of pictures */
 LTN_API ltn_status ltn_metric_open(ltn_ctx *ctx, const char *spec, ltn_metric **out);
-/* Adds a pair; *value (may be NULL) becomes its own distance. After an error nothing is added. */
+/* Adds a pair; *value (may be NULL) becomes its own distance. After an error nothing is added. "fid" compares two sets:
+ * there pictures may differ in size, either may be NULL, and *value is NaN. */
 LTN_API ltn_status ltn_metric_add(ltn_metric *m, const ltn_image *a, const ltn_image *b, double *value);
-/* Of all pairs added so far: their mean. */
+/* Of all pairs added so far: their mean, or the distance of the sets. */
 LTN_API ltn_status ltn_metric_finish(ltn_metric *m, double *out);
 LTN_API void ltn_metric_close(ltn_metric **m);
 /* Open, add, finish and close, for one pair. */

@@ -57,12 +57,19 @@ ltn_status ltn_metric_open(ltn_ctx *ctx, const char *spec, ltn_metric **out)
     return s;
 }
 
+static bool empty(const ltn_image *im)
+{
+    return im->width < 1 || im->height < 1 || im->channels < 1;
+}
+
 static ltn_status comparable(const ltn_metric *m, const ltn_image *a, const ltn_image *b)
 {
-    if (a->width != b->width || a->height != b->height || ltn__colours(a) != ltn__colours(b))
+    const bool sets = m->row->finish;
+    if (!sets && (!a || !b)) return ltn__fail(m->ctx, LTN_EINVAL, "%s: a picture is missing", m->row->entry.name);
+    if (!sets && (a->width != b->width || a->height != b->height || ltn__colours(a) != ltn__colours(b)))
         return ltn__fail(m->ctx, LTN_ESHAPE, "%s: the pictures differ in size: %d x %d x %d and %d x %d x %d",
                          m->row->entry.name, a->width, a->height, a->channels, b->width, b->height, b->channels);
-    if (a->width < 1 || a->height < 1 || a->channels < 1)
+    if ((a && empty(a)) || (b && empty(b)))
         return ltn__fail(m->ctx, LTN_ESHAPE, "an empty picture cannot be measured");
     return LTN_OK;
 }
@@ -81,6 +88,7 @@ ltn_status ltn_metric_add(ltn_metric *m, const ltn_image *a, const ltn_image *b,
 
 ltn_status ltn_metric_finish(ltn_metric *m, double *out)
 {
+    if (m->row->finish) return m->row->finish(m, out);
     if (!m->pairs) return ltn__fail(m->ctx, LTN_EINVAL, "%s: no pictures to compare", m->row->entry.name);
     *out = m->sum / (double)m->pairs;
     return LTN_OK;

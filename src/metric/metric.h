@@ -10,8 +10,10 @@ typedef struct ltn_metric_row {
     ltn_entry entry;
     /* Reads the parameters and makes the state; NULL: there is none. */
     ltn_status (*open)(ltn_metric *m, const ltn_spec *s);
-    /* The value of a pair of equal sizes, not empty. */
+    /* The value of a pair of equal sizes, not empty. With `finish`: takes each picture into its set; either may be
+     * NULL, sizes may differ, and there is no value. */
     ltn_status (*measure)(ltn_metric *m, const ltn_image *a, const ltn_image *b, double *value);
+    ltn_status (*finish)(ltn_metric *m, double *out); /* the distance of the sets; NULL: the mean of the values */
     void (*close)(ltn_metric *m); /* also of a state half made; NULL: nothing to free */
 } ltn_metric_row;
 

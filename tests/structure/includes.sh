@@ -10,7 +10,7 @@ check() { # folder, what it may include
     done
 }
 check base; check graph base; check file 'base graph'; check model 'base graph file'
-check degrade base; check solve 'base degrade'; check metric base
+check degrade base; check solve 'base degrade'; check metric 'base graph file'
 check run 'base graph file model degrade solve'
 bad="$bad $(grep -lE '^ *# *include *"(\.\./)' cmd/*.[ch] examples/*.c 2>/dev/null | tr '\n' ' ')"
 bad="$bad $(grep -rlE '^ *# *include.*dnnl' src cmd examples tests | grep -v '^src/graph/onednn/' | tr '\n' ' ')"
