@@ -1,6 +1,6 @@
-/* pickle.c - reads the pickles that torch.save writes, executing nothing: a stack machine whose operations build
- * numbers, texts, tuples, lists and dictionaries, and whose few known functions describe tensors. Any other
- * function is refused by name. Format: Python's pickletools; protocols 2 to 5. */
+/* pickle.c - reads the pickles that torch.save writes, executing nothing: a stack machine whose operations
+ * build numbers, texts, tuples, lists and dictionaries, and whose few known functions describe tensors. Any
+ * other function is refused by name. Format: Python's pickletools; protocols 2 to 5. */
 #include "tensors.h"
 
 #include <inttypes.h>
@@ -86,7 +86,8 @@ static ltn_status push(machine *m, ltn_pickle *v)
 /* The k-th value from the top, which must be there and be no mark. */
 static ltn_pickle *top(machine *m, size_t k)
 {
-    if (k < m->height && m->stack[m->height - 1 - k]->type != LTN_PICKLE_MARK) return m->stack[m->height - 1 - k];
+    if (k < m->height && m->stack[m->height - 1 - k]->type != LTN_PICKLE_MARK)
+        return m->stack[m->height - 1 - k];
     return bad(m, "a value is missing"), NULL;
 }
 
@@ -268,11 +269,13 @@ static ltn_status op_get(machine *m, int bytes)
 /* ---- Functions ---- */
 static ltn_status wrong_call(ltn_ctx *ctx, const char *path)
 {
-    return ltn__fail(ctx, LTN_EFORMAT, "%s: a broken pickle: a function with arguments that are not its own", path);
+    return ltn__fail(ctx, LTN_EFORMAT, "%s: a broken pickle: a function with arguments that are not its own",
+                     path);
 }
 
 /* OrderedDict(), or of a list of pairs. */
-static ltn_status call_dict(ltn_ctx *ctx, const char *path, ltn_arena *arena, ltn_pickle *args, ltn_pickle **out)
+static ltn_status call_dict(ltn_ctx *ctx, const char *path, ltn_arena *arena, ltn_pickle *args,
+                            ltn_pickle **out)
 {
     ltn_pickle *v = *out = make(arena, LTN_PICKLE_DICT);
     if (!v) return LTN_ENOMEM;
@@ -293,9 +296,9 @@ static ltn_status call_dict(ltn_ctx *ctx, const char *path, ltn_arena *arena, lt
 static ltn_status call_tensor(ltn_ctx *ctx, const char *path, ltn_arena *arena, ltn_pickle *args,
                               ltn_pickle **out)
 {
-    if (args->count < 4 || args->item[0]->type != LTN_PICKLE_STORAGE || args->item[1]->type != LTN_PICKLE_INT ||
-        args->item[2]->type != LTN_PICKLE_TUPLE || args->item[3]->type != LTN_PICKLE_TUPLE ||
-        args->item[2]->count != args->item[3]->count)
+    if (args->count < 4 || args->item[0]->type != LTN_PICKLE_STORAGE ||
+        args->item[1]->type != LTN_PICKLE_INT || args->item[2]->type != LTN_PICKLE_TUPLE ||
+        args->item[3]->type != LTN_PICKLE_TUPLE || args->item[2]->count != args->item[3]->count)
         return wrong_call(ctx, path);
     for (int k = 2; k < 4; k++)
         for (size_t i = 0; i < args->item[k]->count; i++)
@@ -338,8 +341,9 @@ static ltn_status push_global(machine *m, const char *module, const char *name)
         if (v) v->global = &globals[i];
         return push(m, v);
     }
-    return ltn__fail(m->ctx, LTN_EFORMAT, "%s: refers to %.100s.%.100s, which a weight file has no business with",
-                     m->path, module, name);
+    return ltn__fail(m->ctx, LTN_EFORMAT,
+                     "%s: refers to %.100s.%.100s, which a weight file has no business with", m->path, module,
+                     name);
 }
 
 /* A line of text, as a value on the stack. */
@@ -355,7 +359,8 @@ static ltn_status op_stack_global(machine *m, int unused)
 {
     const ltn_pickle *name = top(m, 0), *module = top(m, 1);
     if (!name || !module) return LTN_EFORMAT;
-    if (name->type != LTN_PICKLE_TEXT || module->type != LTN_PICKLE_TEXT) return bad(m, "a name that is no text");
+    if (name->type != LTN_PICKLE_TEXT || module->type != LTN_PICKLE_TEXT)
+        return bad(m, "a name that is no text");
     m->height -= 2;
     return push_global(m, module->text, name->text);
 }
@@ -400,7 +405,8 @@ static ltn_status op_storage(machine *m, int unused)
         item[2]->type != LTN_PICKLE_TEXT || item[4]->type != LTN_PICKLE_INT || item[4]->number < 0)
         return bad(m, "a storage that is not described as one");
     if (id->count > 5 && item[5]->type != LTN_PICKLE_NONE)
-        return ltn__fail(m->ctx, LTN_EFORMAT, "%s: storage %s is a view of another one", m->path, item[2]->text);
+        return ltn__fail(m->ctx, LTN_EFORMAT, "%s: storage %s is a view of another one", m->path,
+                         item[2]->text);
     ltn_pickle *v = make(m->arena, LTN_PICKLE_STORAGE);
     if (v) *v = (ltn_pickle){.type = LTN_PICKLE_STORAGE, .global = item[1]->global, .text = item[2]->text,
                              .number = item[4]->number};
@@ -424,7 +430,8 @@ static const struct operation {
     {'a', op_append, 0}, {'e', op_items, LTN_PICKLE_LIST},
     {'s', op_item, 0}, {'u', op_items, LTN_PICKLE_DICT},
     {'q', op_put, 1}, {'r', op_put, 4}, {0x94, op_memoize, 0}, {'h', op_get, 1}, {'j', op_get, 4},
-    {'c', op_global, 0}, {0x93, op_stack_global, 0}, {'R', op_call, 0}, {'b', op_build, 0}, {'Q', op_storage, 0},
+    {'c', op_global, 0}, {0x93, op_stack_global, 0}, {'R', op_call, 0}, {'b', op_build, 0},
+    {'Q', op_storage, 0},
 };
 
 static ltn_status step(machine *m)
@@ -434,8 +441,8 @@ static ltn_status step(machine *m)
     if (++m->steps > MOST) return bad(m, "more operations than any weight file has");
     for (int i = 0; i < LTN_COUNT(operations); i++)
         if (operations[i].code == *code) return operations[i].run(m, operations[i].argument);
-    return ltn__fail(m->ctx, LTN_EFORMAT, "%s: a broken pickle: operation 0x%02x is none that weight files have", m->path,
-                     *code);
+    return ltn__fail(m->ctx, LTN_EFORMAT,
+                     "%s: a broken pickle: operation 0x%02x is none that weight files have", m->path, *code);
 }
 
 ltn_status ltn__pickle_load(ltn_ctx *ctx, const char *path, const uint8_t *p, size_t n, size_t *at,

@@ -1,5 +1,5 @@
-/* tensors.c - weights of any kind of file, where they lie in it: the kind is recognised by content, and a weight
- * found by its name. */
+/* tensors.c - weights of any kind of file, where they lie in it: the kind is recognised by content, and a
+ * weight found by its name. */
 #include "tensors.h"
 
 #include <string.h>
@@ -30,8 +30,9 @@ static int element(ltn_dtype d)
 
 void *ltn__tensors_copy(ltn_tensors *t, const char *name, size_t bytes, ltn_status *s)
 {
-    *s = bytes <= t->copies ? LTN_OK : ltn__fail(t->ctx, LTN_EFORMAT, "%s: %s: more weights than the file can hold",
-                                                 t->path, name);
+    *s = bytes <= t->copies
+             ? LTN_OK
+             : ltn__fail(t->ctx, LTN_EFORMAT, "%s: %s: more weights than the file can hold", t->path, name);
     void *p = *s ? NULL : ltn__arena_alloc(&t->arena, bytes, 1);
     if (!*s && !p) *s = LTN_ENOMEM;
     t->copies -= p ? bytes : 0;

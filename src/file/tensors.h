@@ -39,7 +39,8 @@ typedef struct ltn_zip {
     size_t count;
 } ltn_zip;
 bool ltn__zip_matches(const uint8_t *p, size_t n);
-ltn_status ltn__zip_parse(ltn_ctx *ctx, const char *path, const uint8_t *p, size_t n, ltn_arena *arena, ltn_zip *out);
+ltn_status ltn__zip_parse(ltn_ctx *ctx, const char *path, const uint8_t *p, size_t n, ltn_arena *arena,
+                          ltn_zip *out);
 /* The entry of this name, NULL if there is none. */
 const ltn_zip_entry *ltn__zip_find(const ltn_zip *z, const char *name);
 
@@ -56,7 +57,8 @@ typedef struct ltn_pickle {
     int64_t number;       /* BOOL, INT; of a STORAGE how many elements */
     const char *text;     /* TEXT, and the key of a STORAGE; zero-terminated, no zero inside */
     const ltn_pickle_global *global; /* GLOBAL, and the type of a STORAGE */
-    struct ltn_pickle **item; /* TUPLE, LIST, DICT (keys and values in turn), TENSOR (storage, offset, sizes, strides) */
+    /* TUPLE, LIST, DICT (keys and values in turn), TENSOR (storage, offset, sizes, strides) */
+    struct ltn_pickle **item;
     size_t count, room;
     bool seen; /* for whoever walks */
 } ltn_pickle;
@@ -67,8 +69,8 @@ struct ltn_pickle_global {
     int size;  /* of an element of the storage */
     int dtype; /* ltn_dtype, or -1: legal, but no weight */
 };
-/* One pickle from p[*at] to behind its STOP, where *at is then; nothing of it is executed. storages becomes the list of
- * the storages it names. */
+/* One pickle from p[*at] to behind its STOP, where *at is then; nothing of it is executed. storages becomes
+ * the list of the storages it names. */
 ltn_status ltn__pickle_load(ltn_ctx *ctx, const char *path, const uint8_t *p, size_t n, size_t *at,
                             ltn_arena *arena, ltn_pickle **out, ltn_pickle **storages);
 

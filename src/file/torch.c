@@ -1,7 +1,7 @@
-/* torch.c - weights as torch.save writes them: a pickle that describes a (nested) dictionary of tensors, and their
- * storages. New files are zip archives: X/data.pkl and X/data/KEY; old ones five pickles in a row (a magic number,
- * the version of the protocol, the machine, the dictionary, the keys), then for each key the number of elements
- * and the elements. */
+/* torch.c - weights as torch.save writes them: a pickle that describes a (nested) dictionary of tensors, and
+ * their storages. New files are zip archives: X/data.pkl and X/data/KEY; old ones five pickles in a row (a
+ * magic number, the version of the protocol, the machine, the dictionary, the keys), then for each key the
+ * number of elements and the elements. */
 #include "tensors.h"
 
 #include <inttypes.h>
@@ -64,11 +64,12 @@ static ltn_status keep(reader *r, const char *name, const ltn_pickle *tensor)
         r->room = room;
     }
     r->list[r->count++] = (named){name, tensor};
-    return r->count <= MOST ? LTN_OK : ltn__fail(r->t->ctx, LTN_EFORMAT, "%s: more than %d tensors", r->t->path, MOST);
+    return r->count <= MOST ? LTN_OK
+                            : ltn__fail(r->t->ctx, LTN_EFORMAT, "%s: more than %d tensors", r->t->path, MOST);
 }
 
-/* Lists the tensors of a dictionary and of those inside it, their names joined by dots; prefix ends with one, or is
- * empty. What is no tensor says nothing. */
+/* Lists the tensors of a dictionary and of those inside it, their names joined by dots; prefix ends with one,
+ * or is empty. What is no tensor says nothing. */
 static ltn_status walk(reader *r, ltn_pickle *dict, const char *prefix, int depth)
 {
     ltn_status s = LTN_OK;
@@ -79,7 +80,8 @@ static ltn_status walk(reader *r, ltn_pickle *dict, const char *prefix, int dept
         const ltn_pickle *key = dict->item[i];
         ltn_pickle *v = dict->item[i + 1];
         if (v->type != LTN_PICKLE_TENSOR && v->type != LTN_PICKLE_DICT) continue;
-        if (key->type != LTN_PICKLE_TEXT && key->type != LTN_PICKLE_INT) return bad(r, prefix, "a key that is no name");
+        if (key->type != LTN_PICKLE_TEXT && key->type != LTN_PICKLE_INT)
+            return bad(r, prefix, "a key that is no name");
         const char *dot = v->type == LTN_PICKLE_DICT ? "." : "";
         const char *name = key->type == LTN_PICKLE_TEXT
                                ? ltn__arena_format(&r->t->arena, "%s%s%s", prefix, key->text, dot)
@@ -125,7 +127,8 @@ static ltn_status read_view(const reader *r, const named *n, view *v)
     int64_t last = v->offset;
     if (v->offset < 0 || v->offset > elements) return bad(r, n->name, "begins outside its storage");
     for (int i = v->rank - 1; i >= 0; i--) {
-        const int64_t d = v->dim[i] = item[2]->item[i]->number, stride = v->stride[i] = item[3]->item[i]->number;
+        const int64_t d = v->dim[i] = item[2]->item[i]->number,
+                      stride = v->stride[i] = item[3]->item[i]->number;
         if (d == 0) return bad(r, n->name, "a dimension is 0");
         if (d < 0 || stride < 0) return bad(r, n->name, "a negative dimension or stride");
         if (d > elements / v->count) return bad(r, n->name, "has more elements than its storage");
@@ -138,8 +141,8 @@ static ltn_status read_view(const reader *r, const named *n, view *v)
 }
 
 /* The elements of a view in order, where strides scatter them. */
-static const uint8_t *gather(const reader *r, const char *name, const view *v, const uint8_t *from, size_t size,
-                             ltn_status *s)
+static const uint8_t *gather(const reader *r, const char *name, const view *v, const uint8_t *from,
+                             size_t size, ltn_status *s)
 {
     uint8_t *out = ltn__tensors_copy(r->t, name, (size_t)v->count * size, s);
     int64_t at[4] = {0}, place = 0;
@@ -194,7 +197,8 @@ static ltn_status find_folder(const reader *r, const ltn_zip *z, const char **fo
         const ltn_zip_entry *e = &z->entry[i];
         const uint8_t *slash = memchr(e->name, '/', e->length);
         if (!slash || e->length != (size_t)(slash - e->name) + 1 + n || memcmp(slash + 1, last, n)) continue;
-        if (*folder) return ltn__fail(r->t->ctx, LTN_EFORMAT, "%s: two dictionaries in one archive", r->t->path);
+        if (*folder)
+            return ltn__fail(r->t->ctx, LTN_EFORMAT, "%s: two dictionaries in one archive", r->t->path);
         *folder = ltn__arena_format(&r->t->arena, "%.*s", (int)(e->length - n), (const char *)e->name);
         if (!*folder) return LTN_ENOMEM;
     }
@@ -212,7 +216,8 @@ static ltn_status list_storages(reader *r, const ltn_zip *z, const char *folder)
     for (size_t i = 0; i < z->count; i++) {
         const ltn_zip_entry *e = &z->entry[i];
         if (e->length <= n || memcmp(e->name, prefix, n)) continue;
-        const char *key = ltn__arena_format(&r->t->arena, "%.*s", (int)(e->length - n), (const char *)e->name + n);
+        const char *key =
+            ltn__arena_format(&r->t->arena, "%.*s", (int)(e->length - n), (const char *)e->name + n);
         if (!key) return LTN_ENOMEM;
         r->storage[r->storages++] = (storage){.key = key, .data = e->data, .size = e->size};
     }
@@ -273,7 +278,8 @@ static ltn_status place_storages(reader *r, const ltn_pickle *keys, const uint8_
     for (size_t i = 0; i < keys->count; i++) {
         storage *s = (storage *)find_storage(r, keys->item[i]->text);
         uint64_t count = 0;
-        if (!s->described || s->data) return bad(r, s->key, "a storage that is no tensor's, or is listed twice");
+        if (!s->described || s->data)
+            return bad(r, s->key, "a storage that is no tensor's, or is listed twice");
         const size_t size = (size_t)s->described->global->size;
         if (n - at < 8) return bad(r, s->key, "truncated before this storage");
         for (int k = 0; k < 8; k++) count |= (uint64_t)p[at++] << 8 * k;
@@ -303,7 +309,8 @@ static ltn_status parse_row(reader *r, const uint8_t *p, size_t n)
     for (int i = 0; i < PICKLES && !s; i++) {
         s = ltn__pickle_load(r->t->ctx, r->t->path, p, n, &at, &r->t->arena, &v[i], &storages[i]);
         if (!s && i == PROTOCOL && (v[i]->type != LTN_PICKLE_INT || v[i]->number != VERSION))
-            s = ltn__fail(r->t->ctx, LTN_EFORMAT, "%s: a protocol of torch.save other than %d", r->t->path, VERSION);
+            s = ltn__fail(r->t->ctx, LTN_EFORMAT, "%s: a protocol of torch.save other than %d", r->t->path,
+                          VERSION);
         if (!s && i == MACHINE && big_endian(v[i]))
             s = ltn__fail(r->t->ctx, LTN_EFORMAT, "%s: its numbers are not little-endian", r->t->path);
     }

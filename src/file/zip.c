@@ -1,6 +1,6 @@
-/* zip.c - the directory of a zip archive as torch writes it: entries stored, not compressed, one after the other.
- * Format: PKWARE APPNOTE 6.3, with the fields of zip64. Refused: anything compressed or encrypted, entries that
- * overlap or lie outside the file, counts that disagree. */
+/* zip.c - the directory of a zip archive as torch writes it: entries stored, not compressed, one after the
+ * other. Format: PKWARE APPNOTE 6.3, with the fields of zip64. Refused: anything compressed or encrypted,
+ * entries that overlap or lie outside the file, counts that disagree. */
 #include "tensors.h"
 
 #include <stdlib.h>
@@ -88,7 +88,8 @@ static bool widen(const uint8_t *extra, size_t n, uint64_t *const value[3])
 static ltn_status read_entry(const reader *r, uint64_t *at, ltn_zip_entry *e)
 {
     const uint64_t end = r->directory + r->directory_size;
-    if (!stands(r, *at, CENTRAL, "PK\1\2") || end - *at < CENTRAL) return bad(r, "a broken entry in its zip directory");
+    if (!stands(r, *at, CENTRAL, "PK\1\2") || end - *at < CENTRAL)
+        return bad(r, "a broken entry in its zip directory");
     const uint8_t *c = r->p + *at;
     const size_t name = number(c + 28, 2), extra = number(c + 30, 2), comment = number(c + 32, 2);
     uint64_t packed = number(c + 20, 4), size = number(c + 24, 4), place = number(c + 42, 4);
@@ -97,15 +98,18 @@ static ltn_status read_entry(const reader *r, uint64_t *at, ltn_zip_entry *e)
     if (!widen(c + CENTRAL + name, extra, (uint64_t *const[]){&size, &packed, &place}))
         return bad(r, "an entry without its zip64 sizes");
     if (number(c + 8, 2) & 1) return bad(r, "an encrypted entry");
-    if (number(c + 10, 2) || packed != size) return bad(r, "a compressed entry; torch stores weights as they are");
+    if (number(c + 10, 2) || packed != size)
+        return bad(r, "a compressed entry; torch stores weights as they are");
     if (place >= r->directory || !stands(r, place, LOCAL, "PK\3\4"))
         return bad(r, "an entry that does not begin where its directory says");
     const uint8_t *l = r->p + place;
     const uint64_t data = place + LOCAL + number(l + 26, 2) + number(l + 28, 2);
-    if (data > r->directory || size > r->directory - data) return bad(r, "an entry that ends outside the file");
+    if (data > r->directory || size > r->directory - data)
+        return bad(r, "an entry that ends outside the file");
     if (number(l + 26, 2) != name || memcmp(l + LOCAL, c + CENTRAL, name))
         return bad(r, "an entry whose two names differ");
-    *e = (ltn_zip_entry){.name = l + LOCAL, .length = name, .place = place, .data = r->p + data, .size = size};
+    *e =
+        (ltn_zip_entry){.name = l + LOCAL, .length = name, .place = place, .data = r->p + data, .size = size};
     return LTN_OK;
 }
 
@@ -122,7 +126,8 @@ static int by_name(const void *a, const void *b)
     return d ? d : x->length < y->length ? -1 : x->length > y->length;
 }
 
-ltn_status ltn__zip_parse(ltn_ctx *ctx, const char *path, const uint8_t *p, size_t n, ltn_arena *arena, ltn_zip *out)
+ltn_status ltn__zip_parse(ltn_ctx *ctx, const char *path, const uint8_t *p, size_t n, ltn_arena *arena,
+                          ltn_zip *out)
 {
     reader r = {.ctx = ctx, .path = path, .p = p, .n = n};
     ltn_status s = find_directory(&r);

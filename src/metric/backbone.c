@@ -1,7 +1,7 @@
 /* backbone.c - AlexNet (Krizhevsky 2014, arXiv 1404.5997) and VGG16 (Simonyan, Zisserman, arXiv 1409.1556) as
- * torchvision has them: convolutions with ReLU and maxpools; the five maps behind the last ReLU before each pool, or
- * in AlexNet behind each ReLU, are the features. Pictures in [0, 1] lose the mean of ImageNet and are divided by its
- * deviation. */
+ * torchvision has them: convolutions with ReLU and maxpools; the five maps behind the last ReLU before each
+ * pool, or in AlexNet behind each ReLU, are the features. Pictures in [0, 1] lose the mean of ImageNet and
+ * are divided by its deviation. */
 #include "backbone.h"
 
 #include <stdio.h>
@@ -24,7 +24,8 @@ struct ltn_net {
 #define POOL {.stride = 2}
 static const struct ltn_net nets[] = {
     {"alex", 31, 3,
-     {{0, 11, 4, 2, true}, POOL, {3, 5, 1, 2, true}, POOL, {6, 3, 1, 1, true}, {8, 3, 1, 1, true}, {10, 3, 1, 1, true}}},
+     {{0, 11, 4, 2, true}, POOL, {3, 5, 1, 2, true}, POOL,
+      {6, 3, 1, 1, true}, {8, 3, 1, 1, true}, {10, 3, 1, 1, true}}},
     {"vgg", 16, 2,
      {{0, 3, 1, 1, false}, {2, 3, 1, 1, true}, POOL, {5, 3, 1, 1, false}, {7, 3, 1, 1, true}, POOL,
       {10, 3, 1, 1, false}, {12, 3, 1, 1, false}, {14, 3, 1, 1, true}, POOL,
@@ -62,8 +63,8 @@ static ltn_node *weight(ltn_backbone *b, int index, const char *what, int rank, 
     const char *path = ltn__tensors_path(b->tensors);
     if (!w) return ltn__graph_fail(b->graph, LTN_EFORMAT, "%s: %s: no such weight", path, name);
     if (w->rank != rank || (rank == 4 && (w->dim[2] != kernel || w->dim[3] != kernel)))
-        return ltn__graph_fail(b->graph, LTN_EFORMAT, "%s: %s: not the weight of a %d x %d convolution of %s", path,
-                               w->name, kernel, kernel, b->net->name);
+        return ltn__graph_fail(b->graph, LTN_EFORMAT, "%s: %s: not the weight of a %d x %d convolution of %s",
+                               path, w->name, kernel, kernel, b->net->name);
     return ltn__weight_node(b->graph, w);
 }
 
@@ -85,14 +86,16 @@ static void features(ltn_backbone *b, ltn_node *x, ltn_node *tap[LTN_TAPS])
             x = ltn__maxpool(g, x, b->net->pool, l->stride);
             continue;
         }
-        ltn_node *w = weight(b, l->index, "weight", 4, l->kernel), *bias = weight(b, l->index, "bias", 1, l->kernel);
+        ltn_node *w = weight(b, l->index, "weight", 4, l->kernel),
+                 *bias = weight(b, l->index, "bias", 1, l->kernel);
         if (ltn__graph_status(g)) return;
         x = ltn__relu(g, ltn__conv2d(g, x, w, bias, l->stride, l->pad, l->pad, l->pad, l->pad));
         if (l->tap) tap[taps++] = x;
     }
 }
 
-static ltn_status prepare(ltn_backbone *b, int width, int height, int pictures, ltn_backbone_head *head, void *user)
+static ltn_status prepare(ltn_backbone *b, int width, int height, int pictures, ltn_backbone_head *head,
+                          void *user)
 {
     ltn_node *tap[LTN_TAPS];
     forget(b);

@@ -1,5 +1,5 @@
-/* backbone.h - the networks whose feature maps metrics compare: torchvision's AlexNet and VGG16, up to their last
- * convolution, from a file of their weights. */
+/* backbone.h - the networks whose feature maps metrics compare: torchvision's AlexNet and VGG16, up to their
+ * last convolution, from a file of their weights. */
 #ifndef LTN_BACKBONE_H
 #define LTN_BACKBONE_H
 
@@ -23,7 +23,8 @@ typedef void ltn_backbone_head(ltn_graph *g, ltn_node *const tap[LTN_TAPS], void
 
 ltn_status ltn__backbone_open(ltn_backbone *b, ltn_metric *m, const char *net, const char *path);
 void ltn__backbone_close(ltn_backbone *b);
-/* Runs n RGB pictures of one size through network and head. The graph is kept for the next pictures of this size. */
+/* Runs n RGB pictures of one size through network and head. The graph is kept for the next pictures of this
+ * size. */
 ltn_status ltn__backbone_run(ltn_backbone *b, const ltn_image *const *picture, int n, ltn_backbone_head *head,
                              void *user, const real **out, ltn_dims *dims);
 

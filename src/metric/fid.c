@@ -1,9 +1,10 @@
-/* fid.c - Frechet distance between two sets of pictures (Heusel et al., NeurIPS 2017, there with Inception's features):
+/* fid.c - Frechet distance between two sets of pictures (Heusel et al., NeurIPS 2017, there with Inception's
+ * features):
  *
  *     |m1 - m2|^2 + tr(C1) + tr(C2) - 2 tr((C1 C2)^1/2)
  *
- * with mean m and covariance C of each set's features: a map of AlexNet or VGG16, averaged over the pixels. With
- * C1 = V D V^T the last trace is that of the root of D^1/2 V^T C2 V D^1/2, which is symmetric. */
+ * with mean m and covariance C of each set's features: a map of AlexNet or VGG16, averaged over the pixels.
+ * With C1 = V D V^T the last trace is that of the root of D^1/2 V^T C2 V D^1/2, which is symmetric. */
 #include <math.h>
 #include <string.h>
 
@@ -47,7 +48,8 @@ static void average(ltn_graph *g, ltn_node *const tap[LTN_TAPS], void *user)
 {
     ltn_node *f = tap[((const state *)user)->map];
     const int64_t *d = f->dims.d;
-    ltn__output(g, "out", ltn__affine(g, ltn__sum_to(g, f, ltn__dims(1, 1, 1, d[3])), 1. / (double)(d[1] * d[2]), 0));
+    ltn__output(g, "out",
+                ltn__affine(g, ltn__sum_to(g, f, ltn__dims(1, 1, 1, d[3])), 1. / (double)(d[1] * d[2]), 0));
 }
 
 static ltn_status room(ltn_metric *m, set *s, int64_t d)
@@ -73,7 +75,8 @@ static ltn_status add(ltn_metric *m, set *s, const ltn_image *im)
         s->mean[i] += s->before[i] / (double)s->n;
     }
     for (int64_t i = 0; i < t->d; i++)
-        for (int64_t j = 0; j < t->d; j++) s->squares[i * t->d + j] += s->before[i] * ((double)f[j] - s->mean[j]);
+        for (int64_t j = 0; j < t->d; j++)
+            s->squares[i * t->d + j] += s->before[i] * ((double)f[j] - s->mean[j]);
     return LTN_OK;
 }
 
@@ -98,8 +101,10 @@ static void product(int64_t d, const double *a, const double *b, double *c)
         }
 }
 
-/* tr((c1 c2)^1/2) of two covariances; v has room for d x d numbers and so have the others, which are overwritten. */
-static ltn_status root_trace(ltn_ctx *ctx, int64_t d, double *c1, double *c2, double *v, double *value, double *trace)
+/* tr((c1 c2)^1/2) of two covariances; v has room for d x d numbers and so have the others, which are
+ * overwritten. */
+static ltn_status root_trace(ltn_ctx *ctx, int64_t d, double *c1, double *c2, double *v, double *value,
+                             double *trace)
 {
     ltn_status s = ltn__eigen(ctx, (int)d, c1, value); /* rows of c1: eigenvectors */
     if (s) return s;
@@ -136,16 +141,25 @@ static ltn_status finish(ltn_metric *m, double *out)
 }
 
 static const ltn_param params[] = {
-    {.name = "features", .help = "weights of the network as torchvision has them, .pth or .safetensors", .type = LTN_STRING,
+    {.name = "features",
+     .help = "weights of the network as torchvision has them, .pth or .safetensors",
+     .type = LTN_STRING,
      .required = 1},
     {.name = "net", .help = "the network", .type = LTN_CHOICE, .choices = LTN_BACKBONES},
-    {.name = "layer", .help = "which of its five feature maps", .type = LTN_INT, .def = LTN_TAPS, .min = 1, .max = LTN_TAPS},
+    {.name = "layer",
+     .help = "which of its five feature maps",
+     .type = LTN_INT,
+     .def = LTN_TAPS,
+     .min = 1,
+     .max = LTN_TAPS},
     {.name = NULL},
 };
 
 const ltn_metric_row ltn__metric_fid = {
-    .entry = {.name = "fid", .help = "Frechet distance of two sets of pictures by a network's features, lower is better",
-              .cite = "Heusel, Ramsauer, Unterthiner, Nessler, Hochreiter, NeurIPS 2017", .param = params},
+    .entry = {.name = "fid",
+              .help = "Frechet distance of two sets of pictures by a network's features, lower is better",
+              .cite = "Heusel, Ramsauer, Unterthiner, Nessler, Hochreiter, NeurIPS 2017",
+              .param = params},
     .open = open_state,
     .measure = measure,
     .finish = finish,

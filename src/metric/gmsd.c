@@ -1,5 +1,5 @@
-/* gmsd.c - gradient magnitude similarity deviation (Xue, Zhang, Mou, Bovik, IEEE TIP 23(2), 2014): the standard
- * deviation over the pixels of
+/* gmsd.c - gradient magnitude similarity deviation (Xue, Zhang, Mou, Bovik, IEEE TIP 23(2), 2014): the
+ * standard deviation over the pixels of
  *
  *     (2 ga gb + T) / (ga^2 + gb^2 + T),   g = |(Prewitt x, Prewitt y)|,   T = 170 / 255^2,
  *
@@ -52,7 +52,8 @@ static ltn_status measure(ltn_metric *m, const ltn_image *a, const ltn_image *b,
 }
 
 const ltn_metric_row ltn__metric_gmsd = {
-    .entry = {.name = "gmsd", .help = "gradient magnitude similarity deviation, 0 for equal pictures, lower is better",
+    .entry = {.name = "gmsd",
+              .help = "gradient magnitude similarity deviation, 0 for equal pictures, lower is better",
               .cite = "Xue, Zhang, Mou, Bovik, IEEE Trans. Image Processing 23(2), 2014"},
     .measure = measure,
 };

@@ -1,12 +1,12 @@
-/* haarpsi.c - Haar wavelet-based perceptual similarity (Reisenhofer, Bosse, Kutyniok, Wiegand, Signal Processing:
- * Image Communication 61, 2018), on pictures of half the size, in YIQ, white 255:
+/* haarpsi.c - Haar wavelet-based perceptual similarity (Reisenhofer, Bosse, Kutyniok, Wiegand, Signal
+ * Processing: Image Communication 61, 2018), on pictures of half the size, in YIQ, white 255:
  *
  *     (l^-1(sum w l(s) / sum w))^2,   l(s) = 1 / (1 + exp(-alpha s)),   alpha = 4.2,
  *
  * summed over the pixels and over two directions: s the mean of S(|ha|, |hb|) over the Haar coefficients h of
- * widths 2 and 4, w the larger coefficient of width 8, S(p, q) = (2 p q + C) / (p^2 + q^2 + C), C = 30. Colour is
- * a third term: S of the averages of I and of Q over 2 x 2 pixels, w the mean of the other two. 1 for equal
- * pictures. */
+ * widths 2 and 4, w the larger coefficient of width 8, S(p, q) = (2 p q + C) / (p^2 + q^2 + C), C = 30.
+ * Colour is a third term: S of the averages of I and of Q over 2 x 2 pixels, w the mean of the other two. 1
+ * for equal pictures. */
 #include <math.h>
 
 #include "metric.h"
@@ -14,7 +14,7 @@
 enum { LEAST = 16 }; /* pixels a side */
 static const double alpha = 4.2, C = 30;
 
-/* The integral of a plane: sum[y][x] is over the pixels above and left of (x, y); (width + 1) x (height + 1). */
+/* The integral of a plane: sum[y][x] is over the pixels above and left of (x, y); of row width + 1. */
 typedef struct integral {
     int width, height;
     double *sum;
@@ -72,7 +72,8 @@ static void pixel(const integral *a, const integral *b, int planes, int x, int y
 /* The integrals of a picture's planes; half is room for one. */
 static void integrate(const ltn_image *im, int planes, double *half, integral *out)
 {
-    static const double yiq[3][3] = {{0.299, 0.587, 0.114}, {0.5959, -0.2746, -0.3213}, {0.2115, -0.5227, 0.3112}};
+    static const double yiq[3][3] = {
+        {0.299, 0.587, 0.114}, {0.5959, -0.2746, -0.3213}, {0.2115, -0.5227, 0.3112}};
     static const double grey[3] = {1};
     for (int c = 0; c < planes; c++) {
         const int64_t row = out[c].width + 1;
@@ -112,7 +113,9 @@ static ltn_status measure(ltn_metric *m, const ltn_image *a, const ltn_image *b,
 }
 
 const ltn_metric_row ltn__metric_haarpsi = {
-    .entry = {.name = "haarpsi", .help = "Haar wavelet-based perceptual similarity, at most 1, higher is better",
-              .cite = "Reisenhofer, Bosse, Kutyniok, Wiegand, Signal Processing: Image Communication 61, 2018"},
+    .entry = {.name = "haarpsi",
+              .help = "Haar wavelet-based perceptual similarity, at most 1, higher is better",
+              .cite =
+                  "Reisenhofer, Bosse, Kutyniok, Wiegand, Signal Processing: Image Communication 61, 2018"},
     .measure = measure,
 };

@@ -1,5 +1,5 @@
-/* half.c - a picture seen from farther away, as GMSD and HaarPSI look at it: one plane of its colours, averaged
- * over squares of 2 x 2 pixels. */
+/* half.c - a picture seen from farther away, as GMSD and HaarPSI look at it: one plane of its colours,
+ * averaged over squares of 2 x 2 pixels. */
 #include "metric.h"
 
 void ltn__metric_half(const ltn_image *im, const double weight[3], double *out)

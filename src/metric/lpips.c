@@ -2,8 +2,8 @@
  *
  *     sum over the maps l of mean over the pixels of sum_c w_lc (fa / |fa| - fb / |fb|)_c^2
  *
- * with f the features of AlexNet or VGG16, |f| = sqrt(sum_c f_c^2 + 1e-8), and w the heads that were learned from
- * people's judgements. 0 for equal pictures. */
+ * with f the features of AlexNet or VGG16, |f| = sqrt(sum_c f_c^2 + 1e-8), and w the heads that were learned
+ * from people's judgements. 0 for equal pictures. */
 #include "backbone.h"
 
 #include <stdio.h>
@@ -26,7 +26,8 @@ static ltn_status open_state(ltn_metric *m, const ltn_spec *s)
 {
     state *t = m->state = ltn__alloc(m->ctx, 1, sizeof *t);
     if (!t) return LTN_ENOMEM;
-    const ltn_status status = ltn__backbone_open(&t->backbone, m, ltn__str(s, "net"), ltn__str(s, "backbone"));
+    const ltn_status status =
+        ltn__backbone_open(&t->backbone, m, ltn__str(s, "net"), ltn__str(s, "backbone"));
     return status ? status : ltn__tensors_open(m->ctx, ltn__str(s, "head"), &t->heads);
 }
 
@@ -47,7 +48,8 @@ static void distance(ltn_graph *g, ltn_node *const tap[LTN_TAPS], void *user)
         char name[32];
         snprintf(name, sizeof name, "lin%d.model.1.weight", k);
         ltn_weight *w = ltn__tensors_find(t->heads, name);
-        if (!w || w->rank != 4 || w->dim[0] != 1 || w->dim[1] != tap[k]->dims.d[3] || w->dim[2] != 1 || w->dim[3] != 1) {
+        if (!w || w->rank != 4 || w->dim[0] != 1 || w->dim[1] != tap[k]->dims.d[3] || w->dim[2] != 1 ||
+            w->dim[3] != 1) {
             ltn__graph_fail(g, LTN_EFORMAT, "%s: %s: %s", ltn__tensors_path(t->heads), name,
                             w ? "not of the shape that the backbone's features need" : "no such weight");
             return;
@@ -65,15 +67,22 @@ static ltn_status measure(ltn_metric *m, const ltn_image *a, const ltn_image *b,
     state *t = m->state;
     const real *out;
     ltn_dims dims;
-    const ltn_status s = ltn__backbone_run(&t->backbone, (const ltn_image *const[]){a, b}, 2, distance, t, &out, &dims);
+    const ltn_status s =
+        ltn__backbone_run(&t->backbone, (const ltn_image *const[]){a, b}, 2, distance, t, &out, &dims);
     if (!s) *value = (double)*out;
     return s;
 }
 
 static const ltn_param params[] = {
     {.name = "net", .help = "the network", .type = LTN_CHOICE, .choices = LTN_BACKBONES},
-    {.name = "backbone", .help = "its weights as torchvision has them, .pth or .safetensors", .type = LTN_STRING, .required = 1},
-    {.name = "head", .help = "the learned weights of its channels, .pth or .safetensors", .type = LTN_STRING, .required = 1},
+    {.name = "backbone",
+     .help = "its weights as torchvision has them, .pth or .safetensors",
+     .type = LTN_STRING,
+     .required = 1},
+    {.name = "head",
+     .help = "the learned weights of its channels, .pth or .safetensors",
+     .type = LTN_STRING,
+     .required = 1},
     {.name = NULL},
 };
 

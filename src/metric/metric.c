@@ -33,7 +33,8 @@ ltn_status ltn__metric_wants(ltn_metric *m, const ltn_image *im, int width, int 
     const char *name = m->row->entry.name;
     const int colours = ltn__colours(im);
     if (colours != 1 && colours != 3)
-        return ltn__fail(m->ctx, LTN_ESHAPE, "%s: pictures must be grey or RGB, not of %d colours", name, colours);
+        return ltn__fail(m->ctx, LTN_ESHAPE, "%s: pictures must be grey or RGB, not of %d colours", name,
+                         colours);
     if (im->width >= width && im->height >= height) return LTN_OK;
     return ltn__fail(m->ctx, LTN_ESHAPE, "%s: pictures must have %d x %d pixels at least, not %d x %d", name,
                      width, height, im->width, im->height);
@@ -65,10 +66,12 @@ static bool empty(const ltn_image *im)
 static ltn_status comparable(const ltn_metric *m, const ltn_image *a, const ltn_image *b)
 {
     const bool sets = m->row->finish;
-    if (!sets && (!a || !b)) return ltn__fail(m->ctx, LTN_EINVAL, "%s: a picture is missing", m->row->entry.name);
+    if (!sets && (!a || !b))
+        return ltn__fail(m->ctx, LTN_EINVAL, "%s: a picture is missing", m->row->entry.name);
     if (!sets && (a->width != b->width || a->height != b->height || ltn__colours(a) != ltn__colours(b)))
         return ltn__fail(m->ctx, LTN_ESHAPE, "%s: the pictures differ in size: %d x %d x %d and %d x %d x %d",
-                         m->row->entry.name, a->width, a->height, a->channels, b->width, b->height, b->channels);
+                         m->row->entry.name, a->width, a->height, a->channels, b->width, b->height,
+                         b->channels);
     if ((a && empty(a)) || (b && empty(b)))
         return ltn__fail(m->ctx, LTN_ESHAPE, "an empty picture cannot be measured");
     return LTN_OK;

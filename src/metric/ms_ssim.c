@@ -2,9 +2,10 @@
  *
  *     product over the scales k = 1 .. n - 1 of cs_k^beta_k, times ssim_n^beta_n
  *
- * with cs the mean of SSIM's factor for contrast and structure, where its window lies inside the picture, over
- * pixels and colours; from one scale to the next pictures shrink by averages of 2 x 2 pixels. A mean below zero
- * counts as zero. Five scales have the paper's weights; fewer have its first ones, divided by their sum. */
+ * with cs the mean of SSIM's factor for contrast and structure, where its window lies inside the picture,
+ * over pixels and colours; from one scale to the next pictures shrink by averages of 2 x 2 pixels. A mean
+ * below zero counts as zero. Five scales have the paper's weights; fewer have its first ones, divided by
+ * their sum. */
 #include <math.h>
 
 #include "metric.h"
@@ -69,8 +70,8 @@ static ltn_status measure(ltn_metric *m, const ltn_image *a, const ltn_image *b,
     const size_t plane = (size_t)a->width * (size_t)a->height;
     double mean[MAX_SCALES] = {0};
     if (a->width < least || a->height < least)
-        return ltn__fail(m->ctx, LTN_ESHAPE, "ms_ssim: %d scales need %d x %d pixels, not %d x %d", t->scales, least,
-                         least, a->width, a->height);
+        return ltn__fail(m->ctx, LTN_ESHAPE, "ms_ssim: %d scales need %d x %d pixels, not %d x %d", t->scales,
+                         least, least, a->width, a->height);
     float *small = ltn__alloc(m->ctx, plane / 2, sizeof *small);
     ltn_status s = small ? LTN_OK : LTN_ENOMEM;
     for (size_t c = 0; c < (size_t)colours && !s; c++)
@@ -82,8 +83,12 @@ static ltn_status measure(ltn_metric *m, const ltn_image *a, const ltn_image *b,
 }
 
 static const ltn_param params[] = {
-    {.name = "scales", .help = "how often pictures shrink to half, plus one; n need 11 2^(n - 1) pixels a side",
-     .type = LTN_INT, .def = MAX_SCALES, .min = 1, .max = MAX_SCALES},
+    {.name = "scales",
+     .help = "how often pictures shrink to half, plus one; n need 11 2^(n - 1) pixels a side",
+     .type = LTN_INT,
+     .def = MAX_SCALES,
+     .min = 1,
+     .max = MAX_SCALES},
     {.name = NULL},
 };
 

@@ -1,7 +1,7 @@
-/* maxpool.c - the largest value of every window of size x size pixels, by channel; windows begin every `stride` pixels
- * and lie inside the picture. With a second source, the value of the first at the place where that one is largest;
- * and the adjoint: maxpool_dx gives the cotangent of a window to that place. Of equal values the first counts, a NaN
- * is larger than all. i[0]: size, i[1]: stride. */
+/* maxpool.c - the largest value of every window of size x size pixels, by channel; windows begin every
+ * `stride` pixels and lie inside the picture. With a second source, the value of the first at the place where
+ * that one is largest; and the adjoint: maxpool_dx gives the cotangent of a window to that place. Of equal
+ * values the first counts, a NaN is larger than all. i[0]: size, i[1]: stride. */
 #include "map.h"
 
 #include <string.h>
@@ -16,8 +16,8 @@ static ltn_dims pooled(ltn_dims x, int64_t size, int64_t stride)
     return ltn__dims(x.d[0], windows(x.d[1], size, stride), windows(x.d[2], size, stride), x.d[3]);
 }
 
-static ltn_node *make(ltn_graph *g, const ltn_op *op, ltn_dims dims, ltn_node *values, ltn_node *where, int64_t size,
-                      int64_t stride)
+static ltn_node *make(ltn_graph *g, const ltn_op *op, ltn_dims dims, ltn_node *values, ltn_node *where,
+                      int64_t size, int64_t stride)
 {
     ltn_node *n = ltn__node(g, op, dims, 2, (ltn_node *[]){values, where});
     n->i[0] = size;
@@ -104,7 +104,8 @@ static const struct example {
     ltn_dims x;
     int size, stride;
 } examples[] = {
-    {{{1, 2, 2, 1}}, 2, 2}, {{{2, 5, 7, 3}}, 2, 2}, {{{1, 9, 8, 3}}, 3, 2}, {{{1, 6, 5, 4}}, 2, 3}, {{{1, 17, 33, 64}}, 3, 2},
+    {{{1, 2, 2, 1}}, 2, 2}, {{{2, 5, 7, 3}}, 2, 2},    {{{1, 9, 8, 3}}, 3, 2},
+    {{{1, 6, 5, 4}}, 2, 3}, {{{1, 17, 33, 64}}, 3, 2},
 };
 
 static ltn_node *maxpool_example(ltn_graph *g, int k)
@@ -122,7 +123,8 @@ static ltn_node *maxpool_dx_example(ltn_graph *g, int k)
 }
 
 const ltn_op ltn__op_maxpool = {
-    .entry = {.name = "maxpool", .help = "the largest value of every window, or another picture's value there"},
+    .entry = {.name = "maxpool",
+              .help = "the largest value of every window, or another picture's value there"},
     .run = maxpool_run,
     .vjp = maxpool_vjp,
     .example = maxpool_example,
