@@ -35,6 +35,14 @@ double ltn__data_gradient(const ltn_problem *q, const float *x, float *r, float 
     return sqrt(square);
 }
 
+double ltn__data_step(const ltn_problem *q, const ltn_prior *p, int t, double weight, const float *u, float *x, float *r)
+{
+    const ltn_rule_input in = {.q = q, .p = p, .t = t, .u = u, .x = x, .r = r};
+    const double gamma = weight * fmax(ltn__rule_named("bayes")->gamma(&in), ltn__rule_named("discrepancy")->gamma(&in));
+    ltn__prox(q->a, q->y, gamma, u, x);
+    return gamma;
+}
+
 void ltn__adam_step(ltn_adam a, int k, size_t n, const float *g, float *m, float *v, float *x)
 {
     const float b1 = (float)a.beta1, b2 = (float)a.beta2;

@@ -1,0 +1,298 @@
+/* test_p2l.c - P2L and TReg on a Gaussian prior, where what they do to mean, spread and text is known in closed form, and on the
+ * small prior against independent PyTorch scripts that draw the same random numbers (tools/golden/p2l.py). */
+#include "solve/diffusion.h"
+
+#include "test.h"
+
+#include "gaussian.h"
+
+/* Pixels are N(mean, variance); a solver's step maps them by slope z + offset. */
+typedef struct normal {
+    double mean, variance;
+} normal;
+
+static normal affine(normal z, double slope, double offset, double fresh)
+{
+    return (normal){slope * z.mean + offset, slope * slope * z.variance + fresh};
+}
+
+static double rms(normal u, double y)
+{
+    return sqrt((u.mean - y) * (u.mean - y) + u.variance);
+}
+
+/* gamma of one pixel known up to sigma, for predictions u: 1 / (1 + gamma) = sigma / |u - y| leaves a residual of sigma. */
+static double gamma_for(const gaussian *g, int t, double sigma, double weight, normal u, double y)
+{
+    return weight * fmax(gaussian_error(&g->base, t) / (sigma * sigma), rms(u, y) / sigma - 1);
+}
+
+static bool is_near(const char *what, const float *x, normal want)
+{
+    double mean, variance;
+    test_name("%s", what);
+    moments(x, &mean, &variance);
+    NEAR(mean, want.mean, 5 * sqrt(want.variance / N) + 2e-3);
+    NEAR(variance / want.variance, 1, 0.05);
+    return true;
+}
+
+/* ---- P2L ---- */
+
+/* With u = s z, s = shrink(ab), the gradient of r = |u - y| by z is s (u - y) / r, its square s^2. */
+static normal follow_p2l(const gaussian *g, int steps, int every, double weight, double zeta, double y, double sigma)
+{
+    normal z = {0, 1}, x = {0, 0};
+    for (int k = 0; k < steps; k++) {
+        const int t = ltn__grid_time(&g->base, steps, k);
+        const double ab = g->alpha_bar[t], next = ltn__grid_alpha_bar(&g->base, steps, k + 1), s = shrink(ab);
+        const normal u = affine(z, s, 0, 0);
+        const double gamma = gamma_for(g, t, sigma, weight, u, y), guide = zeta * fmax(1 - sigma / rms(u, y), 0);
+        const double keep = k % every ? 1 : 1 / (1 + gamma);
+        x = affine(u, 1 / (1 + gamma), gamma / (1 + gamma) * y, 0);
+        z = affine(z, sqrt(next) * keep * s + sqrt((1 - next) / (1 - ab)) * (1 - sqrt(ab) * s) - guide,
+                   sqrt(next) * (1 - keep) * y + guide * y / s, 0);
+    }
+    return x;
+}
+
+TEST(p2l_follows_the_closed_form_recursion)
+{
+    ltn_ctx *ctx;
+    OK(NULL, ltn_open(&ctx, NULL));
+    static gaussian g;
+    make_gaussian(&g);
+    static float y[N];
+    static outcome o, again, other;
+    static const struct {
+        const char *solver;
+        int steps, every, gradients;
+        double weight, zeta;
+    } row[] = {{"p2l:inner=0,steps=10,every=3,weight=0.5,zeta=0.4", 10, 3, 9, 0.5, 0.4},
+               {"p2l:inner=0,steps=8,every=1,weight=1,zeta=0", 8, 1, 0, 1, 0},
+               {"p2l:inner=0,steps=12,every=100,weight=0.1,zeta=1", 12, 100, 11, 0.1, 1}};
+    for (int i = 0; i < N; i++) y[i] = 0.7f;
+    for (int i = 0; i < LTN_COUNT(row); i++) {
+        solve(ctx, "identity", row[i].solver, y, 0.3, 1, &o);
+        CHECK(o.status == LTN_DONE && o.calls == row[i].steps && o.gradients == row[i].gradients);
+        CHECK(o.progress.step == row[i].steps && o.progress.t == ltn__grid_time(&g.base, row[i].steps, row[i].steps - 1));
+        is_near(row[i].solver, o.x, follow_p2l(&g, row[i].steps, row[i].every, row[i].weight, row[i].zeta, 0.7, 0.3));
+    }
+    solve(ctx, "downsample:factor=2", "p2l:steps=5", y, 0.3, 1, &o);
+    solve(ctx, "downsample:factor=2", "p2l:steps=5", y, 0.3, 1, &again);
+    solve(ctx, "downsample:factor=2", "p2l:steps=5", y, 0.3, 2, &other);
+    CHECK(!memcmp(o.x, again.x, sizeof o.x));
+    CHECK(memcmp(o.x, other.x, sizeof o.x));
+    ltn_close(&ctx);
+}
+
+/* The text that explains y best is the one whose mean is that of y; the second column, of which nothing depends, stays. */
+TEST(p2l_finds_the_text)
+{
+    ltn_ctx *ctx;
+    OK(NULL, ltn_open(&ctx, NULL));
+    static gaussian g;
+    static float y[N];
+    static outcome o;
+    ltn__normals((ltn_rng){3, 9}, 0, y, N);
+    for (int i = 0; i < N; i++) y[i] = 0.7f + 0.5f * y[i];
+    solve_with(ctx, &g, -0.5f, "identity", "p2l:steps=1,inner=100,rate=0.05", y, 0.1, 1, &o);
+    CHECK(o.status == LTN_DONE && o.calls == 101 && o.gradients == 100);
+    NEAR(text_mean(&g.base), 0.7, 0.05);
+    for (int j = 0; j < TOKENS; j++) CHECK(g.text[j * WIDTH + 1] == -0.5f);
+    solve_with(ctx, &g, -0.5f, "identity", "p2l:steps=1,inner=1,rate=0.05", y, 0.1, 1, &o);
+    NEAR(text_mean(&g.base), -0.45, 1e-4); /* Adam's first step is its rate long */
+    solve_with(ctx, &g, -0.5f, "identity", "p2l:steps=4,inner=3", y, 0.1, 1, &o);
+    CHECK(o.calls == 4 * 4 && o.gradients == 4 * 3 + 3);
+    solve_with(ctx, &g, -0.5f, "identity", "p2l:steps=4,inner=0", y, 0.1, 1, &o);
+    CHECK(o.calls == 4 && text_mean(&g.base) == -0.5);
+    ltn_close(&ctx);
+}
+
+/* ---- TReg ---- */
+
+/* Guidance between the means of two texts is the prediction for the mean n + w (c - n); Adam moves n, one number. */
+static normal follow_treg(const gaussian *g, int steps, int every, double w, double rate, double c, double y, double sigma)
+{
+    normal z = {0, 1}, x = {0, 0};
+    float n = 0, m = 0, v = 0;
+    int adam = 0;
+    for (int k = 0; k < steps; k++) {
+        const int t = ltn__grid_time(&g->base, steps, k);
+        const double ab = g->alpha_bar[t], next = ltn__grid_alpha_bar(&g->base, steps, k + 1), s = shrink(ab), q = 1 - s * sqrt(ab);
+        const double b = sqrt((1 - next) / (1 - ab)), mean = n + w * (c - n);
+        const normal u = affine(z, s, q * mean, 0);
+        const double gamma = gamma_for(g, t, sigma, 1, u, y);
+        x = affine(u, 1 / (1 + gamma), gamma / (1 + gamma) * y, 0);
+        if (k % every) {
+            z = affine(z, sqrt(next) * s + b * q, (sqrt(next) - b * sqrt(ab)) * q * mean, 0);
+            continue;
+        }
+        const double e = (1 - next) / sqrt(1 - ab), keep = next / (1 + gamma) + 1 - next; /* of z0 in next z0y + (1 - next) z0 */
+        const float gradient = (float)(x.mean - s * z.mean - q * n);
+        z = affine(z, sqrt(next) * keep * s + e * q, (sqrt(next) * keep - e * sqrt(ab)) * q * mean + sqrt(next) * (1 - keep) * y,
+                   next * (1 - next));
+        if (rate > 0) ltn__adam_step((ltn_adam){rate, 0.9, 0.999}, ++adam, 1, &gradient, &m, &v, &n);
+    }
+    return x;
+}
+
+TEST(treg_follows_the_closed_form_recursion)
+{
+    ltn_ctx *ctx;
+    OK(NULL, ltn_open(&ctx, NULL));
+    static gaussian g;
+    static float y[N];
+    static outcome o, again, other;
+    static const struct {
+        const char *solver;
+        int steps, every, calls, gradients;
+        double guidance, negation;
+    } row[] = {{"treg:steps=10,every=3,guidance=2,negation=0", 10, 3, 20, 0, 2, 0},
+               {"treg:steps=10,every=3,guidance=2,negation=0.05", 10, 3, 20, 3, 2, 0.05},
+               {"treg:steps=9,every=2,guidance=-0.5,negation=0.1", 9, 2, 18, 4, -0.5, 0.1},
+               {"treg:steps=8,every=1,guidance=1", 8, 1, 8, 0, 1, 0}};
+    for (int i = 0; i < N; i++) y[i] = 0.7f;
+    for (int i = 0; i < LTN_COUNT(row); i++) {
+        solve_with(ctx, &g, 0.4f, "identity", row[i].solver, y, 0.3, 1, &o);
+        CHECK(o.status == LTN_DONE && o.calls == row[i].calls && o.gradients == row[i].gradients);
+        is_near(row[i].solver, o.x,
+                follow_treg(&g, row[i].steps, row[i].every, row[i].guidance, row[i].negation, 0.4, 0.7, 0.3));
+        for (int j = 0; j < TOKENS * WIDTH; j++) CHECK(g.text[j] == 0.4f && g.empty[j] == 0);
+    }
+    solve(ctx, "downsample:factor=2", "treg:steps=5", y, 0.3, 1, &o);
+    solve(ctx, "downsample:factor=2", "treg:steps=5", y, 0.3, 1, &again);
+    solve(ctx, "downsample:factor=2", "treg:steps=5", y, 0.3, 2, &other);
+    CHECK(!memcmp(o.x, again.x, sizeof o.x));
+    CHECK(memcmp(o.x, other.x, sizeof o.x));
+    ltn_close(&ctx);
+}
+
+/* ---- Both ---- */
+
+TEST(without_noise_known_pixels_come_out_to_the_bit)
+{
+    ltn_ctx *ctx;
+    OK(NULL, ltn_open(&ctx, NULL));
+    ltn_degradation *d;
+    OK(ctx, ltn_degradation_open(ctx, "inpaint:random=0.5", W, H, 3, &d));
+    static float x[N], y[N], back[N];
+    ltn__normals((ltn_rng){4, 9}, 0, x, N);
+    ltn__forward(d, x, y);
+    static outcome o;
+    static const char *const solver[] = {"p2l:steps=4", "treg:steps=4"};
+    for (int i = 0; i < LTN_COUNT(solver); i++) {
+        test_name("%s", solver[i]);
+        solve(ctx, "inpaint:random=0.5", solver[i], y, 0, 1, &o);
+        ltn__forward(d, o.x, back);
+        CHECK(o.status == LTN_DONE && !memcmp(back, y, sizeof y));
+    }
+    ltn_degradation_close(&d);
+    ltn_close(&ctx);
+}
+
+static ltn_status open_with(ltn_ctx *ctx, const char *solver, long fail, test_memory *memory, bool *reached)
+{
+    static gaussian g;
+    static float y[N];
+    make_gaussian(&g);
+    ltn_degradation *d = NULL;
+    ltn_arena arena = {.ctx = ctx};
+    ltn_spec spec;
+    void *state = NULL;
+    int steps;
+    OK(ctx, ltn_degradation_open(ctx, "identity", W, H, 3, &d));
+    OK(ctx, ltn__spec_parse(ctx, "solver", ltn__solver_entry, solver, &arena, &spec));
+    const ltn_problem q = {.ctx = ctx, .a = d, .y = y, .sigma = 0.1};
+    memory->fail_at = memory->calls + fail;
+    const ltn_status s = ltn__solver_row(spec.row)->open(&q, &g.base, &spec, &state, &steps);
+    *reached = memory->calls >= memory->fail_at;
+    if (state) ltn__solver_row(spec.row)->close(ctx, state);
+    ltn__arena_free(&arena);
+    ltn_degradation_close(&d);
+    return s;
+}
+
+TEST(failed_allocations_leave_nothing)
+{
+    static const char *const solver[] = {"p2l", "treg"};
+    for (int i = 0; i < LTN_COUNT(solver); i++) {
+        test_name("%s", solver[i]);
+        bool reached = true;
+        for (long k = 1; reached; k++) {
+            test_memory memory = {0};
+            const ltn_options options = test_options(&memory);
+            ltn_ctx *ctx = NULL;
+            OK(NULL, ltn_open(&ctx, &options));
+            const ltn_status s = open_with(ctx, solver[i], k, &memory, &reached);
+            CHECK(s == (reached ? LTN_ENOMEM : LTN_OK));
+            ltn_close(&ctx);
+            CHECK(memory.alive == 0);
+        }
+    }
+}
+
+enum { SIDE = 128, PICTURE = 3 * SIDE * SIDE, LATENT = 8192, DRAWS = 5 };
+static const struct {
+    const char *name, *degradation;
+    double sigma;
+    const char *solver, *prompt;
+} cases[] = {
+    {"p2l_sr", "downsample:factor=4,boundary=circular,order=correlation", 0.05,
+     "p2l:steps=5,inner=2,rate=0.02,every=3,weight=0.5,zeta=0.7", ""},
+    {"p2l_inpaint", "inpaint:random=0.5,seed=7", 0.05, "p2l:steps=6,inner=1,rate=0.05,every=2,weight=1,zeta=1.2", "a photo of a cat"},
+    {"treg_denoise", "identity", 0.1, "treg:steps=8,guidance=3,negation=0.05,every=2,weight=1", "a photo of a cat"},
+    {"treg_blur", "blur:sigma=3,boundary=circular", 0.02, "treg:steps=7,guidance=1.5,negation=0.02,every=3,weight=2",
+     "a photo of the sea"},
+};
+
+static void restore(ltn_ctx *ctx, const ltn_task *t, ltn_image *x)
+{
+    ltn_run *run = NULL;
+    OK(ctx, ltn_run_open(ctx, t, &run));
+    while (!ltn_run_step(run)) continue;
+    CHECK(ltn_run_step(run) == LTN_DONE);
+    OK(ctx, ltn_run_estimate(run, x));
+    for (int k = 0; k < PICTURE; k++) x->data[k] = fminf(fmaxf(x->data[k], 0), 1);
+    ltn_run_close(&run);
+}
+
+/* The script's draws: draw k is stream 100 + k of seed 77, in the order (c, h, w). */
+TEST(both_equal_the_pytorch_scripts)
+{
+    ltn_ctx *ctx;
+    OK(NULL, ltn_open(&ctx, NULL));
+    ltn_model *m = NULL;
+    OK(ctx, ltn_model_open(ctx, LTN_SOURCE_ROOT "/models/prior", &m));
+    static float draws[DRAWS * LATENT];
+    for (int k = 0; k < DRAWS; k++) ltn__normals((ltn_rng){77, 100 + (uint64_t)k}, 0, draws + k * LATENT, LATENT);
+    const ltn_array noise = {4, {DRAWS, 32, 16, 16}, draws};
+    ltn_image truth = {0};
+    OK(ctx, ltn_image_read(ctx, test_golden("cat128.png"), &truth));
+    for (int i = 0; i < LTN_COUNT(cases); i++) {
+        test_name("%s", cases[i].name);
+        ltn_degradation *d = NULL;
+        ltn_image y = {0}, x = {0}, golden = {0};
+        char spec[64], file[64];
+        snprintf(spec, sizeof spec, "gaussian:sigma=%g", cases[i].sigma);
+        snprintf(file, sizeof file, "%s.png", cases[i].name);
+        OK(ctx, ltn_image_read(ctx, test_golden(file), &golden));
+        OK(ctx, ltn_degradation_open(ctx, cases[i].degradation, SIDE, SIDE, 3, &d));
+        OK(ctx, ltn_degrade(d, &truth, spec, 5, &y));
+        restore(ctx, &(ltn_task){.model = m, .degradation = d, .y = &y, .sigma = cases[i].sigma, .solver = cases[i].solver,
+                                 .prompt = cases[i].prompt, .noise = &noise}, &x);
+        double worst = 0, ours = 0, theirs = 0;
+        for (int k = 0; k < PICTURE; k++) worst = fmax(worst, fabs(x.data[k] - golden.data[k]));
+        OK(ctx, ltn_measure(ctx, "psnr", &x, &truth, &ours));
+        OK(ctx, ltn_measure(ctx, "psnr", &golden, &truth, &theirs));
+        NEAR(worst, 0, 2.0 / 255);
+        NEAR(ours, theirs, 0.05);
+        ltn_image_free(ctx, &x);
+        ltn_image_free(ctx, &y);
+        ltn_image_free(ctx, &golden);
+        ltn_degradation_close(&d);
+    }
+    ltn_image_free(ctx, &truth);
+    ltn_model_close(&m);
+    ltn_close(&ctx);
+}
