@@ -12,10 +12,9 @@
 #include <math.h>
 #include <string.h>
 
-ltn_status ltn__dps_look(ltn_dps *d)
+ltn_status ltn__dps_misfit(ltn_dps *d)
 {
     ltn_prior *p = d->p;
-    if (!d->step) ltn__step_noise(d->q, p, 0, d->z);
     ltn_status s = p->predict_kept(p, d->z, ltn__grid_time(p, d->steps, d->step), LTN_WRT_LATENT, d->z0);
     if (!s) s = p->decode_kept(p, d->z0, d->x);
     if (s) return s;
@@ -23,6 +22,12 @@ ltn_status ltn__dps_look(ltn_dps *d)
     for (size_t i = 0, n = ltn__size_count(d->q->a->x); i < n; i++) d->dx[i] /= (float)d->norm;
     memset(d->dz0, 0, p->latent_count * sizeof *d->dz0);
     return LTN_OK;
+}
+
+ltn_status ltn__dps_look(ltn_dps *d)
+{
+    if (!d->step) ltn__step_noise(d->q, d->p, 0, d->z);
+    return ltn__dps_misfit(d);
 }
 
 static double step_length(const ltn_dps *d)

@@ -1,4 +1,5 @@
-/* dps.h - a step of diffusion posterior sampling in two halves, between which psld adds its term to the loss. */
+/* dps.h - a step of diffusion posterior sampling in two halves, between which psld adds its term to the loss; the first of
+ * them is latino-gradient's too. */
 #ifndef LTN_DPS_H
 #define LTN_DPS_H
 
@@ -18,7 +19,9 @@ typedef struct ltn_dps {
 /* Reads LTN_DPS_PARAMS. */
 ltn_status ltn__dps_open(ltn_dps *d, const ltn_problem *q, ltn_prior *p, const ltn_spec *s, int *steps);
 void ltn__dps_close(ltn_dps *d);
-/* z0, x and norm (the first z is draw 0); dx is the gradient of norm, dz0 is 0. */
+/* z0, x and norm from z; dx is the gradient of norm, dz0 is 0. */
+ltn_status ltn__dps_misfit(ltn_dps *d);
+/* The same; the first z is draw 0. */
 ltn_status ltn__dps_look(ltn_dps *d);
 /* Takes the gradient back to z_t and goes on to the next time: LTN_OK, LTN_DONE or an error. */
 ltn_status ltn__dps_move(ltn_dps *d, ltn_progress *progress);

@@ -1,0 +1,87 @@
+/* latino_ddim.c - LATINO with a diffusion model's many small steps in the place of a consistency model's few renoised ones,
+ * the ablation of arXiv 2503.12615 (the step is that of DDIM, arXiv 2010.02502):
+ *
+ *     z0 = f(z, t, c),  u = D(z0),  x = argmin_x gamma/2 |A x - y|^2 + 1/2 |x - u|^2,  gamma by a rule of rule.c
+ *     z' = sqrt(ab') E(x) + sqrt(1 - ab' - s^2) eps_hat + s eps,      eps_hat = (z - sqrt(ab) z0) / sqrt(1 - ab),
+ *     s^2 = eta^2 (1 - ab') / (1 - ab) (1 - ab / ab')
+ *
+ * from z = sqrt(ab) E(x) + sqrt(1 - ab) eps with the naive inverse x. The last x is the result. */
+#include "diffusion.h"
+#include "latino.h"
+
+#include <math.h>
+
+typedef struct latino_ddim {
+    ltn_latino loop;
+    int step, steps;
+    double eta;
+} latino_ddim;
+
+/* From z, z0 and x to the next z. */
+static ltn_status onward(latino_ddim *l, double ab, double next)
+{
+    ltn_latino *o = &l->loop;
+    if (l->eta > 0) ltn__step_noise(o->q, o->p, o->draws++, o->eps);
+    ltn__diffusion_step(o->p, ab, next, l->eta, o->z0, o->eps, o->z);
+    float *ex = o->eps;
+    const ltn_status s = o->p->encode(o->p, o->x, ex);
+    for (size_t i = 0; i < o->p->latent_count; i++) o->z[i] += (float)sqrt(next) * (ex[i] - o->z0[i]);
+    return s;
+}
+
+static ltn_status latino_ddim_step(void *state, ltn_progress *progress)
+{
+    latino_ddim *l = state;
+    ltn_latino *o = &l->loop;
+    const int t = ltn__grid_time(o->p, l->steps, l->step);
+    const double ab = ltn__grid_alpha_bar(o->p, l->steps, l->step);
+    ltn_status s = l->step ? LTN_OK : ltn__latino_noised(o, ab);
+    if (s || (s = ltn__latino_predict(o, t))) return s;
+    ltn__latino_report(o, t, ltn__latino_data(o, t), progress);
+    progress->step = ++l->step;
+    if (l->step == l->steps) return LTN_DONE;
+    return onward(l, ab, ltn__grid_alpha_bar(o->p, l->steps, l->step));
+}
+
+static const float *latino_ddim_estimate(const void *state)
+{
+    const latino_ddim *l = state;
+    return l->loop.x;
+}
+
+static void latino_ddim_close(ltn_ctx *ctx, void *state)
+{
+    latino_ddim *l = state;
+    ltn__latino_close(&l->loop);
+    ltn__free(ctx, l);
+}
+
+static ltn_status latino_ddim_open(const ltn_problem *q, ltn_prior *p, const ltn_spec *s, void **state, int *steps)
+{
+    latino_ddim *l = ltn__alloc(q->ctx, 1, sizeof *l);
+    if (!l) return LTN_ENOMEM;
+    *state = l;
+    *steps = l->steps = LTN_MIN((int)ltn__num(s, "steps"), p->train_steps);
+    l->eta = ltn__num(s, "eta");
+    const ltn_status status = ltn__latino_open(&l->loop, q, p, ltn__str(s, "rule"));
+    if (!status) ltn__latino_start(&l->loop, LTN_START_NAIVE);
+    return status;
+}
+
+static const ltn_param latino_ddim_params[] = {
+    {.name = "steps", .help = "network calls", .type = LTN_INT, .def = 50, .min = 1, .max = 1000},
+    {.name = "rule", .help = "how the weight gamma of the data is found", .type = LTN_CHOICE,
+     .choices = "bayes|discrepancy|released"},
+    {.name = "eta", .help = "fresh noise in every step: 1 ancestral sampling, 0 none", .type = LTN_FLOAT, .max = 1},
+    {0},
+};
+
+const ltn_solver_row ltn__solver_latino_ddim = {
+    .entry = {.name = "latino-ddim", .help = "LATINO with a diffusion model's small steps", .cite = "arXiv 2503.12615",
+              .param = latino_ddim_params},
+    .needs_prior = true,
+    .open = latino_ddim_open,
+    .step = latino_ddim_step,
+    .estimate = latino_ddim_estimate,
+    .close = latino_ddim_close,
+};

@@ -1,0 +1,89 @@
+/* latino_gradient.c - LATINO with a gradient in the place of the prox, the ablation of arXiv 2503.12615 that shows what the
+ * prox saves: a step goes back through the decoder and the network, and keeps what that needs.
+ *
+ *     z   = sqrt(ab_t) z0' + sqrt(1 - ab_t) eps        z0' = E(x) of the naive inverse before the first step
+ *     z0  = f(z, t, c),  x = D(z0)
+ *     g   = grad_z |A x - y|
+ *     z0' = z0 - zeta g                                behind the last step x = D(z0')
+ *
+ * Without a zeta z0 goes along g as far as `pull` of the excess of |A x - y| over that of a right x (dps.c) would need along
+ * the gradient by z0 itself, g0: zeta = pull excess / (|g| |g0|). */
+#include "dps.h"
+
+#include <math.h>
+
+static double length(const float *g, size_t n)
+{
+    double square = 1e-30;
+    for (size_t i = 0; i < n; i++) square += (double)g[i] * g[i];
+    return sqrt(square);
+}
+
+/* z from z0', and draw k of the noise. */
+static ltn_status noised(ltn_dps *d, double ab)
+{
+    ltn_status s = LTN_OK;
+    if (!d->step) {
+        ltn__naive(d->q->a, d->q->y, d->x);
+        s = d->p->encode(d->p, d->x, d->z0);
+    }
+    ltn__step_noise(d->q, d->p, d->step, d->eps);
+    const double a = sqrt(ab), b = sqrt(1 - ab);
+    for (size_t i = 0; i < d->p->latent_count; i++) d->z[i] = (float)(a * d->z0[i] + b * d->eps[i]);
+    return s;
+}
+
+static ltn_status latino_gradient_step(void *state, ltn_progress *progress)
+{
+    ltn_dps *d = state;
+    ltn_prior *p = d->p;
+    ltn_status s = noised(d, ltn__grid_alpha_bar(p, d->steps, d->step));
+    if (s || (s = ltn__dps_misfit(d)) || (s = p->decode_back(p, d->dx, d->dz0)) ||
+        (s = p->predict_back(p, d->dz0, d->dz, NULL)))
+        return s;
+    const double whole = length(d->dz, p->latent_count) * length(d->dz0, p->latent_count);
+    const double zeta = d->zeta > 0 ? d->zeta : d->pull * fmax(d->norm - d->goal, 0) / whole;
+    for (size_t i = 0; i < p->latent_count; i++) d->z0[i] -= (float)(zeta * d->dz[i]);
+    progress->t = ltn__grid_time(p, d->steps, d->step);
+    progress->step = ++d->step;
+    if (d->step == d->steps && (s = p->decode(p, d->z0, d->x))) return s;
+    progress->gamma = zeta;
+    progress->residual = ltn__chi(d->q, d->x, d->r);
+    return d->step == d->steps ? LTN_DONE : LTN_OK;
+}
+
+static const float *latino_gradient_estimate(const void *state)
+{
+    const ltn_dps *d = state;
+    return d->x;
+}
+
+static void latino_gradient_close(ltn_ctx *ctx, void *state)
+{
+    ltn__dps_close(state);
+    ltn__free(ctx, state);
+}
+
+static ltn_status latino_gradient_open(const ltn_problem *q, ltn_prior *p, const ltn_spec *s, void **state, int *steps)
+{
+    *state = ltn__alloc(q->ctx, 1, sizeof(ltn_dps));
+    return *state ? ltn__dps_open(*state, q, p, s, steps) : LTN_ENOMEM;
+}
+
+static const ltn_param latino_gradient_params[] = {
+    {.name = "steps", .help = "network calls, each with a gradient", .type = LTN_INT, .def = 8, .min = 1, .max = 1000},
+    {.name = "zeta", .help = "step along the gradient; 0: by the residual", .type = LTN_FLOAT, .max = 1e6},
+    {.name = "pull", .help = "with zeta=0: part of the excess of |A x - y| that a step is to remove", .type = LTN_FLOAT,
+     .def = 1, .max = 100},
+    {0},
+};
+
+const ltn_solver_row ltn__solver_latino_gradient = {
+    .entry = {.name = "latino-gradient", .help = "LATINO with the data's gradient through network and decoder for the prox",
+              .cite = "arXiv 2503.12615", .param = latino_gradient_params},
+    .needs_prior = true,
+    .open = latino_gradient_open,
+    .step = latino_gradient_step,
+    .estimate = latino_gradient_estimate,
+    .close = latino_gradient_close,
+};

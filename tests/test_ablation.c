@@ -1,0 +1,260 @@
+/* test_ablation.c - latino-gradient and latino-ddim: pixel by pixel on the Gaussian prior, where every formula of a step is
+ * affine and known, and with the small prior against an independent script (tools/golden/ablation.py). */
+#include "test.h"
+
+#include "gaussian.h"
+
+enum { SEED = 5 };
+typedef struct setting {
+    const char *degradation, *spec;
+    int steps;
+    double sigma, first, second; /* zeta and pull; or eta, and 1: by the discrepancy */
+} setting;
+
+/* What was measured (1 or 0), y there, and the naive inverse. */
+typedef struct mask {
+    float known[N], y[N], naive[N];
+} mask;
+
+static void measure(ltn_ctx *ctx, const char *degradation, double sigma, mask *m)
+{
+    ltn_degradation *d = NULL;
+    OK(ctx, ltn_degradation_open(ctx, degradation, W, H, 3, &d));
+    for (int i = 0; i < N; i++) {
+        m->known[i] = 1;
+        m->y[i] = (float)(0.4 + 0.5 * ltn__normal((ltn_rng){1, 1}, (uint64_t)i) + sigma * ltn__normal((ltn_rng){1, 2}, (uint64_t)i));
+    }
+    ltn__measured(d, m->known);
+    ltn__measured(d, m->y);
+    ltn__naive(d, m->y, m->naive);
+    ltn_degradation_close(&d);
+}
+
+static double noise(int draw, int i)
+{
+    return ltn__normal((ltn_rng){SEED, LTN_STREAM_SOLVER + (uint64_t)draw}, (uint64_t)i);
+}
+
+static double grid(const gaussian *g, int steps, int k)
+{
+    return k < steps ? g->alpha_bar[TRAIN - 1 - TRAIN * k / steps] : 1;
+}
+
+/* |A x - y| of what was measured. */
+static double misfit(const mask *m, const double *x)
+{
+    double sum = 0;
+    for (int i = 0; i < N; i++) sum += m->known[i] > 0 ? (x[i] - m->y[i]) * (x[i] - m->y[i]) : 0;
+    return sqrt(sum);
+}
+
+static double count(const mask *m)
+{
+    double sum = 0;
+    for (int i = 0; i < N; i++) sum += m->known[i];
+    return sum;
+}
+
+/* Of y = 0.4 + noise of S2 + noise of sigma: f is z0 = a z, so g0 = (z0 - y) / norm and g = a g0. */
+static void gradient_loop(const gaussian *g, const setting *s, const mask *m, double goal, double *x)
+{
+    for (int i = 0; i < N; i++) x[i] = m->naive[i];
+    for (int k = 0; k < s->steps; k++) {
+        const double ab = grid(g, s->steps, k), a = shrink(ab);
+        for (int i = 0; i < N; i++) x[i] = a * (sqrt(ab) * x[i] + sqrt(1 - ab) * noise(k, i));
+        const double norm = misfit(m, x), zeta = s->first > 0 ? s->first : s->second * fmax(norm - goal, 0) / a;
+        for (int i = 0; i < N; i++) x[i] -= m->known[i] * zeta * a * (x[i] - m->y[i]) / norm;
+    }
+}
+
+TEST(latino_gradient_follows_the_closed_form)
+{
+    static const setting row[] = {
+        {"identity", "latino-gradient", 8, 0.3, 0, 1},
+        {"identity", "latino-gradient:zeta=30,steps=5", 5, 0.3, 30, 0},
+        {"inpaint:random=0.5,seed=3", "latino-gradient:pull=0.6,steps=12", 12, 0.1, 0, 0.6},
+    };
+    static gaussian g;
+    static mask m;
+    static outcome o;
+    static double x[N];
+    ltn_ctx *ctx;
+    OK(NULL, ltn_open(&ctx, NULL));
+    make_gaussian(&g);
+    for (int r = 0; r < LTN_COUNT(row); r++) {
+        test_name("%s %s", row[r].degradation, row[r].spec);
+        measure(ctx, row[r].degradation, row[r].sigma, &m);
+        double trace = 0; /* of A A^T, by the solver's probe */
+        for (int i = 0; i < N; i++) trace += m.known[i] * pow(ltn__normal((ltn_rng){SEED, LTN_STREAM_PROBE}, (uint64_t)i), 2);
+        const double goal = sqrt(count(&m) * row[r].sigma * row[r].sigma + gaussian_error(&g.base, 0) * trace);
+        gradient_loop(&g, &row[r], &m, goal, x);
+        solve(ctx, row[r].degradation, row[r].spec, m.y, row[r].sigma, SEED, &o);
+        CHECK(o.status == LTN_DONE && o.calls == row[r].steps && o.gradients == row[r].steps);
+        CHECK(o.progress.step == row[r].steps && o.progress.t == TRAIN - 1 - TRAIN * (row[r].steps - 1) / row[r].steps);
+        double worst = 0;
+        for (int i = 0; i < N; i++) worst = fmax(worst, fabs(x[i] - o.x[i]));
+        NEAR(worst, 0, 2e-5);
+        if (row[r].second == 1) NEAR(o.progress.residual, 1, 0.01); /* y is explained, and no better */
+    }
+    ltn_close(&ctx);
+}
+
+/* x = argmin gamma/2 |A x - y|^2 + 1/2 |x - u|^2 where A is a mask. */
+static void prox(const mask *m, double gamma, const double *u, double *x)
+{
+    for (int i = 0; i < N; i++) x[i] = m->known[i] > 0 ? (u[i] + gamma * m->y[i]) / (1 + gamma) : u[i];
+}
+
+static void ddim_loop(const gaussian *g, const setting *s, const mask *m, double *x)
+{
+    static double z[N], u[N];
+    const double target = sqrt(count(m)) * s->sigma;
+    for (int i = 0; i < N; i++) x[i] = m->naive[i];
+    for (int k = 0, draw = 1; k < s->steps; k++) {
+        const double ab = grid(g, s->steps, k), next = grid(g, s->steps, k + 1), a = shrink(ab);
+        const double e = s->first * sqrt((1 - next) / (1 - ab) * (1 - ab / next));
+        for (int i = 0; i < N; i++) {
+            if (!k) z[i] = sqrt(ab) * x[i] + sqrt(1 - ab) * noise(0, i);
+            u[i] = a * z[i];
+        }
+        /* |A x - y| = |A u - y| / (1 + gamma) */
+        prox(m, s->second ? fmax(misfit(m, u) / target - 1, 0) : gaussian_error(&g->base, TRAIN - 1 - TRAIN * k / s->steps) / (s->sigma * s->sigma), u, x);
+        for (int i = 0; i < N; i++)
+            z[i] = sqrt(next) * x[i] + sqrt(1 - next - e * e) * (z[i] - sqrt(ab) * u[i]) / sqrt(1 - ab) + (e > 0 ? e * noise(draw, i) : 0);
+        draw += e > 0;
+    }
+}
+
+TEST(latino_ddim_follows_the_closed_form)
+{
+    static const setting row[] = {
+        {"identity", "latino-ddim:rule=bayes", 50, 0.3, 0, 0},
+        {"identity", "latino-ddim:rule=discrepancy,steps=20", 20, 0.3, 0, 1},
+        {"inpaint:random=0.5,seed=3", "latino-ddim:rule=bayes,eta=0.7,steps=30", 30, 0.1, 0.7, 0},
+    };
+    static gaussian g;
+    static mask m;
+    static outcome o;
+    static double x[N];
+    ltn_ctx *ctx;
+    OK(NULL, ltn_open(&ctx, NULL));
+    make_gaussian(&g);
+    for (int r = 0; r < LTN_COUNT(row); r++) {
+        test_name("%s %s", row[r].degradation, row[r].spec);
+        measure(ctx, row[r].degradation, row[r].sigma, &m);
+        ddim_loop(&g, &row[r], &m, x);
+        solve(ctx, row[r].degradation, row[r].spec, m.y, row[r].sigma, SEED, &o);
+        CHECK(o.status == LTN_DONE && o.calls == row[r].steps && o.gradients == 0 && o.progress.step == row[r].steps);
+        double worst = 0;
+        for (int i = 0; i < N; i++) worst = fmax(worst, fabs(x[i] - o.x[i]));
+        NEAR(worst, 0, row[r].second ? 1e-3 : 2e-5); /* the discrepancy's gamma is found to 1e-4 */
+    }
+    ltn_close(&ctx);
+}
+
+/* What is not measured is a draw of the prior, or nearly: DDIM with few steps loses some of its spread. */
+TEST(latino_ddim_fills_holes_from_the_prior)
+{
+    static mask m;
+    static outcome o;
+    ltn_ctx *ctx;
+    OK(NULL, ltn_open(&ctx, NULL));
+    measure(ctx, "inpaint:random=0.5,seed=3", 0, &m);
+    solve(ctx, "inpaint:random=0.5,seed=3", "latino-ddim:steps=500", m.y, 0, SEED, &o);
+    double mean = 0, square = 0, worst = 0;
+    for (int i = 0; i < N; i++) {
+        if (m.known[i] > 0) worst = fmax(worst, fabs(o.x[i] - m.y[i]));
+        else mean += o.x[i] / (N - count(&m)), square += (double)o.x[i] * o.x[i] / (N - count(&m));
+    }
+    CHECK(worst == 0);
+    NEAR(mean, 0, 0.05);
+    NEAR(square, S2, 0.03);
+    ltn_close(&ctx);
+}
+
+/* Opens and closes with the k-th allocation of open failing; whether there was one. */
+static bool fails_cleanly(const char *solver, long k)
+{
+    static gaussian g;
+    static float y[N];
+    test_memory m = {0};
+    const ltn_options options = test_options(&m);
+    ltn_ctx *ctx;
+    ltn_degradation *d;
+    ltn_spec spec;
+    void *state = NULL;
+    int steps;
+    OK(NULL, ltn_open(&ctx, &options));
+    OK(ctx, ltn_degradation_open(ctx, "identity", W, H, 3, &d));
+    ltn_arena arena = {.ctx = ctx};
+    OK(ctx, ltn__spec_parse(ctx, "solver", ltn__solver_entry, solver, &arena, &spec));
+    const ltn_solver_row *row = ltn__solver_row(spec.row);
+    const ltn_problem q = {.ctx = ctx, .a = d, .y = y, .sigma = 0.1};
+    make_gaussian(&g);
+    m.fail_at = m.calls + k;
+    const ltn_status s = row->open(&q, &g.base, &spec, &state, &steps);
+    const bool reached = m.calls >= m.fail_at;
+    CHECK(s == (reached ? LTN_ENOMEM : LTN_OK));
+    if (state) row->close(ctx, state);
+    ltn__arena_free(&arena);
+    ltn_degradation_close(&d);
+    ltn_close(&ctx);
+    CHECK(m.alive == 0);
+    return reached;
+}
+
+TEST(ablations_without_memory)
+{
+    long gradient = 1, ddim = 1;
+    while (fails_cleanly("latino-gradient", gradient)) gradient++;
+    while (fails_cleanly("latino-ddim", ddim)) ddim++;
+    CHECK(gradient > 8 && ddim > 6);
+}
+
+/* With the small prior beside an independent script that draws the same numbers, (c, h, w), from seed 77. */
+TEST(ablations_equal_the_pytorch_script)
+{
+    enum { SIDE = 128, LATENT = 32 * 16 * 16, DRAWS = 10 };
+    static const struct {
+        const char *name, *degradation, *solver;
+    } row[] = {{"gradient", "blur:sigma=3,boundary=circular", "latino-gradient:pull=1.5"},
+               {"ddim_bayes", "identity", "latino-ddim:steps=10,rule=bayes,eta=0.5"},
+               {"ddim_discrepancy", "blur:sigma=3,boundary=circular", "latino-ddim:steps=8,rule=discrepancy"}};
+    static float draws[DRAWS * LATENT];
+    for (uint64_t k = 0; k < DRAWS; k++) ltn__normals((ltn_rng){77, 100 + k}, 0, draws + k * LATENT, LATENT);
+    const ltn_array array = {4, {DRAWS, 32, 16, 16}, draws};
+    ltn_ctx *ctx;
+    ltn_model *m = NULL;
+    ltn_image truth = {0};
+    OK(NULL, ltn_open(&ctx, NULL));
+    OK(ctx, ltn_model_open(ctx, LTN_SOURCE_ROOT "/models/prior", &m));
+    OK(ctx, ltn_image_read(ctx, test_golden("cat128.png"), &truth));
+    for (int i = 0; i < LTN_COUNT(row); i++) {
+        test_name("%s", row[i].name);
+        char file[64];
+        ltn_degradation *d = NULL;
+        ltn_run *run = NULL;
+        ltn_image y = {0}, x = {0}, golden = {0};
+        snprintf(file, sizeof file, "ablation_%s.png", row[i].name);
+        OK(ctx, ltn_image_read(ctx, test_golden(file), &golden));
+        OK(ctx, ltn_degradation_open(ctx, row[i].degradation, SIDE, SIDE, 3, &d));
+        OK(ctx, ltn_degrade(d, &truth, "gaussian:sigma=0.05", 5, &y));
+        OK(ctx, ltn_run_open(ctx, &(ltn_task){.model = m, .degradation = d, .y = &y, .sigma = 0.05, .solver = row[i].solver,
+                                              .prompt = "a photo of a cat", .seed = 3, .noise = &array}, &run));
+        while (ltn_run_step(run) == LTN_OK) continue;
+        CHECK(ltn_run_progress(run).gradients == (i ? 0 : 8));
+        OK(ctx, ltn_run_estimate(run, &x));
+        double worst = 0;
+        for (int k = 0; k < 3 * SIDE * SIDE; k++)
+            worst = fmax(worst, fabs(fminf(fmaxf(x.data[k], 0), 1) - golden.data[k]));
+        NEAR(worst, 0, 2.0 / 255);
+        ltn_run_close(&run);
+        ltn_image_free(ctx, &x);
+        ltn_image_free(ctx, &y);
+        ltn_image_free(ctx, &golden);
+        ltn_degradation_close(&d);
+    }
+    ltn_image_free(ctx, &truth);
+    ltn_model_close(&m);
+    ltn_close(&ctx);
+}
