@@ -120,6 +120,8 @@ ltn_node *ltn__group_norm(ltn_graph *g, ltn_node *x, ltn_node *w, ltn_node *b, i
 ltn_node *ltn__group_norm_dx(ltn_graph *g, ltn_node *dy, ltn_node *x, ltn_node *w, int groups, double eps);
 /* over the channels */
 ltn_node *ltn__layer_norm(ltn_graph *g, ltn_node *x, ltn_node *w, ltn_node *b, double eps);
+/* its gradient by x */
+ltn_node *ltn__layer_norm_dx(ltn_graph *g, ltn_node *dy, ltn_node *x, ltn_node *w, double eps);
 ltn_node *ltn__softmax(ltn_graph *g, ltn_node *x); /* over the last dimension */
 
 /* Shape. */

@@ -118,6 +118,25 @@ def layer_norm(dims, k):
     return F.layer_norm(x, (dims[3],), w, b, 1e-5)
 
 
+def layer_norm_dx(dims, k):
+    x, w, _ = norm_sources(dims, k)
+    x.requires_grad_()
+    return torch.autograd.grad(F.layer_norm(x, (dims[3],), w, None, 1e-5), x, pattern("dy", *dims))[0]
+
+
+# ---- Gradients of functions of x ----
+
+def gradient(f, *dims):
+    x = pattern("x", *dims).requires_grad_()
+    y = f(x)
+    return torch.autograd.grad(y, x, pattern("dy", *y.shape))[0]
+
+
+def geglu(x):
+    a, b = x.chunk(2, 3)
+    return a * F.gelu(b)
+
+
 # ---- Shape ----
 
 def slice_(dims, axis, first, count):
@@ -172,6 +191,9 @@ def cases():
 
     groups = [((1, 1, 1, 4), 1, 0), ((2, 3, 5, 12), 4, 1), ((1, 9, 8, 15), 5, 2), ((2, 13, 11, 320), 32, 3), ((1, 3, 3, 6), 6, 4)]
 
+    rows = [((1, 1, 3, 7), 0), ((2, 1, 5, 33), 1), ((1, 2, 3, 12), 2), ((1, 1, 77, 320), 3)]
+    gates = [(1, 1, 1, 2), (2, 1, 5, 14), (1, 1, 77, 514)]
+
     def unary(f, name="x"):
         return [lambda d=d: f(pattern(name, *d)) for d in maps]
 
@@ -198,9 +220,11 @@ def cases():
         "quick_gelu": unary(lambda x: x * torch.sigmoid(1.702 * x)),
         "sigmoid": unary(torch.sigmoid), "tanh": unary(torch.tanh), "exp": unary(torch.exp), "erf": unary(torch.erf),
         "step": unary(lambda x: (x > 0).double()), "rsqrt": unary(torch.rsqrt, "positive"),
-        "geglu": on_x(lambda x: x.chunk(2, 3)[0] * F.gelu(x.chunk(2, 3)[1]), [(1, 1, 1, 2), (2, 1, 5, 14), (1, 1, 77, 514)]),
+        "geglu": on_x(geglu, gates), "geglu_dx": each(gradient, [(geglu, *d) for d in gates]),
         "group_norm": each(group_norm, groups), "group_norm_dx": each(group_norm_dx, groups),
-        "layer_norm": each(layer_norm, [((1, 1, 3, 7), 0), ((2, 1, 5, 33), 1), ((1, 2, 3, 12), 2), ((1, 1, 77, 320), 3)]),
+        "layer_norm": each(layer_norm, rows), "layer_norm_dx": each(layer_norm_dx, rows),
+        "silu_dx": each(gradient, [(F.silu, *d) for d in maps]),
+        "relu_dx": [lambda d=d: pattern("dy", *d) * (pattern("of", *d) > 0) for d in maps],
         "softmax": on_x(lambda x: x.softmax(3), [(1, 1, 1, 1), (2, 1, 5, 14), (2, 3, 7, 77), (1, 4, 40, 129)]),
         "reshape": [lambda: pattern("x", 1, 2, 3, 1), lambda: pattern("x", 1, 1, 24, 5)],
         "permute": [lambda k=k, p=p: pattern("x", *((2, 3, 17, 20) if k else (1, 35, 19, 33))).permute(p)

@@ -45,17 +45,13 @@ static void layer_norm_run(const ltn_node *n, const real *const *src, real *dst,
         layer_norm_row(src[0] + c * row, src[1], src[2], dst + c * row, c, eps);
 }
 
-static ltn_node *layer_norm_decompose(ltn_graph *g, ltn_node *n)
+static void layer_norm_vjp(ltn_graph *g, ltn_node *n, ltn_node *dy, const bool *want, ltn_node **gsrc)
 {
-    ltn_node *x = n->src[0], *w = n->src[1], *b = n->src[2];
-    ltn_dims one = n->dims;
-    one.d[3] = 1;
-    const double inverse = 1.0 / (double)n->dims.d[3];
-    ltn_node *centred = ltn__sub(g, x, ltn__affine(g, ltn__sum_to(g, x, one), inverse, 0));
-    ltn_node *squares = ltn__sum_to(g, ltn__mul(g, centred, centred), one);
-    ltn_node *y = ltn__mul(g, centred, ltn__rsqrt(g, ltn__affine(g, squares, inverse, n->f[0])));
-    if (w) y = ltn__mul(g, y, w);
-    return b ? ltn__add(g, y, b) : y;
+    ltn_node *x = n->src[0], *w = n->src[1];
+    const ltn_dims one = ltn__dims(1, 1, 1, n->dims.d[3]);
+    if (want[0]) gsrc[0] = ltn__layer_norm_dx(g, dy, x, w, n->f[0]);
+    if (want[1]) gsrc[1] = ltn__sum_to(g, ltn__mul(g, dy, ltn__layer_norm(g, x, NULL, NULL, n->f[0])), one);
+    if (want[2]) gsrc[2] = ltn__sum_to(g, dy, one);
 }
 
 static ltn_node *layer_norm_example(ltn_graph *g, int k)
@@ -72,7 +68,7 @@ const ltn_op ltn__op_layer_norm = {
     .entry = {.name = "layer_norm",
               .help = "(x - mean) / sqrt(variance + eps) over the channels, times w, plus b"},
     .run = layer_norm_run,
-    .decompose = layer_norm_decompose,
+    .vjp = layer_norm_vjp,
     .example = layer_norm_example,
     .inplace = true,
 };

@@ -7,6 +7,12 @@ void ltn__map(ltn_map *f, const real *x, real *y, int64_t n, int threads)
     for (int64_t i = 0; i < n; i += LTN_PART) f(x + i, y + i, LTN_MIN(LTN_PART, n - i));
 }
 
+void ltn__map2(ltn_map2 *f, const real *x, const real *y, real *z, int64_t n, int threads)
+{
+#pragma omp parallel for num_threads(threads) if (n > LTN_SERIAL)
+    for (int64_t i = 0; i < n; i += LTN_PART) f(x + i, y + i, z + i, LTN_MIN(LTN_PART, n - i));
+}
+
 ltn_node *ltn__example_input(ltn_graph *g, const char *name, int k)
 {
     static const ltn_dims dims[] = {{{1, 1, 1, 7}}, {{2, 3, 5, 4}}, {{1, 9, 11, 33}}, {{1, 17, 31, 33}}};

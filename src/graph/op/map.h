@@ -10,6 +10,9 @@ enum { LTN_SERIAL = 16384, LTN_PART = 4096 };
 /* y[i] = f(x[i]) by parts; x and y may be the same array. */
 typedef void ltn_map(const real *x, real *y, int64_t n);
 void ltn__map(ltn_map *f, const real *x, real *y, int64_t n, int threads);
+/* z[i] = f(x[i], y[i]) by parts; z may be x. */
+typedef void ltn_map2(const real *x, const real *y, real *z, int64_t n);
+void ltn__map2(ltn_map2 *f, const real *x, const real *y, real *z, int64_t n, int threads);
 /* Example inputs of three shapes and a large one for the elementwise rows; NULL past the last. */
 ltn_node *ltn__example_input(ltn_graph *g, const char *name, int k);
 
