@@ -36,7 +36,7 @@ TEST(dps_follows_the_closed_form_recursion)
         const char *spec;
         int steps;
         double zeta, pull, eta;
-    } row[] = {{"dps", 100, 0, 0.5, 1}, {"dps:zeta=2,steps=50", 50, 2, 0, 1}, {"dps:zeta=4,steps=30,eta=0.5", 30, 4, 0, 0.5},
+    } row[] = {{"dps", 100, 0, 0.8, 1}, {"dps:zeta=2,steps=50", 50, 2, 0, 1}, {"dps:zeta=4,steps=30,eta=0.5", 30, 4, 0, 0.5},
                {"dps:steps=40,pull=0.3", 40, 0, 0.3, 1}, {"dps:zeta=0.3,steps=1000", 1000, 0.3, 0, 1}};
     for (int i = 0; i < LTN_COUNT(row); i++) {
         test_name("%s", row[i].spec);
@@ -68,7 +68,7 @@ TEST(dps_spreads_nearly_as_the_posterior)
     static const struct {
         const char *spec;
         double low, high;
-    } row[] = {{"dps:steps=1000", 1, 1.25}, {"dps", 1.1, 1.5}, {"dps:steps=1000,zeta=4", 0, 0.1}};
+    } row[] = {{"dps:steps=1000", 1, 1.25}, {"dps", 1, 1.5}, {"dps:steps=1000,zeta=4", 0, 0.1}};
     for (int i = 0; i < LTN_COUNT(row); i++) {
         test_name("%s", row[i].spec);
         solve(ctx, "identity", row[i].spec, y, sigma, 1, &o);
@@ -81,7 +81,8 @@ TEST(dps_spreads_nearly_as_the_posterior)
     ltn_close(&ctx);
 }
 
-/* Where the autoencoder is the identity and A a mask, z0 - E(v) is A^T (A z0 - y): the second term is the first again. */
+/* Where the autoencoder is the identity, A a mask and y without noise, z0 - E(v) is A^T (A z0 - y): the second term is the
+ * first again. With noise v goes only part of the way, w / (1 + w), and so does the gradient. */
 TEST(psld_adds_its_weight_to_that_of_the_data)
 {
     ltn_ctx *ctx;
@@ -96,11 +97,19 @@ TEST(psld_adds_its_weight_to_that_of_the_data)
     for (int i = 0; i < LTN_COUNT(row) * LTN_COUNT(task); i++) {
         const char *const *r = row[i / 2];
         test_name("%s, %s", task[i % 2], r[0]);
-        solve(ctx, task[i % 2], r[0], y, 0.2, 1, &o);
-        solve(ctx, task[i % 2], r[1], y, 0.2, 1, &same);
+        solve(ctx, task[i % 2], r[0], y, 0, 1, &o);
+        solve(ctx, task[i % 2], r[1], y, 0, 1, &same);
         CHECK(o.status == LTN_DONE && same.status == LTN_DONE && o.calls == 20 && o.gradients == 20);
         CHECK(test_error(o.x, same.x, N) < 1e-4);
     }
+    static gaussian g;
+    make_gaussian(&g);
+    const double sigma = 0.03, w = g.base.error(&g.base, 0) / (sigma * sigma);
+    char dps[64];
+    snprintf(dps, sizeof dps, "dps:steps=20,zeta=%.9g", 2 * (1 + 0.25 * w / (1 + w)));
+    solve(ctx, "identity", row[0][0], y, sigma, 1, &o);
+    solve(ctx, "identity", dps, y, sigma, 1, &same);
+    CHECK(w > 0.5 && test_error(o.x, same.x, N) < 1e-4);
     ltn_close(&ctx);
 }
 
@@ -182,10 +191,10 @@ TEST(dps_and_psld_equal_the_pytorch_script)
     enum { SIDE = 128, LATENT = 32 * 16 * 16, DRAWS = 8 };
     static const struct {
         const char *name, *degradation, *solver;
-    } row[] = {{"sr", "downsample:factor=4,boundary=circular,order=correlation", "dps:steps=6"},
+    } row[] = {{"sr", "downsample:factor=4,boundary=circular,order=correlation", "dps:steps=6,pull=0.5"},
                {"inpaint", "inpaint:random=0.5,seed=7", "dps:steps=8,zeta=1.5,eta=0.5"},
                {"psld_sr", "downsample:factor=4,boundary=circular,order=correlation", "psld:steps=6,zeta=3"},
-               {"psld_inpaint", "inpaint:random=0.5,seed=7", "psld:steps=8,gamma=0.3"}};
+               {"psld_inpaint", "inpaint:random=0.5,seed=7", "psld:steps=8,pull=0.5,gamma=0.3"}};
     static float draws[DRAWS * LATENT];
     for (uint64_t k = 0; k < DRAWS; k++) ltn__normals((ltn_rng){77, 100 + k}, 0, draws + k * LATENT, LATENT);
     const ltn_array noise = {4, {DRAWS, 32, 16, 16}, draws};

@@ -32,7 +32,7 @@ ltn_status ltn__dps_move(ltn_dps *d, ltn_progress *progress);
     {.name = "zeta", .help = "step along the gradient, the same in all steps as in the paper; 0: by the residual", \
      .type = LTN_FLOAT, .max = 1e6}, \
     {.name = "pull", .help = "with zeta=0: part of the excess of |A x - y| that a step is to remove", \
-     .type = LTN_FLOAT, .def = 0.5, .max = 10}, \
+     .type = LTN_FLOAT, .def = 0.8, .max = 10}, \
     {.name = "eta", .help = "fresh noise in every step: 1 ancestral sampling, 0 none (DDIM)", \
      .type = LTN_FLOAT, .def = 1, .max = 1}
 

@@ -1,12 +1,13 @@
 /* psld.c - posterior sampling with latent diffusion (Rout et al., arXiv 2307.00619): dps.c with a second term in the
- * loss, that holds z0 where the encoder would put a picture that agrees with y:
+ * loss, that holds z0 where the encoder would put a picture v that agrees with y:
  *
- *     loss = |A x - y| + gamma |z0 - E(v)|,    v = A^+ y + (I - A^+ A) x,    x = D(z0)
+ *     loss = |A x - y| + gamma |z0 - E(v)|,    x = D(z0)
+ *     v    = argmin_v w/2 |A v - y|^2 + 1/2 |v - x|^2,    w = r^2 / sigma^2
  *
- * whose gradient goes back through z0, E and D; gamma is that of the paper over its step on the data. The paper has A^T
- * where A^+ stands, which is the same for masks (A A^T = I). Else A^T y has the wrong size (1 / factor^2 for
- * downsampling), and the authors' program enlarges y by repetition instead; here v is for every A the picture nearest
- * to x among those with A v = y. */
+ * whose gradient goes back through z0, E and D; gamma is that of the paper over its step on the data. The paper has
+ * v = A^T y + (I - A^T A) x, which is this v where A is a mask (A A^T = I) and y has no noise (w infinite). Else A^T y
+ * has the wrong size (1 / factor^2 for downsampling; the authors' program enlarges y by repetition instead), and v
+ * would carry all noise of y, amplified where A is small; w weighs it against r^2, what the prior errs by at t = 0. */
 #include <math.h>
 #include <string.h>
 
@@ -14,7 +15,7 @@
 
 typedef struct psld {
     ltn_dps dps; /* comes first: dps's estimate is this one's */
-    double gamma;
+    double gamma, weight;
     float *v;    /* a picture */
     float *e;    /* a latent: E(v), then the direction of z0 - E(v) */
     float *zero; /* a measurement of zeros */
@@ -26,7 +27,7 @@ static ltn_status add_glue(psld *l)
     ltn_dps *d = &l->dps;
     const ltn_problem *q = d->q;
     double square = 0;
-    ltn__prox(q->a, q->y, INFINITY, d->x, l->v);
+    ltn__prox(q->a, q->y, l->weight, d->x, l->v);
     ltn_status s = d->p->encode_kept(d->p, l->v, l->e);
     if (s) return s;
     for (size_t i = 0; i < d->p->latent_count; i++) {
@@ -36,7 +37,7 @@ static ltn_status add_glue(psld *l)
     const double norm = fmax(sqrt(square), 1e-12);
     for (size_t i = 0; i < d->p->latent_count; i++) d->dz0[i] = l->e[i] *= (float)(l->gamma / norm);
     if ((s = d->p->encode_back(d->p, l->e, l->v))) return s;
-    ltn__prox(q->a, l->zero, INFINITY, l->v, l->v); /* I - A^+ A is its own transpose */
+    ltn__prox(q->a, l->zero, l->weight, l->v, l->v); /* (1 + w A^T A)^-1 is its own transpose */
     for (size_t i = 0, n = ltn__size_count(q->a->x); i < n; i++) d->dx[i] -= l->v[i];
     return LTN_OK;
 }
@@ -70,6 +71,7 @@ static ltn_status psld_open(const ltn_problem *q, ltn_prior *p, const ltn_spec *
     if (!l) return LTN_ENOMEM;
     *state = l;
     l->gamma = ltn__num(s, "gamma");
+    l->weight = q->sigma > 0 ? p->error(p, 0) / (q->sigma * q->sigma) : INFINITY;
     if (!(l->v = ltn__alloc(q->ctx, ltn__size_count(q->a->x), sizeof *l->v))) return LTN_ENOMEM;
     if (!(l->e = ltn__alloc(q->ctx, p->latent_count, sizeof *l->e))) return LTN_ENOMEM;
     if (!(l->zero = ltn__alloc(q->ctx, ltn__size_count(q->a->y), sizeof *l->zero))) return LTN_ENOMEM;

@@ -30,7 +30,7 @@ def posterior_sample(y, op, sigma, c, p, steps, zeta, pull, eta, gamma):
         norm = torch.linalg.vector_norm(op.A(x) - y)
         loss = norm
         if gamma is not None:
-            v = x + op.At(op.solve(y - op.A(x), 1e-9))
+            v = x + op.At(op.solve(y - op.A(x), sigma ** 2 / p.r2(0)))
             loss = norm + gamma * torch.linalg.vector_norm(z0 - p.E(v))
         g, = torch.autograd.grad(loss, at)
         with torch.no_grad():
