@@ -137,6 +137,7 @@ bool cmd_same_file(const char *a, const char *b);
 int cmd_check_out(const char *path);
 ltn_status cmd_save(ltn_ctx *ctx, const char *path, const ltn_image *im, const cmd_args *a,
                     const char *settings);
+ltn_status cmd_save_array(ltn_ctx *ctx, const char *path, const ltn_array *a);
 int cmd_write_text(const char *path, const char *text); /* whole or not at all; "-" is standard output */
 /* Options given by the user, else $LATINO_MODEL, else the prior of the build tree or the installation. */
 int cmd_model_path(const cmd_args *a, cmd_path *out);
@@ -154,5 +155,18 @@ void cmd_json_number(cmd_json *j, const char *key, double value);    /* not fini
 void cmd_json_bool(cmd_json *j, const char *key, bool value);
 /* Prints JSON as indented "key: value" lines. */
 void cmd_json_readable(FILE *f, const char *json);
+
+/* ---- words.c: what a text says, by a list of captions ---- */
+typedef struct cmd_words {
+    char *list;
+    const char **caption;
+    double *score; /* of the text before, then of that after */
+    int n;
+} cmd_words;
+int cmd_words_open(cmd_words *w, const char *path); /* captions, one a line */
+void cmd_words_close(cmd_words *w);
+ltn_status cmd_words_compare(cmd_words *w, ltn_model *m, const ltn_array *before, const ltn_array *after);
+void cmd_words_print(const cmd_words *w);
+void cmd_words_json(const cmd_words *w, cmd_json *j);
 
 #endif

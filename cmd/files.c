@@ -108,6 +108,14 @@ ltn_status cmd_save(ltn_ctx *ctx, const char *path, const ltn_image *im, const c
     return s;
 }
 
+ltn_status cmd_save_array(ltn_ctx *ctx, const char *path, const ltn_array *a)
+{
+    cmd_hold(true);
+    const ltn_status s = ltn_array_write(ctx, path, a);
+    cmd_hold(false);
+    return s;
+}
+
 int cmd_write_text(const char *path, const char *text)
 {
     if (!strcmp(path, "-")) return fputs(text, stdout) < 0 ? CMD_FAILED : CMD_DONE;

@@ -3,13 +3,14 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { MAXSTEP = 1024, METRICS = 2 };
 static const char *const metrics[METRICS] = {"psnr", "ssim"}; /* what a restoration is compared with its reference by */
 
 /* One picture's paths; all but `in` and `out` may be NULL. */
 typedef struct job {
-    const char *in, *out, *reference, *compare, *preview;
+    const char *in, *out, *reference, *compare, *preview, *text;
 } job;
 
 /* What all pictures of a command share. */
@@ -18,7 +19,9 @@ typedef struct session {
     const cmd_args *args;
     ltn_model *model;
     const char *model_path;
-    cmd_json *json; /* NULL: not wanted */
+    ltn_array text;  /* in the prompt's place; data NULL: none */
+    cmd_words words; /* none: there is no list of captions */
+    cmd_json *json;  /* NULL: not wanted */
 } session;
 
 /* One picture under way. */
@@ -33,6 +36,8 @@ typedef struct work {
     ltn_progress step[MAXSTEP];
     int steps;
     double metric[2][METRICS]; /* of naive and x against the reference */
+    ltn_array text[2];         /* that conditions the model, before and after */
+    bool words;                /* what it says is asked for, or new */
 } work;
 
 static void close_work(const session *s, work *w)
@@ -44,6 +49,7 @@ static void close_work(const session *s, work *w)
     ltn_image_free(s->ctx, &w->naive);
     ltn_image_free(s->ctx, &w->x);
     ltn_image_free(s->ctx, &w->reference);
+    for (int i = 0; i < 2; i++) ltn_array_free(s->ctx, &w->text[i]);
 }
 
 static ltn_status measure(const session *s, const ltn_image *x, const ltn_image *reference, double *out)
@@ -77,9 +83,23 @@ static ltn_status prepare(const session *s, work *w)
         .sigma = cmd_number(&w->args, "sigma", 0), /* as the settings have it: they repeat it exactly */
         .solver = cmd_text(s->args, "solver"),
         .prompt = cmd_text(s->args, "prompt"),
+        .text = s->text.data ? &s->text : NULL,
         .seed = (uint64_t)cmd_number(s->args, "seed", 0),
     };
-    return ltn_run_open(s->ctx, &task, &w->run);
+    status = ltn_run_open(s->ctx, &task, &w->run);
+    return status ? status : ltn_run_text(w->run, &w->text[0]);
+}
+
+/* The text after the run: saved, and put in words where the solver has changed it. */
+static ltn_status look_at_text(session *s, work *w)
+{
+    ltn_status status = ltn_run_text(w->run, &w->text[1]);
+    const ltn_array *before = &w->text[0], *after = &w->text[1];
+    if (status || !after->rank) return status;
+    if (w->job->text) status = cmd_save_array(s->ctx, w->job->text, after);
+    const size_t bytes = sizeof(float) * (size_t)(after->dim[0] * after->dim[1] * after->dim[2]);
+    w->words = s->words.n && (cmd_text(s->args, "captions") || memcmp(before->data, after->data, bytes));
+    return status || !w->words ? status : cmd_words_compare(&s->words, s->model, before, after);
 }
 
 static ltn_status preview(const session *s, work *w)
@@ -131,7 +151,7 @@ static ltn_status compare(const session *s, const work *w)
     return status;
 }
 
-static void print_report(const work *w)
+static void print_report(const session *s, const work *w)
 {
     const ltn_progress p = ltn_run_progress(w->run);
     printf("%s: %d x %d from %d x %d, sigma %s%s, %d step%s in %.2f s, peak memory %.0f MB\n", w->job->out,
@@ -144,6 +164,7 @@ static void print_report(const work *w)
             printf("  %s %.4f", metrics[i], w->metric[k][i]);
         puts("");
     }
+    if (w->words) cmd_words_print(&s->words);
 }
 
 static void json_step(cmd_json *j, const ltn_progress *p)
@@ -197,13 +218,14 @@ static void json_report(const session *s, const work *w)
     for (int i = 0; i < w->steps; i++) json_step(j, &w->step[i]);
     cmd_json_close(j, ']');
     if (w->reference.data) json_metrics(j, w);
+    if (w->words) cmd_words_json(&s->words, j);
     cmd_json_close(j, '}');
 }
 
-static int restore_one(const session *s, const job *paths)
+static int restore_one(session *s, const job *paths)
 {
-    const char *const out[] = {paths->out, paths->compare, paths->preview};
-    for (int i = 0; i < 3; i++) {
+    const char *const out[] = {paths->out, paths->compare, paths->preview, paths->text};
+    for (int i = 0; i < 4; i++) {
         const int code = out[i] ? cmd_check_out(out[i]) : CMD_DONE;
         if (code) return code;
     }
@@ -214,11 +236,12 @@ static int restore_one(const session *s, const job *paths)
     if (!status && w.reference.data) status = measure(s, &w.x, &w.reference, w.metric[1]);
     if (!status) status = cmd_save(s->ctx, paths->out, &w.x, s->args, w.settings);
     if (!status && paths->compare) status = compare(s, &w);
+    if (!status) status = look_at_text(s, &w);
     int code = CMD_DONE;
     if (status) {
         code = cmd_fail(s->ctx, status);
     } else {
-        print_report(&w);
+        print_report(s, &w);
         if (s->json) json_report(s, &w);
     }
     close_work(s, &w);
@@ -235,27 +258,35 @@ static cmd_path result_name(const char *name)
     return p;
 }
 
+static cmd_path text_name(const char *name)
+{
+    cmd_path p;
+    snprintf(p.s, sizeof p.s, "%.*s.npy", (int)(strrchr(name, '.') - name), name);
+    return p;
+}
+
 static cmd_path within(const char *folder, const char *name)
 {
     return cmd_join(folder ? folder : "", name);
 }
 
-static int restore_named(const session *s, const job *all, const char *name)
+static int restore_named(session *s, const job *all, const char *name)
 {
     const cmd_path result = result_name(name), in = within(all->in, name), out = within(all->out, result.s);
     const cmd_path reference = within(all->reference, result.s), beside = within(all->compare, result.s);
-    const cmd_path preview = within(all->preview, result.s);
+    const cmd_path preview = within(all->preview, result.s), text = within(all->text, text_name(name).s);
     const job one = {.in = in.s, .out = out.s, .reference = all->reference ? reference.s : NULL,
-                     .compare = all->compare ? beside.s : NULL, .preview = all->preview ? preview.s : NULL};
+                     .compare = all->compare ? beside.s : NULL, .preview = all->preview ? preview.s : NULL,
+                     .text = all->text ? text.s : NULL};
     return restore_one(s, &one);
 }
 
-static int restore_folder(const session *s, const job *all)
+static int restore_folder(session *s, const job *all)
 {
     char **name;
     int n, worst = cmd_names(all->in, &name, &n);
-    const char *const folder[] = {all->out, all->compare, all->preview};
-    for (int i = 0; i < 3 && !worst; i++) {
+    const char *const folder[] = {all->out, all->compare, all->preview, all->text};
+    for (int i = 0; i < 4 && !worst; i++) {
         if (folder[i]) worst = cmd_make_folder(folder[i]);
         if (!worst && folder[i] && cmd_same_file(all->in, folder[i]))
             worst = cmd_usage("%s: is the folder of the pictures themselves", folder[i]);
@@ -286,16 +317,30 @@ static int restore_all(session *s, const job *j)
     return code;
 }
 
+/* The list that comes with a model need not be there. */
+static int open_words(session *s)
+{
+    const char *given = cmd_text(s->args, "captions");
+    const cmd_path own = cmd_join(s->model_path, "captions.txt");
+    return given ? cmd_words_open(&s->words, given) : access(own.s, R_OK) ? CMD_DONE : cmd_words_open(&s->words, own.s);
+}
+
 static int run(ltn_ctx *ctx, const cmd_args *a)
 {
     cmd_path path;
     if (cmd_model_path(a, &path)) return CMD_FAILED;
     session s = {.ctx = ctx, .args = a, .model_path = path.s};
     const job j = {.in = a->operand[0], .out = cmd_text(a, "o"), .reference = cmd_text(a, "reference"),
-                   .compare = cmd_text(a, "compare"), .preview = cmd_text(a, "preview")};
-    const ltn_status status = ltn_model_open(ctx, path.s, &s.model);
-    const int code = status ? cmd_fail(ctx, status) : restore_all(&s, &j);
+                   .compare = cmd_text(a, "compare"), .preview = cmd_text(a, "preview"),
+                   .text = cmd_text(a, "save-text")};
+    int code = open_words(&s);
+    ltn_status status = LTN_OK;
+    if (!code && cmd_text(a, "text")) status = ltn_array_read(ctx, cmd_text(a, "text"), &s.text);
+    if (!code && !status) status = ltn_model_open(ctx, path.s, &s.model);
+    if (!code) code = status ? cmd_fail(ctx, status) : restore_all(&s, &j);
     ltn_model_close(&s.model);
+    ltn_array_free(ctx, &s.text);
+    cmd_words_close(&s.words);
     return code;
 }
 
@@ -307,6 +352,8 @@ static const cmd_option options[] = {
     CMD_MODEL,
     {.name = "prompt", .value = "TEXT", .type = CMD_TEXT, .def = "", .setting = true,
      .help = "what the picture shows"},
+    {.name = "text", .value = "FILE", .type = CMD_FILE, .setting = true,
+     .help = "a text that --save-text wrote, in the prompt's place"},
     {.name = "solver", .value = "SPEC", .type = CMD_SPEC, .kind = LTN_SOLVERS, .def = "latino",
      .setting = true,
      .help = "for instance latino:steps=8 (latino list solvers)"},
@@ -318,6 +365,11 @@ static const cmd_option options[] = {
     {.name = "preview", .value = "FILE", .type = CMD_FILE, .help = "writes the estimate after every step"},
     {.name = "json", .value = "FILE", .type = CMD_FILE,
      .help = "writes settings, time, memory, steps and metrics; - is standard output"},
+    {.name = "save-text", .value = "FILE", .type = CMD_FILE,
+     .help = "writes the text that conditioned the model, as solver latino-pro found it, in .npy"},
+    {.name = "captions", .value = "FILE", .type = CMD_FILE,
+     .help = "captions, one a line: prints which are nearest to the text before and after; without it those "
+             "that come with the model, where the solver changes the text"},
     CMD_BITS,
     CMD_QUALITY,
     CMD_FROM,

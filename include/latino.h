@@ -162,8 +162,11 @@ LTN_API ltn_status ltn_run_open(ltn_ctx *ctx, const ltn_task *task, ltn_run **ou
 LTN_API ltn_status ltn_run_step(ltn_run *r); /* LTN_OK, LTN_DONE, or an error */
 LTN_API ltn_progress ltn_run_progress(const ltn_run *r);
 LTN_API ltn_status ltn_run_estimate(ltn_run *r, ltn_image *x);
-/* The text that conditions the model now, (1, 77, d): the prompt's, or what solver latino-pro made of it. */
+/* The text that conditions the model now, (1, 77, d): the prompt's, or what solver latino-pro made of it. Rank 0:
+ * the solver has no model. */
 LTN_API ltn_status ltn_run_text(ltn_run *r, ltn_array *out);
+/* What such a text says: how near it is to each caption, as the cosine of their differences from the empty prompt's text. */
+LTN_API ltn_status ltn_words(ltn_model *m, const ltn_array *text, const char *const *caption, int n, double *score);
 LTN_API void ltn_run_cancel(ltn_run *r); /* the one call safe from another thread or a signal */
 LTN_API void ltn_run_close(ltn_run **r);
 

@@ -25,7 +25,7 @@ TEST(pro_finds_the_text_of_greatest_likelihood)
         for (double mean = -0.4; mean < 1; mean += 0.8) {
             char spec[128];
             test_name("%s, mean %g", solver[i], mean);
-            snprintf(spec, sizeof spec, "latino-pro:%s,frozen=0,rounds=30,momentum=0,step=0.03,unit=one", solver[i]);
+            snprintf(spec, sizeof spec, "latino-pro:%s,frozen=0,rounds=30,momentum=0,step=0.03", solver[i]);
             NEAR(text_found(ctx, spec, mean, &o), mean, 0.02);
             CHECK(o.status == LTN_DONE && o.calls == 30 * 4 + 8 && o.gradients == 30 * 3);
         }
@@ -69,8 +69,8 @@ TEST(pro_by_samples_goes_the_same_way)
     OK(NULL, ltn_open(&ctx, NULL));
     static outcome o;
     for (double mean = -0.4; mean < 1; mean += 0.8) {
-        NEAR(text_found(ctx, "latino-pro:estimator=samples,frozen=0,rounds=60,step=0.03,unit=one", mean, &o), mean, 0.1);
-        NEAR(text_found(ctx, "latino-pro:estimator=samples,rule=bayes,frozen=0,rounds=60,step=0.03,unit=one", mean, &o), mean, 0.1);
+        NEAR(text_found(ctx, "latino-pro:estimator=samples,frozen=0,rounds=60,step=0.03", mean, &o), mean, 0.1);
+        NEAR(text_found(ctx, "latino-pro:estimator=samples,rule=bayes,frozen=0,rounds=60,step=0.03", mean, &o), mean, 0.1);
     }
     ltn_close(&ctx);
 }
@@ -83,11 +83,11 @@ TEST(pro_leaves_what_it_must)
     static float y[N];
     static outcome o;
     for (int i = 0; i < N; i++) y[i] = 0.9f;
-    solve_with(ctx, &g, 0.2f, "identity", "latino-pro:frozen=3,radius=0.5,rounds=6", y, 0.1, 1, &o);
+    solve_with(ctx, &g, 0.2f, "identity", "latino-pro:frozen=3,radius=0.1,rounds=6", y, 0.1, 1, &o);
     for (int i = 0; i < TOKENS * WIDTH; i++) {
         const float moved = g.text[i] - 0.2f;
         if (i < 3 * WIDTH || i % WIDTH) CHECK(moved == 0);
-        else NEAR(moved, 0.5 * sqrt(2) * 0.2, 1e-6); /* on the ball: radius 1/2 of a token's length */
+        else NEAR(moved, 0.1, 1e-6); /* on the ball */
     }
     ltn_close(&ctx);
 }
@@ -169,12 +169,12 @@ static const struct {
     double sigma;
     const char *solver, *prompt;
 } runs[] = {
-    {"matched", "inpaint:random=0.9,seed=7", 0.05, "latino-pro:rounds=3,times=999/666/333,step=0.02,radius=0.15,momentum=1,steps=2,frozen=4",
+    {"matched", "inpaint:random=0.9,seed=7", 0.05, "latino-pro:rounds=3,times=999/666/333,step=0.16,radius=1.3,momentum=1,steps=2,frozen=4",
      "a photo of a dog"},
-    {"paper", "identity", 0.3, "latino-pro:rule=discrepancy,score=sampled,rounds=3,step=0.01,radius=15,momentum=1,steps=2,frozen=4",
+    {"paper", "identity", 0.3, "latino-pro:rule=discrepancy,score=sampled,rounds=3,step=0.08,radius=15,momentum=1,steps=2,frozen=4",
      "a photo of the sea"},
     {"samples", "downsample:factor=4,boundary=circular,order=correlation", 0.05,
-     "latino-pro:estimator=samples,samples=2,rounds=2,times=999/500,step=0.05,radius=1,steps=2,frozen=4", ""},
+     "latino-pro:estimator=samples,samples=2,rounds=2,times=999/500,step=0.4,radius=8,steps=2,frozen=4", ""},
 };
 
 TEST(pro_equals_the_pytorch_script)

@@ -162,7 +162,7 @@ ltn_status ltn_run_text(ltn_run *r, ltn_array *out)
 {
     const ltn_prior *p = r->prior;
     *out = (ltn_array){0};
-    if (!p) return ltn__fail(r->ctx, LTN_EINVAL, "solver %s has no model, so no text", r->solver->entry.name);
+    if (!p) return LTN_OK;
     float *data = ltn__alloc(r->ctx, p->text_count, sizeof *data);
     if (!data) return LTN_ENOMEM;
     memcpy(data, p->text, p->text_count * sizeof *data);

@@ -233,16 +233,12 @@ static ltn_status take_memory(latino_pro *l)
     return LTN_OK;
 }
 
-/* Steps and radius are in mean lengths of the start's tokens: text encoders differ in them. */
 static void take_lengths(latino_pro *l, const ltn_spec *s)
 {
     const ltn_prior *p = l->round.p;
-    double unit = 0;
     memcpy(l->c0, p->text, p->text_count * sizeof *l->c0);
-    for (int i = 0; i < p->tokens; i++) unit += norm(p->text + (size_t)i * (size_t)width_of(p), width_of(p)) / p->tokens;
-    if (ltn__num(s, "unit") || unit == 0) unit = 1;
-    l->length = ltn__num(s, "step") * unit;
-    l->radius = ltn__num(s, "radius") * unit;
+    l->length = ltn__num(s, "step");
+    l->radius = ltn__num(s, "radius");
     l->decay = ltn__num(s, "decay");
     l->decay_from = (int)ltn__num(s, "decay_from");
     l->step_min = ltn__num(s, "step_min");
@@ -283,7 +279,6 @@ static const ltn_param pro_params[] = {
     {.name = "decay_from", .help = "from this round on", .type = LTN_INT, .def = 10, .max = 10000},
     {.name = "step_min", .help = "least factor", .type = LTN_FLOAT, .def = 0.001, .max = 1},
     {.name = "radius", .help = "how far a token may move", .type = LTN_FLOAT, .def = 15, .max = 1e6},
-    {.name = "unit", .help = "of step and radius: the mean length of the start's tokens, or one", .type = LTN_CHOICE, .choices = "token|one"},
     {.name = "momentum", .help = "part of the sum of gradients kept after a round; 1: it is never reset", .type = LTN_FLOAT, .def = 1, .max = 1},
     {.name = "frozen", .help = "first tokens that stay: the start and \"a photo of\"", .type = LTN_INT, .def = 4, .max = 10000},
     {.name = "score", .help = "of a transition: its mean over the noise, or with the noise drawn (the paper's)", .type = LTN_CHOICE,

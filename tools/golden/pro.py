@@ -10,10 +10,10 @@ from PIL import Image
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 # name, degradation of the program, sigma in [0, 1], prompt: tests/test_pro.c has the same list with the solvers' words
-RUNS = [("matched", "mask", .05, "a photo of a dog", dict(rule="matched", rounds=3, times=[999, 666, 333], step=.02, radius=.15, momentum=1)),
-        ("paper", "identity", .3, "a photo of the sea", dict(rule="discrepancy", rounds=3, times=[999, 749, 499, 249], step=.08 / 8, radius=15,
+RUNS = [("matched", "mask", .05, "a photo of a dog", dict(rule="matched", rounds=3, times=[999, 666, 333], step=.16, radius=1.3, momentum=1)),
+        ("paper", "identity", .3, "a photo of the sea", dict(rule="discrepancy", rounds=3, times=[999, 749, 499, 249], step=.08, radius=15,
                                                               momentum=1)),
-        ("samples", "down", .05, "", dict(rule="matched", rounds=2, times=[999, 500], step=.05, radius=1, momentum=0, samples=2))]
+        ("samples", "down", .05, "", dict(rule="matched", rounds=2, times=[999, 500], step=.4, radius=8, momentum=0, samples=2))]
 FROZEN, LAST = 4, 2
 
 
@@ -84,7 +84,6 @@ class Ascent:
     """c and how it moves: normalised sums with momentum, or Adam; then the projection."""
     def __init__(self, c, o):
         self.c0, self.c, self.o, self.sum, self.j = c.clone(), c.clone(), o, torch.zeros_like(c), 0
-        self.unit = c.norm(dim=-1).mean().item()
         self.m = self.v = torch.zeros_like(c)
 
     def add(self, g):
@@ -94,7 +93,7 @@ class Ascent:
         self.sum = self.sum + g
 
     def move(self):
-        step, self.j = self.o["step"] * self.unit, self.j + 1
+        step, self.j = self.o["step"], self.j + 1
         if "samples" in self.o:
             g = -self.sum
             self.m, self.v = .9 * self.m + .1 * g, .999 * self.v + .001 * g ** 2
@@ -104,7 +103,7 @@ class Ascent:
             self.c = self.c + step * self.sum
         d = self.c - self.c0
         far = d.norm(dim=-1, keepdim=True).clamp(min=1e-15)
-        self.c = self.c0 + d * (self.o["radius"] * self.unit / far).clamp(max=1)
+        self.c = self.c0 + d * (self.o["radius"] / far).clamp(max=1)
         self.sum = self.sum * self.o["momentum"] if "samples" not in self.o else 0 * self.sum
 
 
