@@ -221,3 +221,100 @@ TEST(pro_equals_the_pytorch_script)
     ltn_model_close(&m);
     ltn_close(&ctx);
 }
+
+TEST(words_of_a_text)
+{
+    ltn_ctx *ctx;
+    OK(NULL, ltn_open(&ctx, NULL));
+    ltn_model *m = open_model(ctx, PRIOR);
+    const char *const caption[] = {"a photo of a cat", "", "a photo of the sea", "a close-up photo of the face of a cat"};
+    double score[4];
+    ltn_array text;
+    OK(ctx, ltn_model_text(m, "a photo of a cat", &text));
+    OK(ctx, ltn_words(m, &text, caption, 4, score));
+    NEAR(score[0], 1, 1e-6);
+    CHECK(score[1] == 0 && score[2] < score[3] && score[3] < 1);
+    text.dim[1]--;
+    CHECK(ltn_words(m, &text, caption, 4, score) == LTN_ESHAPE && strstr(ltn_error(ctx), "1 x 77 x 128"));
+    ltn_array_free(ctx, &text);
+    ltn_model_close(&m);
+    ltn_close(&ctx);
+}
+
+/* One run, from a prompt or from a text. */
+static ltn_status restore_small(ltn_ctx *ctx, ltn_model *m, const char *prompt, const ltn_array *text, ltn_image *x)
+{
+    ltn_image y = {0};
+    ltn_degradation *d = NULL;
+    ltn_run *run = NULL;
+    OK(ctx, ltn_image_new(ctx, 24, 16, 3, NULL, &y));
+    OK(ctx, ltn_degradation_open_for(ctx, "identity", &y, &d));
+    ltn_status s = ltn_run_open(ctx, &(ltn_task){.model = m, .degradation = d, .y = &y, .sigma = 0.4, .solver = "latino:steps=2",
+                                                 .prompt = prompt, .text = text}, &run);
+    while (!s) s = ltn_run_step(run);
+    if (s == LTN_DONE) s = ltn_run_estimate(run, x);
+    ltn_run_close(&run);
+    ltn_degradation_close(&d);
+    ltn_image_free(ctx, &y);
+    return s;
+}
+
+TEST(text_in_the_prompts_place)
+{
+    ltn_ctx *ctx;
+    OK(NULL, ltn_open(&ctx, NULL));
+    ltn_model *m = open_model(ctx, PRIOR);
+    ltn_image by_prompt = {0}, by_text = {0}, empty = {0};
+    ltn_array text;
+    OK(ctx, ltn_model_text(m, "a photo of the sea", &text));
+    OK(ctx, restore_small(ctx, m, "a photo of the sea", NULL, &by_prompt));
+    OK(ctx, restore_small(ctx, m, "a photo of a cat", &text, &by_text));
+    OK(ctx, restore_small(ctx, m, "", NULL, &empty));
+    const size_t bytes = sizeof(float) * 24 * 16 * 3;
+    CHECK(!memcmp(by_prompt.data, by_text.data, bytes) && memcmp(empty.data, by_text.data, bytes));
+    ltn_image_free(ctx, &by_prompt);
+    ltn_image_free(ctx, &by_text);
+    ltn_image_free(ctx, &empty);
+    text.data[200] = NAN;
+    CHECK(restore_small(ctx, m, "", &text, &empty) == LTN_EINVAL && strstr(ltn_error(ctx), "not finite"));
+    text.dim[2]--;
+    CHECK(restore_small(ctx, m, "", &text, &empty) == LTN_ESHAPE && strstr(ltn_error(ctx), "1 x 77 x 128"));
+    ltn_array_free(ctx, &text);
+    ltn_model_close(&m);
+    ltn_close(&ctx);
+}
+
+/* Every allocation of open fails once: a clean error, nothing leaks. */
+TEST(pro_memory_fails_at_every_point_of_open)
+{
+    test_memory mem = {0};
+    ltn_options opt = test_options(&mem);
+    ltn_ctx *ctx;
+    OK(NULL, ltn_open(&ctx, &opt));
+    static gaussian g;
+    static float y[N];
+    make_gaussian(&g);
+    ltn_degradation *d = NULL;
+    OK(ctx, ltn_degradation_open(ctx, "identity", W, H, 3, &d));
+    const ltn_problem q = {.ctx = ctx, .a = d, .y = y, .sigma = 0.1, .rng = {1, LTN_STREAM_SOLVER}};
+    ltn_arena arena = {.ctx = ctx};
+    ltn_spec spec;
+    OK(ctx, ltn__spec_parse(ctx, "solver", ltn__solver_entry, "latino-pro", &arena, &spec));
+    const ltn_solver_row *row = ltn__solver_row(spec.row);
+    const long alive = mem.alive;
+    ltn_status s = LTN_ENOMEM;
+    for (long k = 1; s == LTN_ENOMEM && k < 200; k++) {
+        void *state = NULL;
+        int steps;
+        mem.calls = 0, mem.fail_at = k;
+        s = row->open(&q, &g.base, &spec, &state, &steps);
+        mem.fail_at = 0;
+        if (state) row->close(ctx, state);
+        CHECK((s == LTN_OK || s == LTN_ENOMEM) && mem.alive == alive);
+    }
+    CHECK(s == LTN_OK);
+    ltn__arena_free(&arena);
+    ltn_degradation_close(&d);
+    ltn_close(&ctx);
+    CHECK(mem.alive == 0);
+}

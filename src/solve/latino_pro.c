@@ -4,19 +4,22 @@
  *
  * Fisher's identity: grad_c log p(y | c) = E[grad_c log p(h | c) | y, c] for any hidden h that c acts through.
  *
- *     g = the gradient of log p(h | c), h from LATINO with c;  G <- G + g / |g|, token by token, the first ones frozen
+ *     g = the gradient of log p(h | c), h from LATINO with c
+ *     G <- G + g / |g|, token by token, the first ones frozen
  *     c <- c + step_j G, projected token by token on balls around the start, after every round j
  *
- * rule=matched: h is x, LATINO's estimate, which takes one step a round; log p(x | c) is bounded by how well x is predicted
- * once it is noised, -sum_t ab / (1 - ab) |E(x) - f(sqrt(ab) E(x) + sqrt(1 - ab) eps, t, c)|^2 / 2 (arXiv 2006.11239).
+ * rule=matched: h is x, LATINO's estimate, which takes one step a round; log p(x | c) is bounded by how well x is
+ * predicted once it is noised (arXiv 2006.11239),
+ *     -sum_t ab / (1 - ab) |E(x) - f(sqrt(ab) E(x) + sqrt(1 - ab) eps, t, c)|^2 / 2.
  *
  * Other rules, the paper's: h is the chain of latents, and c acts through the prior's transitions,
- *     log p(z' | z, c) = -|z' - sqrt(ab') f(z, t, c)|^2 / (2 (1 - ab')) + const,    z' = sqrt(ab') E(x) + sqrt(1 - ab') eps.
- * eps is drawn after z and x and has mean zero, so E[g | z, x] has E(x) alone in z' and the same mean (Rao-Blackwell); at high
- * noise eps is nearly all of g. score=sampled keeps it, as the paper does.
+ *     log p(z' | z, c) = -|z' - sqrt(ab') f(z, t, c)|^2 / (2 (1 - ab')) + const,
+ *     z' = sqrt(ab') E(x) + sqrt(1 - ab') eps.
+ * eps is drawn after z and x and has mean zero, so E[g | z, x] has E(x) alone in z' and the same mean
+ * (Rao-Blackwell); at high noise eps is nearly all of g. score=sampled keeps it, as the paper does.
  *
- * estimator=samples: Adam (arXiv 1412.6980) on c, with the gradient of -|A D(f(z, t, c)) - y|^2 / (2 sigma^2) by c, summed
- * over the steps of several samples, in the score's place. Adam does not see the factor 1 / sigma^2. */
+ * estimator=samples: Adam (arXiv 1412.6980) on c, with the gradient of -|A D(f(z, t, c)) - y|^2 / (2 sigma^2) by c,
+ * summed over the steps of several samples, in the score's place. Adam does not see the factor 1 / sigma^2. */
 #include "diffusion.h"
 #include "latino.h"
 
@@ -65,12 +68,13 @@ static void gather(latino_pro *l)
     }
 }
 
-/* g = d/dc -|z - sqrt(ab) z0(c)|^2 / (2 (1 - ab)) for the prediction z0 that was kept; b: deviation of the noise left out of z. */
+/* g = d/dc -|z - sqrt(ab) z0(c)|^2 / (2 (1 - ab)), the prediction z0 kept; b: deviation of the noise left out of z. */
 static ltn_status gather_score(latino_pro *l, double ab, double b, const float *z0)
 {
     const ltn_latino *o = &l->round;
     const double a = sqrt(ab);
-    for (size_t i = 0; i < o->p->latent_count; i++) l->dz0[i] = (float)(a / (1 - ab) * (o->z[i] - b * o->eps[i] - a * z0[i]));
+    for (size_t i = 0; i < o->p->latent_count; i++)
+        l->dz0[i] = (float)(a / (1 - ab) * (o->z[i] - b * o->eps[i] - a * z0[i]));
     ltn_status s = o->p->predict_back(o->p, l->dz0, NULL, l->g);
     if (!s) gather(l);
     return s;
@@ -107,10 +111,12 @@ static void project(latino_pro *l)
 static void move_text(latino_pro *l, int j)
 {
     ltn_prior *p = l->round.p;
-    double step = l->length * fmax(pow(l->decay, LTN_MAX(0, j - l->decay_from)), l->step_min), keep = l->momentum;
+    double step = l->length * fmax(pow(l->decay, LTN_MAX(0, j - l->decay_from)), l->step_min);
+    double keep = l->momentum;
     if (l->estimator == ESTIMATOR_SAMPLES) {
         for (size_t i = 0; i < p->text_count; i++) l->sum[i] = -l->sum[i];
-        ltn__adam_step((ltn_adam){step / sqrt(width_of(p)), 0.9, 0.999}, j + 1, p->text_count, l->sum, l->m, l->v, p->text);
+        const ltn_adam adam = {step / sqrt(width_of(p)), 0.9, 0.999};
+        ltn__adam_step(adam, j + 1, p->text_count, l->sum, l->m, l->v, p->text);
         keep = 0;
     } else {
         for (size_t i = 0; i < p->text_count; i++) p->text[i] += (float)(step * l->sum[i]);
@@ -169,7 +175,8 @@ static ltn_status learning_step(latino_pro *l, ltn_progress *progress)
 
 static ltn_status last_step(latino_pro *l, ltn_progress *progress)
 {
-    return ltn__latino_step(&l->last, l->last.rule ? l->t_last[l->step - l->learning] : ltn__latino_time(&l->last), progress);
+    int t = l->last.rule ? l->t_last[l->step - l->learning] : ltn__latino_time(&l->last);
+    return ltn__latino_step(&l->last, t, progress);
 }
 
 static ltn_status pro_step(void *state, ltn_progress *progress)
@@ -206,10 +213,13 @@ static ltn_status take_times(latino_pro *l, const ltn_spec *s)
     int train = l->round.p->train_steps, last = (int)ltn__num(s, "steps");
     if (!(l->t = ltn__alloc(q->ctx, (size_t)train, sizeof *l->t))) return LTN_ENOMEM;
     if (!(l->t_last = ltn__alloc(q->ctx, (size_t)last, sizeof *l->t_last))) return LTN_ENOMEM;
-    const int matched = !l->round.rule; /* whose first call has a time of its own */
-    l->inner = list ? ltn__times_by_list(list, train, l->t) : ltn__times_by_default((int)ltn__num(s, "inner"), train, l->t) - matched;
-    if (l->inner >= 2 - matched) l->inner += matched;
-    else return ltn__fail(q->ctx, LTN_EINVAL, "times=%s: expected falling time steps below %d such as 999/749/499/249", list, train);
+    const int own = !l->round.rule; /* the matched rule's first call has a time of its own */
+    l->inner = list ? ltn__times_by_list(list, train, l->t)
+                    : ltn__times_by_default((int)ltn__num(s, "inner"), train, l->t) - own;
+    if (l->inner < 2 - own)
+        return ltn__fail(q->ctx, LTN_EINVAL, "times=%s: expected falling time steps below %d such as 999/749/499/249",
+                         list, train);
+    l->inner += own;
     ltn__times_by_default(last, train, l->t_last);
     l->chains = (int)ltn__num(s, "samples");
     if (!l->chains) l->chains = l->estimator == ESTIMATOR_SAMPLES ? 2 : 1;
@@ -269,28 +279,32 @@ static ltn_status pro_open(const ltn_problem *q, ltn_prior *p, const ltn_spec *s
 static const ltn_param pro_params[] = {
     {.name = "rounds", .help = "moves of the text", .type = LTN_INT, .def = 15, .max = 10000},
     {.name = "inner", .help = "network calls of a chain", .type = LTN_INT, .def = 4, .min = 2, .max = 1000},
-    {.name = "times", .help = "their time steps by hand, 999/749/499/249; with rule=matched those of all but the first", .type = LTN_STRING},
-    {.name = "rule", .help = "what the text is learned from: matched, or the paper's chains with gamma by a rule", .type = LTN_CHOICE,
-     .choices = "matched|discrepancy|bayes|released"},
-    {.name = "steps", .help = "network calls of the last run, with the text found", .type = LTN_INT, .def = 8, .min = 1, .max = 1000},
+    {.name = "times", .help = "their time steps by hand, 999/749/499/249; with rule=matched of all but the first",
+     .type = LTN_STRING},
+    {.name = "rule", .help = "what the text is learned from: matched, or the paper's chains with gamma by a rule",
+     .type = LTN_CHOICE, .choices = "matched|discrepancy|bayes|released"},
+    {.name = "steps", .help = "network calls of the last run, with the text found", .type = LTN_INT, .def = 8, .min = 1,
+     .max = 1000},
     {.name = "last", .help = "its rule", .type = LTN_CHOICE, .choices = "matched|discrepancy|bayes|released"},
     {.name = "step", .help = "length of a token's step per gradient", .type = LTN_FLOAT, .def = 0.08, .max = 1000},
     {.name = "decay", .help = "factor on the step, each round", .type = LTN_FLOAT, .def = 0.9, .max = 1},
     {.name = "decay_from", .help = "from this round on", .type = LTN_INT, .def = 10, .max = 10000},
     {.name = "step_min", .help = "least factor", .type = LTN_FLOAT, .def = 0.001, .max = 1},
     {.name = "radius", .help = "how far a token may move", .type = LTN_FLOAT, .def = 15, .max = 1e6},
-    {.name = "momentum", .help = "part of the sum of gradients kept after a round; 1: it is never reset", .type = LTN_FLOAT, .def = 1, .max = 1},
-    {.name = "frozen", .help = "first tokens that stay: the start and \"a photo of\"", .type = LTN_INT, .def = 4, .max = 10000},
-    {.name = "score", .help = "of a transition: its mean over the noise, or with the noise drawn (the paper's)", .type = LTN_CHOICE,
-     .choices = "mean|sampled"},
+    {.name = "momentum", .help = "part of the sum of gradients kept after a round; 1: it is never reset",
+     .type = LTN_FLOAT, .def = 1, .max = 1},
+    {.name = "frozen", .help = "first tokens that stay: the start and \"a photo of\"", .type = LTN_INT, .def = 4,
+     .max = 10000},
+    {.name = "score", .help = "of a transition: its mean over the noise, or with the noise drawn (the paper's)",
+     .type = LTN_CHOICE, .choices = "mean|sampled"},
     {.name = "estimator", .help = "sapg, or Adam on the misfit of samples", .type = LTN_CHOICE, .choices = "sapg|samples"},
     {.name = "samples", .help = "chains of a round; 0: 1, or 2 with estimator=samples", .type = LTN_INT, .max = 1000},
     {0},
 };
 
 const ltn_solver_row ltn__solver_latino_pro = {
-    .entry = {.name = "latino-pro", .help = "LATINO that finds the prompt too, by SAPG on its embedding", .cite = "arXiv 2503.12615",
-              .param = pro_params},
+    .entry = {.name = "latino-pro", .help = "LATINO that finds the prompt too, by SAPG on its embedding",
+              .cite = "arXiv 2503.12615", .param = pro_params},
     .needs_prior = true,
     .open = pro_open,
     .step = pro_step,

@@ -64,6 +64,21 @@ fi
 claim "JSON to standard output" sh -c "$latino $run -o f.png --json - | grep -q peak_memory"
 claim "sigma is estimated" sh -c "$latino restore y.png -o g.png --degradation downsample:factor=2 --solver latino:steps=2 | grep -q estimated"
 
+
+# The text that a solver finds, in words, saved and used again.
+pro="restore y.png --degradation downsample:factor=2 --sigma 0.02 --solver latino-pro:rounds=1,inner=2,steps=2"
+claim "latino-pro says what it found" sh -c "$latino $pro -o h.png --save-text h.npy --json h.json --prompt 'a photo of a dog' > h.txt"
+claim "in words before" grep -q '^  words before  *1.00 a photo of a dog, ' h.txt
+claim "and after" grep -q '^  words after  *[0-9.]* a photo of ' h.txt
+claim "in JSON too" grep -q '"caption": "a photo of a dog"' h.json
+printf 'a photo of the sea\n\na photo of a dog\n' > captions.txt
+claim "a saved text, own captions" sh -c "$latino $run -o i.png --text h.npy --captions captions.txt > i.txt"
+claim "the nearest first" grep -q '^  words after  *[0-9.]* a photo of a dog, -*[0-9.]* a photo of the sea$' i.txt
+claim "plain LATINO has nothing to say" sh -c "! $latino $run -o i.png | grep -q words"
+: > nothing.txt
+refuses "an empty list of captions" 1 "nothing.txt: no captions in it, one a line" $run -o i.png --captions nothing.txt
+refuses "no list of captions" 1 "absent.txt: cannot be read" $run -o i.png --captions absent.txt
+
 # Ctrl-C after the first step.
 mkdir quit
 "$latino" restore "$photo" -o quit/x.png --degradation identity --sigma 0.1 --solver latino:steps=64 --preview quit/now.png 2> quit.err &
