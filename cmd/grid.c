@@ -351,6 +351,13 @@ static uint64_t digest_file(uint64_t h, const char *path)
     return h;
 }
 
+/* The card of a model and its list of words say something about it and decide nothing. */
+static bool is_prose(const char *name)
+{
+    const char *dot = strrchr(name, '.');
+    return dot && (!strcmp(dot, ".md") || !strcmp(dot, ".txt"));
+}
+
 /* Sums over the files of a folder and of those in it, so that their order does not matter. */
 static uint64_t digest_folder(const char *path, int depth)
 {
@@ -359,7 +366,7 @@ static uint64_t digest_folder(const char *path, int depth)
     DIR *d = opendir(path);
     if (!d) return digest_file(0xcbf29ce484222325u, path);
     for (struct dirent *e; (e = readdir(d));) {
-        if (e->d_name[0] == '.') continue;
+        if (e->d_name[0] == '.' || (!depth && is_prose(e->d_name))) continue;
         const cmd_path below = cmd_join(path, e->d_name);
         const uint64_t name = eval_digest(0xcbf29ce484222325u, e->d_name, strlen(e->d_name));
         if (!cmd_is_folder(below.s)) sum += digest_file(name, below.s);

@@ -134,6 +134,12 @@ refuses "other pictures" 1 'whole.csv: made with pictures: ' "$latino" eval phot
 refuses "other metrics" 1 'whole.csv: made with other --metrics' "$latino" eval photos -o whole --solvers naive --metrics psnr
 refuses "another solver of the same name" 1 'whole.csv: made with solver said: latino:steps=1@a cat, small; now' \
     "$latino" eval photos -o whole --solvers said=naive --metrics psnr,ssim
+cp -r "$LATINO_MODEL" other && chmod -R u+w other && echo more >> other/README.md
+sed "s/# model: [^,]*/# model: other/" whole.csv > model.csv
+claim "a model's card may change" "$latino" eval photos -o model --model other --solvers naive --metrics psnr,ssim --tasks sr4-.05
+printf x >> other/unet/config.json
+refuses "a model may not" 1 'model.csv: made with model: other, digest' "$latino" eval photos -o model --model other --solvers naive \
+    --metrics psnr,ssim --tasks sr4-.05
 refuses "another seed" 1 'whole.csv: made with seed: 1; now it is 2' "$latino" eval photos -o whole --seed 2 --metrics psnr,ssim
 sed 's/^hole,naive,empty,chelsea.png,[^,]*,/&x/' whole.csv > broken.csv
 refuses "a malformed row" 1 'a field that is no number' "$latino" eval -o broken
