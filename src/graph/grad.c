@@ -1,15 +1,52 @@
 /* grad.c - reverse mode: walks back from y and hands each node's cotangent to its sources, summed where a
- * value has several readers. What comes out is graph, so it can be differentiated again. */
+ * value has several readers. What comes out is graph, so it can be differentiated again. To save memory a walk can
+ * make values again as it comes to them, instead of reading those of the first half (Chen et al. 2016, arXiv
+ * 1604.06174). */
 #include "graph.h"
+
+#include <string.h>
 
 typedef struct walk {
     ltn_graph *g;
     bool *between; /* by id: depends on some wrt */
     ltn_node **cotangent;
+    ltn_node **again; /* the values made again; NULL: all are kept */
 } walk;
 
 static ltn_status reverse(ltn_graph *g, ltn_node *y, ltn_node *cotangent, int first, ltn_node *const *wrt,
-                          int n, ltn_node **grad);
+                          int n, bool again, ltn_node **grad);
+
+/* ---- Values made again ---- */
+
+/* What is not made again: leaves, outputs and the sums of two values of one shape, which in a network of residual
+ * blocks stand between any two of them. */
+static bool kept(const ltn_node *n)
+{
+    if (!n->op || n->output) return true;
+    return n->op == &ltn__op_add && ltn__same_dims(n->src[0]->dims, n->src[1]->dims);
+}
+
+static ltn_node *made_again(walk *w, ltn_node *n);
+
+/* The operation on sources that may be those made again. */
+static ltn_node *repeat(walk *w, const ltn_node *n)
+{
+    ltn_node *src[LTN_MAXSRC];
+    for (int k = 0; k < n->nsrc; k++) src[k] = n->src[k] ? made_again(w, n->src[k]) : NULL;
+    ltn_node *copy = ltn__node(w->g, n->op, n->dims, n->nsrc, src);
+    memcpy(copy->i, n->i, sizeof n->i);
+    memcpy(copy->f, n->f, sizeof n->f);
+    return copy;
+}
+
+static ltn_node *made_again(walk *w, ltn_node *n)
+{
+    if (kept(n)) return n;
+    if (!w->again[n->id]) w->again[n->id] = repeat(w, n);
+    return w->again[n->id];
+}
+
+/* ---- The walk ---- */
 
 static void accumulate(walk *w, const ltn_node *n, ltn_node *more)
 {
@@ -29,7 +66,7 @@ static void through_parts(walk *w, ltn_node *n, ltn_node *dy, const bool *want, 
         if (want[k]) wrt[count++] = n->src[k];
     const int first = ltn__graph_size(w->g);
     ltn_node *value = n->op->decompose(w->g, n);
-    if (reverse(w->g, value, dy, first, wrt, count, grad)) return;
+    if (reverse(w->g, value, dy, first, wrt, count, false, grad)) return;
     for (int k = n->nsrc - 1; k >= 0; k--)
         if (want[k]) gsrc[k] = grad[--count];
 }
@@ -47,8 +84,9 @@ static void step_back(walk *w, ltn_node *n)
         any |= want[k];
     }
     if (!any) return;
-    if (n->op->vjp) n->op->vjp(w->g, n, w->cotangent[n->id], want, gsrc);
-    else if (n->op->decompose) through_parts(w, n, w->cotangent[n->id], want, gsrc);
+    ltn_node *read = !w->again ? n : kept(n) ? repeat(w, n) : made_again(w, n); /* its gradient reads this one */
+    if (n->op->vjp) n->op->vjp(w->g, read, w->cotangent[n->id], want, gsrc);
+    else if (n->op->decompose) through_parts(w, read, w->cotangent[n->id], want, gsrc);
     else ltn__graph_fail(w->g, LTN_EINVAL, "%s has no gradient", n->op->entry.name);
     for (int k = 0; k < n->nsrc; k++)
         if (want[k] && gsrc[k]) accumulate(w, n->src[k], gsrc[k]);
@@ -56,14 +94,15 @@ static void step_back(walk *w, ltn_node *n)
 
 /* Only nodes from `first` on are walked. A wrt among them is passed through as well: a total gradient. */
 static ltn_status reverse(ltn_graph *g, ltn_node *y, ltn_node *cotangent, int first, ltn_node *const *wrt,
-                          int n, ltn_node **grad)
+                          int n, bool again, ltn_node **grad)
 {
     if (ltn__graph_status(g)) return ltn__graph_status(g);
     ltn_ctx *ctx = ltn__graph_ctx(g);
     const int count = ltn__graph_size(g);
     walk w = {g, ltn__alloc(ctx, (size_t)count, sizeof(bool)),
-              ltn__alloc(ctx, (size_t)count, sizeof(ltn_node *))};
-    if (!w.between || !w.cotangent) {
+              ltn__alloc(ctx, (size_t)count, sizeof(ltn_node *)),
+              again ? ltn__alloc(ctx, (size_t)count, sizeof(ltn_node *)) : NULL};
+    if (!w.between || !w.cotangent || (again && !w.again)) {
         ltn__graph_fail(g, LTN_ENOMEM, "no memory for the gradient of %d nodes", count);
     } else {
         for (int k = 0; k < n; k++) w.between[wrt[k]->id] = true;
@@ -81,13 +120,26 @@ static ltn_status reverse(ltn_graph *g, ltn_node *y, ltn_node *cotangent, int fi
     }
     ltn__free(ctx, w.between);
     ltn__free(ctx, w.cotangent);
+    ltn__free(ctx, w.again);
     return ltn__graph_status(g);
+}
+
+static ltn_status gradient(ltn_graph *g, ltn_node *y, ltn_node *cotangent, ltn_node *const *wrt, int n, bool again,
+                           ltn_node **grad)
+{
+    if (!ltn__same_dims(y->dims, cotangent->dims))
+        ltn__graph_fail(g, LTN_ESHAPE, "a cotangent of another shape than its value");
+    return reverse(g, y, cotangent, 0, wrt, n, again, grad);
 }
 
 ltn_status ltn__grad(ltn_graph *g, ltn_node *y, ltn_node *cotangent, ltn_node *const *wrt, int n,
                      ltn_node **grad)
 {
-    if (!ltn__same_dims(y->dims, cotangent->dims))
-        ltn__graph_fail(g, LTN_ESHAPE, "a cotangent of another shape than its value");
-    return reverse(g, y, cotangent, 0, wrt, n, grad);
+    return gradient(g, y, cotangent, wrt, n, false, grad);
+}
+
+ltn_status ltn__grad_sparing(ltn_graph *g, ltn_node *y, ltn_node *cotangent, ltn_node *const *wrt, int n,
+                             ltn_node **grad)
+{
+    return gradient(g, y, cotangent, wrt, n, true, grad);
 }

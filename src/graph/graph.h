@@ -149,6 +149,11 @@ ltn_node *ltn__scatter(ltn_graph *g, ltn_node *x, ltn_node *ids, int64_t rows); 
 ltn_status ltn__grad(ltn_graph *g, ltn_node *y, ltn_node *cotangent, ltn_node *const *wrt, int n,
                      ltn_node **grad);
 
+/* The same in less memory and more time: of the values before y only the sums of two of one shape are kept, what stands
+ * between them is made again on the way back. */
+ltn_status ltn__grad_sparing(ltn_graph *g, ltn_node *y, ltn_node *cotangent, ltn_node *const *wrt, int n,
+                             ltn_node **grad);
+
 /* ---- An operation: one row ltn__op_NAME of op.def ---- */
 struct ltn_op {
     ltn_entry entry; /* .entry = {.name = "silu", .help = "x sigmoid(x)"} */
