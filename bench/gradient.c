@@ -1,10 +1,12 @@
-/* gradient.c - times gradients beside what they are the gradients of: `bench_gradient THREADS` layers at the shapes of
- * Stable Diffusion's networks and of the small prior, `bench_gradient THREADS MODEL [SIDE]` the parts of a diffusers
- * folder for pictures of that size: forward, both halves of the gradient's plan, and memory. */
+/* gradient.c - times gradients beside what they are the gradients of: `bench_gradient THREADS` layers at the
+ * shapes of Stable Diffusion's networks and of the small prior, `bench_gradient THREADS MODEL [SIDE [PART]]`
+ * the parts of a diffusers folder, or one of them, for pictures of that size: forward, both halves of the
+ * gradient's plan, and memory. */
 #include "model/model.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <time.h>
 
@@ -22,7 +24,8 @@ static void fill_inputs(ltn_graph *g, ltn_plan *p)
     for (int i = 0; i < ltn__graph_size(g); i++) {
         const ltn_node *n = ltn__graph_node(g, i);
         if (n->input)
-            ltn__normals((ltn_rng){1, (uint64_t)i}, 0, ltn__plan_data(p, n->input), (size_t)ltn__count(n->dims));
+            ltn__normals((ltn_rng){1, (uint64_t)i}, 0, ltn__plan_data(p, n->input),
+                         (size_t)ltn__count(n->dims));
     }
 }
 
@@ -185,7 +188,8 @@ static double best_half(ltn_plan *p, const char *output, bool back)
     return best;
 }
 
-static void time_part(ltn_model *m, const char *name, ltn_part_kind kind, ltn_part_kind gradient, int64_t side)
+static void time_part(ltn_model *m, const char *name, ltn_part_kind kind, ltn_part_kind gradient,
+                      int64_t side)
 {
     ltn_part *plain, *back;
     struct rusage usage;
@@ -198,21 +202,31 @@ static void time_part(ltn_model *m, const char *name, ltn_part_kind kind, ltn_pa
     fflush(stdout);
     check(ltn__model_part(m, gradient, 1, side, side, &back));
     fill_inputs(back->graph, back->plan);
-    const double half = best_half(back->plan, "out", false), gradient_half = best_half(back->plan, "out", true);
+    const double half = best_half(back->plan, "out", false),
+                 gradient_half = best_half(back->plan, "out", true);
     getrusage(RUSAGE_SELF, &usage);
-    printf("; kept %9.2f ms, back %9.2f ms %5.2f %7.1f MB, resident %6ld MB\n", half * 1e3, gradient_half * 1e3,
-           gradient_half / forward, (double)ltn__plan_bytes(back->plan) * 1e-6, usage.ru_maxrss / 1024);
+    printf("; kept %9.2f ms, back %9.2f ms %5.2f %7.1f MB, resident %6ld MB\n", half * 1e3,
+           gradient_half * 1e3, gradient_half / forward, (double)ltn__plan_bytes(back->plan) * 1e-6,
+           usage.ru_maxrss / 1024);
     fflush(stdout);
 }
 
-static void time_model(const char *path, int64_t side)
+static void time_model(const char *path, int64_t side, const char *only)
 {
+    static const struct {
+        const char *name;
+        ltn_part_kind forward, gradient;
+        bool pixels;
+    } part[] = {{"unet by text", LTN_UNET, LTN_UNET_BY_TEXT, false},
+                {"unet by sample", LTN_UNET, LTN_UNET_BY_SAMPLE, false},
+                {"decode", LTN_DECODE, LTN_DECODE_BACK, false},
+                {"encode", LTN_ENCODE, LTN_ENCODE_BACK, true}};
     ltn_model *m = NULL;
     check(ltn_model_open(ctx, path, &m));
-    time_part(m, "unet by text", LTN_UNET, LTN_UNET_BY_TEXT, side / m->factor);
-    time_part(m, "unet by sample", LTN_UNET, LTN_UNET_BY_SAMPLE, side / m->factor);
-    time_part(m, "decode", LTN_DECODE, LTN_DECODE_BACK, side / m->factor);
-    time_part(m, "encode", LTN_ENCODE, LTN_ENCODE_BACK, side);
+    for (int k = 0; k < LTN_COUNT(part); k++)
+        if (!only || !strcmp(only, part[k].name))
+            time_part(m, part[k].name, part[k].forward, part[k].gradient,
+                      part[k].pixels ? side : side / m->factor);
     ltn_model_close(&m);
 }
 
@@ -222,8 +236,8 @@ static void time_layers(void)
         const layer *l = &layers[k];
         const double forward = time_layer(l, false), backward = time_layer(l, true);
         printf("%-16s %3d x %4d x %4d %5d %4d %d  forward %8.3f ms  gradient %8.3f ms  %5.2f\n", l->name,
-               (int)l->x.d[1], (int)l->x.d[2], (int)l->x.d[3], (int)l->size[0], (int)l->size[1], (int)l->size[2],
-               forward * 1e3, backward * 1e3, backward / forward);
+               (int)l->x.d[1], (int)l->x.d[2], (int)l->x.d[3], (int)l->size[0], (int)l->size[1],
+               (int)l->size[2], forward * 1e3, backward * 1e3, backward / forward);
         fflush(stdout);
     }
 }
@@ -231,7 +245,7 @@ static void time_layers(void)
 int main(int argc, char **argv)
 {
     if (ltn_open(&ctx, &(ltn_options){.threads = argc > 1 ? atoi(argv[1]) : 0})) return 1;
-    if (argc > 2) time_model(argv[2], argc > 3 ? atoi(argv[3]) : 128);
+    if (argc > 2) time_model(argv[2], argc > 3 ? atoi(argv[3]) : 128, argc > 4 ? argv[4] : NULL);
     else time_layers();
     ltn_close(&ctx);
     return 0;

@@ -275,11 +275,8 @@ static ltn_node *blocks(ltn_graph *g, ltn_node *x)
     return ltn__mul(g, x, ltn__tanh(g, x));
 }
 
-typedef ltn_status gradient(ltn_graph *g, ltn_node *y, ltn_node *cotangent, ltn_node *const *wrt, int n,
-                            ltn_node **grad);
-
 /* Into dx; returns the plan's bytes. */
-static size_t run_blocks(gradient *f, real dx[768])
+static size_t run_blocks(ltn_gradient *f, real dx[768])
 {
     ltn_ctx *ctx = NULL;
     ltn_graph *g = NULL;
@@ -294,7 +291,8 @@ static size_t run_blocks(gradient *f, real dx[768])
     for (int i = 0; i < ltn__graph_size(g); i++) {
         const ltn_node *n = ltn__graph_node(g, i);
         real *to = n->input ? ltn__plan_data(p, n->input) : NULL;
-        for (int64_t j = 0; to && j < ltn__count(n->dims); j++) to[j] = noise((uint64_t)n->input[0], (uint64_t)j);
+        for (int64_t j = 0; to && j < ltn__count(n->dims); j++)
+            to[j] = noise((uint64_t)n->input[0], (uint64_t)j);
     }
     ltn__plan_run_to(p, "y");
     ltn__plan_run_on(p, "y");

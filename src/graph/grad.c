@@ -1,7 +1,7 @@
 /* grad.c - reverse mode: walks back from y and hands each node's cotangent to its sources, summed where a
- * value has several readers. What comes out is graph, so it can be differentiated again. To save memory a walk can
- * make values again as it comes to them, instead of reading those of the first half (Chen et al. 2016, arXiv
- * 1604.06174). */
+ * value has several readers. What comes out is graph, so it can be differentiated again. To save memory a
+ * walk can make values again as it comes to them, instead of reading those of the first half (Chen et al.
+ * 2016, arXiv 1604.06174). */
 #include "graph.h"
 
 #include <string.h>
@@ -18,8 +18,8 @@ static ltn_status reverse(ltn_graph *g, ltn_node *y, ltn_node *cotangent, int fi
 
 /* ---- Values made again ---- */
 
-/* What is not made again: leaves, outputs and the sums of two values of one shape, which in a network of residual
- * blocks stand between any two of them. */
+/* What is not made again: leaves, outputs and the sums of two values of one shape, which in a network of
+ * residual blocks stand between any two of them. */
 static bool kept(const ltn_node *n)
 {
     if (!n->op || n->output) return true;
@@ -84,7 +84,8 @@ static void step_back(walk *w, ltn_node *n)
         any |= want[k];
     }
     if (!any) return;
-    ltn_node *read = !w->again ? n : kept(n) ? repeat(w, n) : made_again(w, n); /* its gradient reads this one */
+    ltn_node *read = n; /* what its gradient reads */
+    if (w->again) read = kept(n) ? repeat(w, n) : made_again(w, n);
     if (n->op->vjp) n->op->vjp(w->g, read, w->cotangent[n->id], want, gsrc);
     else if (n->op->decompose) through_parts(w, read, w->cotangent[n->id], want, gsrc);
     else ltn__graph_fail(w->g, LTN_EINVAL, "%s has no gradient", n->op->entry.name);
@@ -124,8 +125,8 @@ static ltn_status reverse(ltn_graph *g, ltn_node *y, ltn_node *cotangent, int fi
     return ltn__graph_status(g);
 }
 
-static ltn_status gradient(ltn_graph *g, ltn_node *y, ltn_node *cotangent, ltn_node *const *wrt, int n, bool again,
-                           ltn_node **grad)
+static ltn_status gradient(ltn_graph *g, ltn_node *y, ltn_node *cotangent, ltn_node *const *wrt, int n,
+                           bool again, ltn_node **grad)
 {
     if (!ltn__same_dims(y->dims, cotangent->dims))
         ltn__graph_fail(g, LTN_ESHAPE, "a cotangent of another shape than its value");

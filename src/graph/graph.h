@@ -146,13 +146,12 @@ ltn_node *ltn__scatter(ltn_graph *g, ltn_node *x, ltn_node *ids, int64_t rows); 
 /* ---- Reverse mode ----
  * Extends the graph with the gradient of <cotangent, y> with respect to each wrt[k] (leaves or nodes), into
  * grad[k]; grad[k] is NULL where y does not depend on it. Only what lies between is differentiated. */
-ltn_status ltn__grad(ltn_graph *g, ltn_node *y, ltn_node *cotangent, ltn_node *const *wrt, int n,
-                     ltn_node **grad);
-
-/* The same in less memory and more time: of the values before y only the sums of two of one shape are kept, what stands
- * between them is made again on the way back. */
-ltn_status ltn__grad_sparing(ltn_graph *g, ltn_node *y, ltn_node *cotangent, ltn_node *const *wrt, int n,
-                             ltn_node **grad);
+typedef ltn_status ltn_gradient(ltn_graph *g, ltn_node *y, ltn_node *cotangent, ltn_node *const *wrt, int n,
+                                 ltn_node **grad);
+ltn_gradient ltn__grad;
+/* The same in less memory and more time: of the values before y only the sums of two of one shape are kept,
+ * what stands between them is made again on the way back. */
+ltn_gradient ltn__grad_sparing;
 
 /* ---- An operation: one row ltn__op_NAME of op.def ---- */
 struct ltn_op {
@@ -223,8 +222,8 @@ void ltn__plan_close(ltn_plan **p);
 real *ltn__plan_data(ltn_plan *p, const char *name); /* of an input or output; NULL if unknown */
 ltn_dims ltn__plan_dims(const ltn_plan *p, const char *name);
 void ltn__plan_run(ltn_plan *p);
-/* A run in two halves: what the named output needs and all that stands before it; the rest, for inputs set in between (a
- * gradient's cotangent). The values of the first half stay where they are. */
+/* A run in two halves: what the named output needs and all that stands before it; the rest, for inputs set in
+ * between (a gradient's cotangent). The values of the first half stay where they are. */
 void ltn__plan_run_to(ltn_plan *p, const char *output);
 void ltn__plan_run_on(ltn_plan *p, const char *output);
 size_t ltn__plan_bytes(const ltn_plan *p); /* slab and scratch */

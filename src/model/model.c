@@ -10,7 +10,8 @@
 enum { TEXT_ENCODER, UNET, VAE };
 static const char *const folders[3] = {"text_encoder", "unet", "vae"};
 
-/* What each kind of part is: the folder it comes from, the part it extends, the inputs that it is differentiated by. */
+/* What each kind of part is: the folder it comes from, the part it extends, the inputs that it is
+ * differentiated by. */
 static const struct {
     int folder;
     ltn_part_kind base;
@@ -93,15 +94,32 @@ static ltn_node *node_named(ltn_graph *g, const char *name)
     return NULL;
 }
 
+/* Bytes of all values in the graph: what a gradient may have to keep. */
+static double value_bytes(ltn_graph *g)
+{
+    double bytes = 0;
+    for (int i = 0; i < ltn__graph_size(g); i++) {
+        const ltn_node *n = ltn__graph_node(g, i);
+        if (n->op && !n->op->alias) bytes += (double)sizeof(real) * (double)ltn__count(n->dims);
+    }
+    return bytes;
+}
+
+/* A part with more values than this makes them again on the way back instead of keeping them. */
+static const double most_kept = 4e9;
+
 static void differentiate(ltn_graph *g, const char *const wrt[2])
 {
     static const struct {
         const char *input, *output;
-    } names[] = {{"sample", "d_sample"}, {"text", "d_text"}, {"picture", "d_picture"}, {"latent", "d_latent"}};
+    } names[] = {
+        {"sample", "d_sample"}, {"text", "d_text"}, {"picture", "d_picture"}, {"latent", "d_latent"}};
     ltn_node *out = node_named(g, "out"), *x[2], *grad[2];
     int n = 0;
     while (n < 2 && wrt[n]) x[n] = node_named(g, wrt[n]), n++;
-    if (!n || ltn__grad(g, out, ltn__input(g, "cotangent", out->dims), x, n, grad)) return;
+    if (!n) return;
+    ltn_gradient *const way = value_bytes(g) > most_kept ? ltn__grad_sparing : ltn__grad;
+    if (way(g, out, ltn__input(g, "cotangent", out->dims), x, n, grad)) return;
     for (int k = 0; k < n; k++)
         for (int i = 0; i < LTN_COUNT(names); i++)
             if (!strcmp(names[i].input, wrt[k]))
@@ -113,7 +131,8 @@ static ltn_status build(ltn_model *m, ltn_part_kind kind, ltn_part_size size, lt
     const int f = kinds[kind].folder;
     ltn_status s = ltn__graph_open(m->ctx, out);
     if (s) return s;
-    m->arch[f]->build((ltn_nn){.g = *out, .w = m->tensors[f], .config = m->config[f]}, kinds[kind].base, size);
+    m->arch[f]->build((ltn_nn){.g = *out, .w = m->tensors[f], .config = m->config[f]}, kinds[kind].base,
+                      size);
     if (!ltn__graph_status(*out)) differentiate(*out, kinds[kind].wrt);
     if (!(s = ltn__graph_status(*out))) return LTN_OK;
     ltn__graph_close(out);
@@ -314,8 +333,8 @@ static ltn_status check_finite(ltn_model *m, ltn_part_kind kind, ltn_graph *g)
     for (int i = 0; i < ltn__graph_size(g) && !m->finite[base]; i++) {
         const ltn_weight *w = ltn__graph_node(g, i)->weight;
         if (w && !ltn__weight_finite(w))
-            return ltn__fail(m->ctx, LTN_EFORMAT, "%s/%s: %s: not finite", m->path, folders[kinds[kind].folder],
-                             w->name);
+            return ltn__fail(m->ctx, LTN_EFORMAT, "%s/%s: %s: not finite", m->path,
+                             folders[kinds[kind].folder], w->name);
     }
     m->finite[base] = true;
     return LTN_OK;

@@ -1,6 +1,6 @@
-/* attention.c - softmax(q k^T / sqrt(d)) v by heads, q (n,1,t,c), k and v (n,1,s,c), c = heads d. The scores exist
- * for a few queries at a time, so few that they stay in the cache (compare Dao et al. 2022, arXiv 2205.14135, where
- * it is a few keys as well). i[0]: heads, i[1]: 1 if causal. */
+/* attention.c - softmax(q k^T / sqrt(d)) v by heads, q (n,1,t,c), k and v (n,1,s,c), c = heads d. The scores
+ * exist for a few queries at a time, so few that they stay in the cache (compare Dao et al. 2022, arXiv
+ * 2205.14135, where it is a few keys as well). i[0]: heads, i[1]: 1 if causal. */
 #include "attention.h"
 #include "real_math.h"
 
@@ -25,7 +25,8 @@ ltn_node *ltn__attention(ltn_graph *g, ltn_node *q, ltn_node *k, ltn_node *v, in
 ltn_attention ltn__attention_of(const ltn_node *n, const ltn_node *q, const ltn_node *k)
 {
     const int64_t *d = q->dims.d, each = d[3] / n->i[0], keys = k->dims.d[2];
-    return (ltn_attention){d[0], n->i[0], d[3], each, d[2], keys, ltn__eights(keys), ltn__eights(each), n->i[1]};
+    return (ltn_attention){d[0],   n->i[0], d[3], each, d[2], keys, ltn__eights(keys), ltn__eights(each),
+                           n->i[1]};
 }
 
 void ltn__attention_pack(const ltn_attention *a, const real *x, int64_t count, ltn_panels out)
@@ -106,7 +107,8 @@ LTN_KERNEL static void soften(real *restrict s, int64_t keys, real scale, real w
 }
 
 /* The queries [first, first + m) of the head whose keys and values are packed. */
-static void block(const ltn_attention *a, const real *q, real *y, int64_t first, int64_t m, const workplace *w)
+static void block(const ltn_attention *a, const real *q, real *y, int64_t first, int64_t m,
+                  const workplace *w)
 {
     const real scale = (real)(1 / sqrt((double)a->d));
     real weight[LTN_QUERIES];
@@ -159,8 +161,8 @@ static ltn_node *attention_example(ltn_graph *g, int k)
     if (k >= LTN_ATTENTION_CASES) return NULL;
     const ltn_attention_case *a = ltn__attention_case(k);
     const ltn_dims from = ltn__dims(a->n, 1, a->s, a->c), to = ltn__dims(a->n, 1, a->t, a->c);
-    return ltn__attention(g, ltn__input(g, "q", to), ltn__input(g, "k", from), ltn__input(g, "v", from), a->heads,
-                          a->causal);
+    return ltn__attention(g, ltn__input(g, "q", to), ltn__input(g, "k", from), ltn__input(g, "v", from),
+                          a->heads, a->causal);
 }
 
 const ltn_op ltn__op_attention = {

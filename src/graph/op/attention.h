@@ -1,5 +1,6 @@
-/* attention.h - what attention and its gradients share. A head's arrays are brought into panels (tile.h); scores are
- * made for QUERIES queries over all keys at once, transposed: panels of 16 queries with a row for each key. */
+/* attention.h - what attention and its gradients share. A head's arrays are brought into panels (tile.h);
+ * scores are made for QUERIES queries over all keys at once, transposed: panels of 16 queries with a row for
+ * each key. */
 #ifndef LTN_ATTENTION_H
 #define LTN_ATTENTION_H
 
@@ -23,11 +24,12 @@ static inline real *ltn__take(real *scratch, int64_t *at, int64_t numbers)
     return part;
 }
 
-/* x, `count` tokens c apart, into panels with room for out.rows: as it is (count, d), or transposed (d, count). */
+/* x, `count` tokens c apart, into panels with room for out.rows: as it is (count, d), or transposed (d,
+ * count). */
 void ltn__attention_pack(const ltn_attention *a, const real *x, int64_t count, ltn_panels out);
 void ltn__attention_pack_transposed(const ltn_attention *a, const real *x, int64_t count, ltn_panels out);
-/* score = k q^T, (keys, m), for queries [first, first + m); -infinity where a key is ahead of its query. Returns how
- * many keys they see at most. */
+/* score = k q^T, (keys, m), for queries [first, first + m); -infinity where a key is ahead of its query.
+ * Returns how many keys they see at most. */
 int64_t ltn__attention_scores(const ltn_attention *a, ltn_panels k, ltn_panels qt, int64_t first, int64_t m,
                               ltn_panels score);
 

@@ -2,8 +2,8 @@
  *     dP = dy v^T,   dS = P . (dP - rowsum(P . dP)) / sqrt(d):
  *     dq = dS k,   dk = dS^T q,   dv = P^T dy
  * (Dao et al. 2022, arXiv 2205.14135, appendix B). The scores are made again, for a few queries at a time.
- * Sources dy, q, k, v; i[0]: heads, i[1]: 1 if causal, i[2]: what is wanted, 1 dq + 2 dk + 4 dv. The result is what
- * is wanted as one row of numbers, in this order; if that is one gradient it has its shape. */
+ * Sources dy, q, k, v; i[0]: heads, i[1]: 1 if causal, i[2]: what is wanted, 1 dq + 2 dk + 4 dv. The result
+ * is what is wanted as one row of numbers, in this order; if that is one gradient it has its shape. */
 #include "attention.h"
 #include "real_math.h"
 
@@ -119,8 +119,8 @@ LTN_KERNEL static void differentiate(real *restrict p, real *restrict ds, int64_
 }
 
 /* The queries [first, first + m) of a head; dq may be NULL. */
-static void block(const ltn_attention *a, const real *q, const real *dy, real *dq, int64_t wanted, int64_t first,
-                  int64_t m, const workplace *w)
+static void block(const ltn_attention *a, const real *q, const real *dy, real *dq, int64_t wanted,
+                  int64_t first, int64_t m, const workplace *w)
 {
     const int64_t c = a->c;
     ltn__attention_pack_transposed(a, q + first * c, m, w->qt);
@@ -131,7 +131,8 @@ static void block(const ltn_attention *a, const real *q, const real *dy, real *d
     for (int64_t j = 0; j < end; j += KEYS)
         ltn__panel_product(j, LTN_MIN(KEYS, end - j), m, a->d, w->v, w->yt, w->ds, false);
     for (int64_t p = 0; p < ltn__panels(m); p++)
-        differentiate(w->p.v + p * a->rows * N, w->ds.v + p * a->rows * N, end, (real)(1 / sqrt((double)a->d)));
+        differentiate(w->p.v + p * a->rows * N, w->ds.v + p * a->rows * N, end,
+                      (real)(1 / sqrt((double)a->d)));
     for (int64_t j = 0; j < end; j += KEYS) {
         const int64_t count = LTN_MIN(KEYS, end - j);
         if (wanted & 2) ltn__panel_product(j, count, a->d, m, w->ds, w->q, w->dk, true);

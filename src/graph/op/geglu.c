@@ -37,7 +37,8 @@ static void geglu_vjp(ltn_graph *g, ltn_node *n, ltn_node *dy, const bool *want,
     gsrc[0] = ltn__node(g, &ltn__op_geglu_dx, x->dims, 2, (ltn_node *[]){dy, x});
 }
 
-LTN_KERNEL static void geglu_dx_row(const real *dy, const real *a, const real *b, real *da, real *db, int64_t c)
+LTN_KERNEL static void geglu_dx_row(const real *dy, const real *a, const real *b, real *da, real *db,
+                                    int64_t c)
 {
     const real half = (real)0.5;
 #pragma omp simd

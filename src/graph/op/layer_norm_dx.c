@@ -1,5 +1,5 @@
-/* layer_norm_dx.c - the gradient of layer norm by x: with u = (x - mean) r, r = 1 / sqrt(variance + eps) and means
- * over the channels, dx = r (w dy - mean(w dy) - u mean(w dy u)). Sources dy, x, w; f[0]: eps. */
+/* layer_norm_dx.c - the gradient of layer norm by x: with u = (x - mean) r, r = 1 / sqrt(variance + eps) and
+ * means over the channels, dx = r (w dy - mean(w dy) - u mean(w dy u)). Sources dy, x, w; f[0]: eps. */
 #include "map.h"
 #include "real_math.h"
 
@@ -10,7 +10,8 @@ ltn_node *ltn__layer_norm_dx(ltn_graph *g, ltn_node *dy, ltn_node *x, ltn_node *
     return n;
 }
 
-LTN_KERNEL static void layer_norm_dx_row(const real *dy, const real *x, const real *w, real *dx, int64_t c, real eps)
+LTN_KERNEL static void layer_norm_dx_row(const real *dy, const real *x, const real *w, real *dx, int64_t c,
+                                         real eps)
 {
     real sum = 0, squares = 0, plain = 0, weighted = 0;
 #pragma omp simd reduction(+ : sum)
@@ -30,7 +31,8 @@ LTN_KERNEL static void layer_norm_dx_row(const real *dy, const real *x, const re
         dx[i] = r * ((w ? dy[i] * w[i] : dy[i]) - plain - slope * (x[i] - mean));
 }
 
-static void layer_norm_dx_run(const ltn_node *n, const real *const *src, real *dst, void *scratch, int threads)
+static void layer_norm_dx_run(const ltn_node *n, const real *const *src, real *dst, void *scratch,
+                              int threads)
 {
     const int64_t c = n->dims.d[3], count = ltn__count(n->dims);
     const real eps = (real)n->f[0];

@@ -1,5 +1,5 @@
-/* relu.c - max(x, 0); and its gradient, relu_dx(dy, y): dy where y > 0. It looks at the result, which is needed
- * anyway, so that x need not be kept. */
+/* relu.c - max(x, 0); and its gradient, relu_dx(dy, y): dy where y > 0. It looks at the result, which is
+ * needed anyway, so that x need not be kept. */
 #include "map.h"
 
 ltn_node *ltn__relu(ltn_graph *g, ltn_node *x)

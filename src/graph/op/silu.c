@@ -1,4 +1,5 @@
-/* silu.c - x s(x), s the sigmoid (Elfwing et al. 2017); and its gradient, silu_dx(dy, x) = dy s (1 + x (1 - s)). */
+/* silu.c - x s(x), s the sigmoid (Elfwing et al. 2017); and its gradient, silu_dx(dy, x) = dy s (1 + x (1 -
+ * s)). */
 #include "map.h"
 #include "real_math.h"
 

@@ -70,7 +70,8 @@ void ltn__product(int64_t m, int64_t n, int64_t k, const real *a, int64_t lda, c
     }
 }
 
-/* ---- All in panels: a row of A is 16 numbers, then 16 of the next panel, which is `next` numbers away ---- */
+/* ---- All in panels: a row of A is 16 numbers, then 16 of the next panel, which is `next` numbers away ----
+ */
 
 #define UNROLL _Pragma("GCC unroll 24") /* so that sums stay in registers */
 typedef void strip(int64_t k, const real *a, int64_t next, const real *b, real *c);
@@ -97,8 +98,8 @@ STRIP(strip_of_8, LTN_KERNEL_V4, 8, 64)
 STRIP(strip_of_16, LTN_KERNEL_V4, 16, 64)
 STRIP(strip_of_24, LTN_KERNEL_V4, 24, 64)
 
-void ltn__panel_product(int64_t first, int64_t m, int64_t n, int64_t k, ltn_panels a, ltn_panels b, ltn_panels c,
-                        bool add)
+void ltn__panel_product(int64_t first, int64_t m, int64_t n, int64_t k, ltn_panels a, ltn_panels b,
+                        ltn_panels c, bool add)
 {
     static strip *const longest[] = {strip_of_8, strip_of_16, strip_of_24};
     const int level = ltn__level();

@@ -29,8 +29,8 @@ static inline int64_t ltn__panels(int64_t columns) { return (columns + LTN_TILE_
 void ltn__product(int64_t m, int64_t n, int64_t k, const real *a, int64_t lda, const real *panels,
                   const real *bias, real *c, int64_t ldc);
 /* ---- Products where all is in panels ----
- * Element (r, j) of a matrix in panels of `rows` rows each stands at (j / 16 rows + r) 16 + j % 16. The rows that
- * are made come in eights: A and C have room for those, B's k is exact. */
+ * Element (r, j) of a matrix in panels of `rows` rows each stands at (j / 16 rows + r) 16 + j % 16. The rows
+ * that are made come in eights: A and C have room for those, B's k is exact. */
 enum { LTN_EIGHT = 8 };
 static inline int64_t ltn__eights(int64_t rows) { return (rows + LTN_EIGHT - 1) / LTN_EIGHT * LTN_EIGHT; }
 typedef struct ltn_panels {
@@ -38,7 +38,7 @@ typedef struct ltn_panels {
     int64_t rows;
 } ltn_panels;
 /* C = A B or C += A B for rows [first, first + m), where `first` divides by eight, and n columns. */
-void ltn__panel_product(int64_t first, int64_t m, int64_t n, int64_t k, ltn_panels a, ltn_panels b, ltn_panels c,
-                        bool add);
+void ltn__panel_product(int64_t first, int64_t m, int64_t n, int64_t k, ltn_panels a, ltn_panels b,
+                        ltn_panels c, bool add);
 
 #endif

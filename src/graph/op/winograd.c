@@ -3,8 +3,8 @@
  * makes 4x4 pixels from a patch d of 6x6 with 36 multiplications where the sum has 144. Its polynomials are
  * taken at 0, +-3/4, +-3/2 and infinity: a quarter of the rounding error of the usual 0, +-1, +-2 (compare
  * Barabasz et al. 2018, arXiv 1803.10986). Patches go through in blocks that stay in the cache; what follows
- * the sum is done on the way out. The adjoint by x is the convolution of dy with w's taps reversed and its channels
- * exchanged. */
+ * the sum is done on the way out. The adjoint by x is the convolution of dy with w's taps reversed and its
+ * channels exchanged. */
 #include "real_math.h"
 #include "tile.h"
 
@@ -169,7 +169,8 @@ LTN_KERNEL static void transform_weights(const real *g, int64_t from, int64_t pa
             lanes k[9], t[3 * PATCH], d[POINTS];
             for (int i = 0; i < 9; i++)
                 for (int64_t o = 0; o < N; o++)
-                    k[i][o] = adjoint ? g[(c * panels * N + p * N + o) * 9 + 8 - i] : g[((p * N + o) * from + c) * 9 + i];
+                    k[i][o] = adjoint ? g[(c * panels * N + p * N + o) * 9 + 8 - i]
+                                      : g[((p * N + o) * from + c) * 9 + i];
             for (int i = 0; i < 3; i++) kernel_to_points(k + i, 3, t + i, 3);
             for (int i = 0; i < PATCH; i++) kernel_to_points(t + 3 * i, 1, d + PATCH * i, 1);
             for (int i = 0; i < POINTS; i++)
