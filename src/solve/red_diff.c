@@ -97,7 +97,7 @@ static const ltn_param red_diff_params[] = {
     {.name = "lambda", .help = "weight of the prior", .type = LTN_FLOAT, .def = 10, .min = 0, .max = 1e6},
     {.name = "power", .help = "the prior's weight over time is (sqrt(1 - ab) / sqrt(ab))^power",
      .type = LTN_FLOAT, .def = 1, .min = 0, .max = 4},
-    {.name = "rate", .help = "of Adam", .type = LTN_FLOAT, .def = 0.1, .min = 1e-6, .max = 10},
+    {.name = "rate", .help = "of Adam; the paper has .1", .type = LTN_FLOAT, .def = 0.03, .min = 1e-6, .max = 10},
     {0},
 };
 
