@@ -1,4 +1,4 @@
-/* test_floors.c - solvers without a network: against dense linear algebra (tools/golden/floors.py), and on a photo. */
+/* test_floors.c - solvers without a network: against dense linear algebra (tools/golden/floors.py), on a photo. */
 #include "degrade/degrade.h"
 #include "file/file.h"
 #include "test.h"
@@ -22,7 +22,8 @@ static ltn_image tensor(ltn_ctx *ctx, ltn_tensors *t, const char *name)
 }
 
 /* The estimate of a solver and what its progress says at the end. */
-static ltn_progress solve(ltn_ctx *ctx, ltn_degradation *d, const ltn_image *y, double sigma, const char *solver, ltn_image *x)
+static ltn_progress solve(ltn_ctx *ctx, ltn_degradation *d, const ltn_image *y, double sigma,
+                          const char *solver, ltn_image *x)
 {
     ltn_run *run = NULL;
     ltn_status s;
@@ -49,7 +50,8 @@ TEST(gaussian_floors)
         {"inpaint", "inpaint:box=5:4:6:4", 30},
         {"downsample", "downsample:factor=2,filter=box", 30},
     };
-    static const char *const solver[][2] = {{"tikhonov", "tikhonov:weight=40"}, {"wiener", "wiener:exponent=1.7,power=.002"}};
+    static const char *const solver[][2] = {{"tikhonov", "tikhonov:weight=40"},
+                                            {"wiener", "wiener:exponent=1.7,power=.002"}};
     ltn_ctx *ctx = NULL;
     if (ltn_open(&ctx, NULL)) abort();
     ltn_tensors *t = golden(ctx, "floors.safetensors");
@@ -175,8 +177,8 @@ TEST(floors_without_memory)
             ltn_run *run = NULL;
             OK(ctx, ltn_degradation_open_for(ctx, "identity", &y, &d));
             m.fail_at = m.calls + k;
-            const ltn_status s =
-                ltn_run_open(ctx, &(ltn_task){.degradation = d, .y = &y, .sigma = 0.1, .solver = solver[j]}, &run);
+            const ltn_task task = {.degradation = d, .y = &y, .sigma = 0.1, .solver = solver[j]};
+            const ltn_status s = ltn_run_open(ctx, &task, &run);
             const bool reached = m.calls >= m.fail_at;
             test_name("%s, allocation %ld", solver[j], k);
             CHECK(reached ? s == LTN_ENOMEM && !run : s == LTN_OK);

@@ -84,7 +84,8 @@ TEST(total_variation)
         ltn_degradation *d = NULL;
         ltn_run *run = NULL;
         char solver[64];
-        snprintf(solver, sizeof solver, "tv:weight=%g,method=%s,iterations=1000", cases[i].weight, j % 2 ? "admm" : "primal-dual");
+        snprintf(solver, sizeof solver, "tv:weight=%g,method=%s,iterations=1000", cases[i].weight,
+                 j % 2 ? "admm" : "primal-dual");
         test_name("%s %s", cases[i].x, solver);
         OK(ctx, ltn_degradation_open_for(ctx, cases[i].spec, &y, &d));
         OK(ctx,

@@ -30,7 +30,8 @@ static void bicubic_close(ltn_ctx *ctx, void *state)
     ltn__free(ctx, b);
 }
 
-static ltn_status bicubic_open(const ltn_problem *q, ltn_prior *p, const ltn_spec *s, void **state, int *steps)
+static ltn_status bicubic_open(const ltn_problem *q, ltn_prior *p, const ltn_spec *s,
+                               void **state, int *steps)
 {
     bicubic *b = ltn__alloc(q->ctx, 1, sizeof *b);
     if (!b) return LTN_ENOMEM;
@@ -43,7 +44,8 @@ static ltn_status bicubic_open(const ltn_problem *q, ltn_prior *p, const ltn_spe
 }
 
 const ltn_solver_row ltn__solver_bicubic = {
-    .entry = {.name = "bicubic", .alias = "naive", .help = "bicubic, or what else is naive for the degradation, no model",
+    .entry = {.name = "bicubic", .alias = "naive",
+              .help = "bicubic, or what else is naive for the degradation, no model",
               .cite = "Keys 1981"},
     .open = bicubic_open,
     .step = bicubic_step,

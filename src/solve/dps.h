@@ -1,5 +1,5 @@
-/* dps.h - a step of diffusion posterior sampling in two halves, between which psld adds its term to the loss; the first of
- * them is latino-gradient's too. */
+/* dps.h - a step of diffusion posterior sampling in two halves, between which psld adds its term to the loss;
+ * the first of them is latino-gradient's too. */
 #ifndef LTN_DPS_H
 #define LTN_DPS_H
 

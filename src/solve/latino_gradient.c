@@ -1,13 +1,13 @@
-/* latino_gradient.c - LATINO with a gradient in the place of the prox, the ablation of arXiv 2503.12615 that shows what the
- * prox saves: a step goes back through the decoder and the network, and keeps what that needs.
+/* latino_gradient.c - LATINO with a gradient in the place of the prox, the ablation of arXiv 2503.12615 that
+ * shows what the prox saves: a step goes back through the decoder and the network, and keeps what that needs.
  *
  *     z   = sqrt(ab_t) z0' + sqrt(1 - ab_t) eps        z0' = E(x) of the naive inverse before the first step
  *     z0  = f(z, t, c),  x = D(z0)
  *     g   = grad_z |A x - y|
  *     z0' = z0 - zeta g                                behind the last step x = D(z0')
  *
- * Without a zeta z0 goes along g as far as `pull` of the excess of |A x - y| over that of a right x (dps.c) would need along
- * the gradient by z0 itself, g0: zeta = pull excess / (|g| |g0|). */
+ * Without a zeta z0 goes along g as far as `pull` of the excess of |A x - y| over that of a right x (dps.c) would
+ * need along the gradient by z0 itself, g0: zeta = pull excess / (|g| |g0|). */
 #include "dps.h"
 
 #include <math.h>
@@ -64,22 +64,26 @@ static void latino_gradient_close(ltn_ctx *ctx, void *state)
     ltn__free(ctx, state);
 }
 
-static ltn_status latino_gradient_open(const ltn_problem *q, ltn_prior *p, const ltn_spec *s, void **state, int *steps)
+static ltn_status latino_gradient_open(const ltn_problem *q, ltn_prior *p, const ltn_spec *s,
+                                       void **state, int *steps)
 {
     *state = ltn__alloc(q->ctx, 1, sizeof(ltn_dps));
     return *state ? ltn__dps_open(*state, q, p, s, steps) : LTN_ENOMEM;
 }
 
 static const ltn_param latino_gradient_params[] = {
-    {.name = "steps", .help = "network calls, each with a gradient", .type = LTN_INT, .def = 8, .min = 1, .max = 1000},
+    {.name = "steps", .help = "network calls, each with a gradient", .type = LTN_INT, .def = 8, .min = 1,
+     .max = 1000},
     {.name = "zeta", .help = "step along the gradient; 0: by the residual", .type = LTN_FLOAT, .max = 1e6},
-    {.name = "pull", .help = "with zeta=0: part of the excess of |A x - y| that a step is to remove", .type = LTN_FLOAT,
+    {.name = "pull", .help = "with zeta=0: part of the excess of |A x - y| that a step is to remove",
+     .type = LTN_FLOAT,
      .def = 1, .max = 100},
     {0},
 };
 
 const ltn_solver_row ltn__solver_latino_gradient = {
-    .entry = {.name = "latino-gradient", .help = "LATINO with the data's gradient through network and decoder for the prox",
+    .entry = {.name = "latino-gradient",
+              .help = "LATINO with the data's gradient through network and decoder for the prox",
               .cite = "arXiv 2503.12615", .param = latino_gradient_params},
     .needs_prior = true,
     .open = latino_gradient_open,

@@ -2,9 +2,9 @@
  *
  *     x = argmin |A x - y|^2 / 2 sigma^2 + 1/2 x^T P x,     (A^T A + sigma^2 P) x = A^T y
  *
- * P is diagonal on the cosine basis, which is the spectrum of a picture mirrored at its borders; P 1 = 0. By conjugate
- * gradients (Hestenes and Stiefel 1952), made fast by (tr(A^T A) / n + sigma^2 P)^-1: one step where A = 1. Without noise
- * sigma is small enough to be felt nowhere, and a last prox makes A x = y. */
+ * P is diagonal on the cosine basis, which is the spectrum of a picture mirrored at its borders; P 1 = 0. By
+ * conjugate gradients (Hestenes and Stiefel 1952), made fast by (tr(A^T A) / n + sigma^2 P)^-1: one step where
+ * A = 1. Without noise sigma is small enough to be felt nowhere, and a last prox makes A x = y. */
 #include "stationary.h"
 
 #include <math.h>
@@ -71,7 +71,8 @@ static void iterate(ltn_stationary *g)
 {
     const size_t n = ltn__size_count(g->q->a->x);
     normal(g, g->p, g->mp);
-    const double before = g->rz, curvature = dot(g->p, g->mp, n), alpha = curvature > 0 ? before / curvature : 0;
+    const double before = g->rz, curvature = dot(g->p, g->mp, n);
+    const double alpha = curvature > 0 ? before / curvature : 0;
     for (size_t i = 0; i < n; i++) {
         g->x[i] += (float)alpha * g->p[i];
         g->r[i] -= (float)alpha * g->mp[i];
@@ -127,11 +128,13 @@ ltn_status ltn__stationary_open(ltn_stationary *g, const ltn_problem *q, int ste
     g->steps = steps;
     const ltn_status s = ltn__plane_open(q->ctx, LTN_COSINE, size.width, size.height, &g->plane);
     if (s) return s;
-    float **const picture[] = {&g->x, &g->r, &g->p, &g->mp, &g->z}, **const spectrum[] = {&g->s, &g->precision};
+    float **const picture[] = {&g->x, &g->r, &g->p, &g->mp, &g->z};
+    float **const spectrum[] = {&g->s, &g->precision};
     for (int i = 0; i < LTN_COUNT(picture); i++)
         if (!(*picture[i] = ltn__alloc(q->ctx, ltn__size_count(size), sizeof(float)))) return LTN_ENOMEM;
     for (int i = 0; i < LTN_COUNT(spectrum); i++)
-        if (!(*spectrum[i] = ltn__alloc(q->ctx, ltn__plane_floats(&g->plane), sizeof(float)))) return LTN_ENOMEM;
+        if (!(*spectrum[i] = ltn__alloc(q->ctx, ltn__plane_floats(&g->plane), sizeof(float))))
+            return LTN_ENOMEM;
     if (!(g->t = ltn__alloc(q->ctx, ltn__size_count(q->a->y), sizeof *g->t))) return LTN_ENOMEM;
     g->gain = probe_gain(g);
     return LTN_OK;

@@ -1,4 +1,5 @@
-/* stationary.h - the posterior mean under a stationary Gaussian prior, by conjugate gradients: what wiener and tikhonov share. */
+/* stationary.h - the posterior mean under a stationary Gaussian prior, by conjugate gradients: what wiener and
+ * tikhonov share. */
 #ifndef LTN_STATIONARY_H
 #define LTN_STATIONARY_H
 
@@ -9,7 +10,7 @@
 typedef struct ltn_stationary {
     const ltn_problem *q;
     ltn_plane plane;
-    float *precision; /* inverse variance of every cosine coefficient (orthonormal), in the order of a plane's spectrum */
+    float *precision; /* 1 / variance of every orthonormal cosine coefficient, in the order of a plane's spectrum */
     double noise2;    /* sigma^2, or a small number where there is none */
     double gain;      /* tr(A^T A) / n, by a probe */
     double rz, enough;

@@ -13,7 +13,8 @@ static double stiffness(int k, int n)
     return 4 * pow(sin(pi * k / (2.0 * n)), 2);
 }
 
-static ltn_status tikhonov_open(const ltn_problem *q, ltn_prior *p, const ltn_spec *s, void **state, int *steps)
+static ltn_status tikhonov_open(const ltn_problem *q, ltn_prior *p, const ltn_spec *s,
+                                void **state, int *steps)
 {
     ltn_stationary *g = ltn__alloc(q->ctx, 1, sizeof *g);
     if (!g) return LTN_ENOMEM;
@@ -25,20 +26,24 @@ static ltn_status tikhonov_open(const ltn_problem *q, ltn_prior *p, const ltn_sp
     const double weight = ltn__num(s, "weight") / 4; /* [-1, 1] has four times the square */
     for (int k = 0; k < z.width; k++)
         for (int l = 0; l < z.height; l++)
-            g->precision[k * z.height + l] = (float)(weight * (stiffness(k, z.width) + stiffness(l, z.height)));
+            g->precision[k * z.height + l] =
+                (float)(weight * (stiffness(k, z.width) + stiffness(l, z.height)));
     ltn__stationary_begin(g);
     return LTN_OK;
 }
 
 static const ltn_param tikhonov_params[] = {
-    {.name = "weight", .help = "of |grad x|^2, one over the variance of neighbours' differences, in units of [0, 1]",
+    {.name = "weight",
+     .help = "of |grad x|^2, one over the variance of neighbours' differences, in units of [0, 1]",
      .type = LTN_FLOAT, .def = 70, .max = 1e9},
-    {.name = "iterations", .help = "of conjugate gradients, at most", .type = LTN_INT, .def = 200, .min = 1, .max = 1e6},
+    {.name = "iterations", .help = "of conjugate gradients, at most", .type = LTN_INT, .def = 200,
+     .min = 1, .max = 1e6},
     {0},
 };
 
 const ltn_solver_row ltn__solver_tikhonov = {
-    .entry = {.name = "tikhonov", .alias = "smooth", .help = "smallest squared gradient, no model", .cite = "Tikhonov 1963",
+    .entry = {.name = "tikhonov", .alias = "smooth", .help = "smallest squared gradient, no model",
+              .cite = "Tikhonov 1963",
               .param = tikhonov_params},
     .open = tikhonov_open,
     .step = ltn__stationary_step,

@@ -69,14 +69,17 @@ static ltn_status wiener_open(const ltn_problem *q, ltn_prior *p, const ltn_spec
 static const ltn_param wiener_params[] = {
     {.name = "exponent", .help = "of the power law; 2 for large photographs, up to 3 for small ones",
      .type = LTN_FLOAT, .def = 3, .min = 0.1, .max = 6},
-    {.name = "power", .help = "spectral density at one cycle per pixel, squared units of [0, 1]; without it, from y",
+    {.name = "power",
+     .help = "spectral density at one cycle per pixel, squared units of [0, 1]; without it, from y",
      .type = LTN_FLOAT, .min = 1e-9, .max = 1e6},
-    {.name = "iterations", .help = "of conjugate gradients, at most", .type = LTN_INT, .def = 200, .min = 1, .max = 1e6},
+    {.name = "iterations", .help = "of conjugate gradients, at most", .type = LTN_INT, .def = 200,
+     .min = 1, .max = 1e6},
     {0},
 };
 
 const ltn_solver_row ltn__solver_wiener = {
-    .entry = {.name = "wiener", .help = "posterior mean under a power law, no model", .cite = "Wiener 1949", .param = wiener_params},
+    .entry = {.name = "wiener", .help = "posterior mean under a power law, no model",
+              .cite = "Wiener 1949", .param = wiener_params},
     .open = wiener_open,
     .step = ltn__stationary_step,
     .estimate = ltn__stationary_estimate,
