@@ -242,7 +242,8 @@ static ltn_status tv_open(const ltn_problem *q, ltn_prior *p, const ltn_spec *s,
     *state = t;
     t->q = q;
     t->method = &methods[(int)ltn__num(s, "method")];
-    *steps = t->steps = ltn__given(s, "iterations") ? (int)ltn__num(s, "iterations") : t->method->steps;
+    const int given = (int)ltn__num(s, "iterations");
+    *steps = t->steps = given ? given : t->method->steps;
     const ltn_status status = open_memory(t);
     if (status) return status;
     t->weight = LTN_MAX(ltn__given(s, "weight") ? 2 * ltn__num(s, "weight") : default_weight(t), 1e-6);
@@ -260,8 +261,7 @@ static const ltn_param tv_params[] = {
     {.name = "method", .help = "two ways to the same x: the first is faster, but for blur",
      .type = LTN_CHOICE,
      .choices = "primal-dual|admm"},
-    {.name = "iterations", .help = "without it, 200 of primal-dual or 60 of admm", .type = LTN_INT, .min = 1,
-     .max = 1e6},
+    {.name = "iterations", .help = "0: 200 of primal-dual, 60 of admm", .type = LTN_INT, .max = 1e6},
     {0},
 };
 
