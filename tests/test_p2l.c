@@ -1,5 +1,6 @@
-/* test_p2l.c - P2L and TReg on a Gaussian prior, where what they do to mean, spread and text is known in closed form, and on the
- * small prior against independent PyTorch scripts that draw the same random numbers (tools/golden/p2l.py). */
+/* test_p2l.c - P2L and TReg on a Gaussian prior, where what they do to mean, spread and text is known in
+ * closed form, and on the small prior against independent PyTorch scripts that draw the same random numbers
+ * (tools/golden/p2l.py). */
 #include "solve/diffusion.h"
 
 #include "test.h"
@@ -21,7 +22,8 @@ static double rms(normal u, double y)
     return sqrt((u.mean - y) * (u.mean - y) + u.variance);
 }
 
-/* gamma of one pixel known up to sigma, for predictions u: 1 / (1 + gamma) = sigma / |u - y| leaves a residual of sigma. */
+/* gamma of pixels known up to sigma, for predictions u: 1 / (1 + gamma) = sigma / |u - y| leaves a residual
+ * of sigma. */
 static double gamma_for(const gaussian *g, int t, double sigma, double weight, normal u, double y)
 {
     return weight * fmax(gaussian_error(&g->base, t) / (sigma * sigma), rms(u, y) / sigma - 1);
@@ -40,14 +42,16 @@ static bool is_near(const char *what, const float *x, normal want)
 /* ---- P2L ---- */
 
 /* With u = s z, s = shrink(ab), the gradient of r = |u - y| by z is s (u - y) / r, its square s^2. */
-static normal follow_p2l(const gaussian *g, int steps, int every, double weight, double zeta, double y, double sigma)
+static normal follow_p2l(const gaussian *g, int steps, int every, double weight, double zeta, double y,
+                         double sigma)
 {
     normal z = {0, 1}, x = {0, 0};
     for (int k = 0; k < steps; k++) {
         const int t = ltn__grid_time(&g->base, steps, k);
         const double ab = g->alpha_bar[t], next = ltn__grid_alpha_bar(&g->base, steps, k + 1), s = shrink(ab);
         const normal u = affine(z, s, 0, 0);
-        const double gamma = gamma_for(g, t, sigma, weight, u, y), guide = zeta * fmax(1 - sigma / rms(u, y), 0);
+        const double gamma = gamma_for(g, t, sigma, weight, u, y), guide = zeta * fmax(1 - sigma / rms(u, y),
+                                                                                       0);
         const double keep = k % every ? 1 : 1 / (1 + gamma);
         x = affine(u, 1 / (1 + gamma), gamma / (1 + gamma) * y, 0);
         z = affine(z, sqrt(next) * keep * s + sqrt((1 - next) / (1 - ab)) * (1 - sqrt(ab) * s) - guide,
@@ -75,8 +79,10 @@ TEST(p2l_follows_the_closed_form_recursion)
     for (int i = 0; i < LTN_COUNT(row); i++) {
         solve(ctx, "identity", row[i].solver, y, 0.3, 1, &o);
         CHECK(o.status == LTN_DONE && o.calls == row[i].steps && o.gradients == row[i].gradients);
-        CHECK(o.progress.step == row[i].steps && o.progress.t == ltn__grid_time(&g.base, row[i].steps, row[i].steps - 1));
-        is_near(row[i].solver, o.x, follow_p2l(&g, row[i].steps, row[i].every, row[i].weight, row[i].zeta, 0.7, 0.3));
+        CHECK(o.progress.step == row[i].steps && o.progress.t == ltn__grid_time(&g.base, row[i].steps,
+                                                                                row[i].steps - 1));
+        is_near(row[i].solver, o.x, follow_p2l(&g, row[i].steps, row[i].every, row[i].weight, row[i].zeta,
+                                               0.7, 0.3));
     }
     solve(ctx, "downsample:factor=2", "p2l:steps=5", y, 0.3, 1, &o);
     solve(ctx, "downsample:factor=2", "p2l:steps=5", y, 0.3, 1, &again);
@@ -86,7 +92,7 @@ TEST(p2l_follows_the_closed_form_recursion)
     ltn_close(&ctx);
 }
 
-/* The text that explains y best is the one whose mean is that of y; the second column, of which nothing depends, stays. */
+/* The text that explains y best has the mean of y; its second column, on which nothing depends, stays. */
 TEST(p2l_finds_the_text)
 {
     ltn_ctx *ctx;
@@ -111,26 +117,33 @@ TEST(p2l_finds_the_text)
 
 /* ---- TReg ---- */
 
-/* Guidance between the means of two texts is the prediction for the mean n + w (c - n); Adam moves n, one number. */
-static normal follow_treg(const gaussian *g, int steps, int every, double w, double rate, double c, double y, double sigma)
+/* Guidance between two texts predicts as the text of mean n + w (c - n); Adam moves n, one number. Of z0, the
+ * share `keep` stays in next z0y + (1 - next) z0. */
+static normal follow_treg(const gaussian *g, int steps, int every, double w, double rate, double zeta,
+                          double c,
+                          double y, double sigma)
 {
     normal z = {0, 1}, x = {0, 0};
     float n = 0, m = 0, v = 0;
     int adam = 0;
     for (int k = 0; k < steps; k++) {
         const int t = ltn__grid_time(&g->base, steps, k);
-        const double ab = g->alpha_bar[t], next = ltn__grid_alpha_bar(&g->base, steps, k + 1), s = shrink(ab), q = 1 - s * sqrt(ab);
-        const double b = sqrt((1 - next) / (1 - ab)), mean = n + w * (c - n);
+        const double ab = g->alpha_bar[t], next = ltn__grid_alpha_bar(&g->base, steps, k + 1),
+    s = shrink(ab), q = 1 - s * sqrt(ab);
+        const double b = sqrt((1 - next) / (1 - ab)), mean = k % every && zeta > 0 ? c : n + w * (c - n);
         const normal u = affine(z, s, q * mean, 0);
         const double gamma = gamma_for(g, t, sigma, 1, u, y);
         x = affine(u, 1 / (1 + gamma), gamma / (1 + gamma) * y, 0);
         if (k % every) {
-            z = affine(z, sqrt(next) * s + b * q, (sqrt(next) - b * sqrt(ab)) * q * mean, 0);
+            const double guide = zeta * fmax(1 - sigma / rms(u, y), 0); /* as in P2L */
+            z = affine(z, sqrt(next) * s + b * q - guide,
+                       (sqrt(next) - b * sqrt(ab)) * q * mean + guide * (y - q * mean) / s, 0);
             continue;
         }
-        const double e = (1 - next) / sqrt(1 - ab), keep = next / (1 + gamma) + 1 - next; /* of z0 in next z0y + (1 - next) z0 */
+        const double e = (1 - next) / sqrt(1 - ab), keep = next / (1 + gamma) + 1 - next;
         const float gradient = (float)(x.mean - s * z.mean - q * n);
-        z = affine(z, sqrt(next) * keep * s + e * q, (sqrt(next) * keep - e * sqrt(ab)) * q * mean + sqrt(next) * (1 - keep) * y,
+        z = affine(z, sqrt(next) * keep * s + e * q,
+                   (sqrt(next) * keep - e * sqrt(ab)) * q * mean + sqrt(next) * (1 - keep) * y,
                    next * (1 - next));
         if (rate > 0) ltn__adam_step((ltn_adam){rate, 0.9, 0.999}, ++adam, 1, &gradient, &m, &v, &n);
     }
@@ -147,17 +160,19 @@ TEST(treg_follows_the_closed_form_recursion)
     static const struct {
         const char *solver;
         int steps, every, calls, gradients;
-        double guidance, negation;
-    } row[] = {{"treg:steps=10,every=3,guidance=2,negation=0", 10, 3, 20, 0, 2, 0},
-               {"treg:steps=10,every=3,guidance=2,negation=0.05", 10, 3, 20, 3, 2, 0.05},
-               {"treg:steps=9,every=2,guidance=-0.5,negation=0.1", 9, 2, 18, 4, -0.5, 0.1},
-               {"treg:steps=8,every=1,guidance=1", 8, 1, 8, 0, 1, 0}};
+        double guidance, negation, zeta;
+    } row[] = {{"treg:steps=10,every=3,guidance=2,negation=0,zeta=0", 10, 3, 20, 0, 2, 0, 0},
+               {"treg:steps=10,every=3,guidance=2,negation=0.05,zeta=0", 10, 3, 20, 3, 2, 0.05, 0},
+               {"treg:steps=9,every=2,guidance=-0.5,negation=0.1,zeta=0", 9, 2, 18, 4, -0.5, 0.1, 0},
+               {"treg:steps=9,every=2,guidance=3,negation=0.1,zeta=0.6", 9, 2, 14, 8, 3, 0.1, 0.6},
+               {"treg:steps=8,every=1,guidance=1", 8, 1, 8, 0, 1, 0, 0}};
     for (int i = 0; i < N; i++) y[i] = 0.7f;
     for (int i = 0; i < LTN_COUNT(row); i++) {
         solve_with(ctx, &g, 0.4f, "identity", row[i].solver, y, 0.3, 1, &o);
         CHECK(o.status == LTN_DONE && o.calls == row[i].calls && o.gradients == row[i].gradients);
         is_near(row[i].solver, o.x,
-                follow_treg(&g, row[i].steps, row[i].every, row[i].guidance, row[i].negation, 0.4, 0.7, 0.3));
+                follow_treg(&g, row[i].steps, row[i].every, row[i].guidance, row[i].negation, row[i].zeta,
+                            0.4, 0.7, 0.3));
         for (int j = 0; j < TOKENS * WIDTH; j++) CHECK(g.text[j] == 0.4f && g.empty[j] == 0);
     }
     solve(ctx, "downsample:factor=2", "treg:steps=5", y, 0.3, 1, &o);
@@ -240,9 +255,12 @@ static const struct {
 } cases[] = {
     {"p2l_sr", "downsample:factor=4,boundary=circular,order=correlation", 0.05,
      "p2l:steps=5,inner=2,rate=0.02,every=3,weight=0.5,zeta=0.7", ""},
-    {"p2l_inpaint", "inpaint:random=0.5,seed=7", 0.05, "p2l:steps=6,inner=1,rate=0.05,every=2,weight=1,zeta=1.2", "a photo of a cat"},
-    {"treg_denoise", "identity", 0.1, "treg:steps=8,guidance=3,negation=0.05,every=2,weight=1", "a photo of a cat"},
-    {"treg_blur", "blur:sigma=3,boundary=circular", 0.02, "treg:steps=7,guidance=1.5,negation=0.02,every=3,weight=2",
+    {"p2l_inpaint", "inpaint:random=0.5,seed=7", 0.05,
+     "p2l:steps=6,inner=1,rate=0.05,every=2,weight=1,zeta=1.2", "a photo of a cat"},
+    {"treg_denoise", "identity", 0.1, "treg:steps=8,guidance=3,negation=0.05,every=2,weight=1,zeta=0",
+     "a photo of a cat"},
+    {"treg_blur", "blur:sigma=3,boundary=circular", 0.02,
+     "treg:steps=7,guidance=1.5,negation=0.02,every=3,weight=2,zeta=0.6",
      "a photo of the sea"},
 };
 
@@ -265,7 +283,8 @@ TEST(both_equal_the_pytorch_scripts)
     ltn_model *m = NULL;
     OK(ctx, ltn_model_open(ctx, LTN_SOURCE_ROOT "/models/prior", &m));
     static float draws[DRAWS * LATENT];
-    for (int k = 0; k < DRAWS; k++) ltn__normals((ltn_rng){77, 100 + (uint64_t)k}, 0, draws + k * LATENT, LATENT);
+    for (int k = 0; k < DRAWS; k++) ltn__normals((ltn_rng){77, 100 + (uint64_t)k}, 0, draws + k * LATENT,
+                                                 LATENT);
     const ltn_array noise = {4, {DRAWS, 32, 16, 16}, draws};
     ltn_image truth = {0};
     OK(ctx, ltn_image_read(ctx, test_golden("cat128.png"), &truth));
@@ -279,7 +298,8 @@ TEST(both_equal_the_pytorch_scripts)
         OK(ctx, ltn_image_read(ctx, test_golden(file), &golden));
         OK(ctx, ltn_degradation_open(ctx, cases[i].degradation, SIDE, SIDE, 3, &d));
         OK(ctx, ltn_degrade(d, &truth, spec, 5, &y));
-        restore(ctx, &(ltn_task){.model = m, .degradation = d, .y = &y, .sigma = cases[i].sigma, .solver = cases[i].solver,
+        restore(ctx, &(ltn_task){.model = m, .degradation = d, .y = &y, .sigma = cases[i].sigma,
+                                 .solver = cases[i].solver,
                                  .prompt = cases[i].prompt, .noise = &noise}, &x);
         double worst = 0, ours = 0, theirs = 0;
         for (int k = 0; k < PICTURE; k++) worst = fmax(worst, fabs(x.data[k] - golden.data[k]));

@@ -35,10 +35,22 @@ double ltn__data_gradient(const ltn_problem *q, const float *x, float *r, float 
     return sqrt(square);
 }
 
-double ltn__data_step(const ltn_problem *q, const ltn_prior *p, int t, double weight, const float *u, float *x, float *r)
+/* The gradient of r^2 / 2 is g = r grad r. */
+void ltn__polyak_step(const ltn_problem *q, size_t n, double zeta, double r, float *g)
+{
+    double square = 0;
+    for (size_t i = 0; i < n; i++) square += (double)g[i] * g[i];
+    const double over = fmax(r - q->sigma * sqrt((double)ltn__measured(q->a, NULL)), 0);
+    const float scale = square > 0 ? (float)(-zeta * over * r / square) : 0;
+    for (size_t i = 0; i < n; i++) g[i] *= scale;
+}
+
+double ltn__data_step(const ltn_problem *q, const ltn_prior *p, int t, double weight, const float *u,
+                      float *x, float *r)
 {
     const ltn_rule_input in = {.q = q, .p = p, .t = t, .u = u, .x = x, .r = r};
-    const double gamma = weight * fmax(ltn__rule_named("bayes")->gamma(&in), ltn__rule_named("discrepancy")->gamma(&in));
+    const ltn_rule *bayes = ltn__rule_named("bayes"), *discrepancy = ltn__rule_named("discrepancy");
+    const double gamma = weight * fmax(bayes->gamma(&in), discrepancy->gamma(&in));
     ltn__prox(q->a, q->y, gamma, u, x);
     return gamma;
 }

@@ -19,10 +19,16 @@ void ltn__diffusion_step(const ltn_prior *p, double ab, double next, double eta,
 /* g = A^T (A x - y), the gradient of |A x - y|^2 / 2 at the picture x; returns |A x - y|. r has room for a measurement. */
 double ltn__data_gradient(const ltn_problem *q, const float *x, float *r, float *g);
 
-/* x = argmin gamma/2 |A x - y|^2 + 1/2 |x - u|^2 for the prediction u at t, with gamma = weight times the larger of the rules
- * bayes (what the prior's error at t asks for) and discrepancy (what it takes to explain y to its noise: the error of an early
- * u is not white, and where A looks it is much larger). Returns gamma; r has room for a measurement. */
-double ltn__data_step(const ltn_problem *q, const ltn_prior *p, int t, double weight, const float *u, float *x, float *r);
+/* g, the gradient by a latent of r^2 / 2 with r = |A x - y|, becomes Polyak's step towards the noise's
+ * residual,     -zeta (r - sigma sqrt(m))+ / |grad r|^2 grad r. */
+void ltn__polyak_step(const ltn_problem *q, size_t n, double zeta, double r, float *g);
+
+/* x = argmin gamma/2 |A x - y|^2 + 1/2 |x - u|^2 for the prediction u at t, with gamma = weight times the
+ * larger of the rules bayes (what the prior's error at t asks for) and discrepancy (what it takes to explain
+ * y to its noise: an early u errs much more where A looks than elsewhere). Returns gamma; r has room for a
+ * measurement. */
+double ltn__data_step(const ltn_problem *q, const ltn_prior *p, int t, double weight, const float *u,
+                      float *x, float *r);
 
 /* Adam (arXiv 1412.6980), step k = 1, 2, ... of x along -g; the moments m and v, n numbers each, are zeros before the first. */
 typedef struct ltn_adam {

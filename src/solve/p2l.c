@@ -1,15 +1,16 @@
-/* p2l.c - P2L: the text embedding is tuned to the measurement while a latent diffusion runs (arXiv 2310.01110, ICML 2024).
+/* p2l.c - P2L: the text embedding is tuned to the measurement while a latent diffusion runs (Chung et al.,
+ * arXiv 2310.01110, ICML 2024).
  *
  * For falling t, with r(z, c) = |A D(f(z, t, c)) - y|:
- *     c  <- Adam on r(z, c)^2 / 2, a few steps                            the prompt
+ *     c  <- Adam on r(z, c)^2 / 2, a few steps                           the prompt
  *     z0 = f(z, t, c),  u = D(z0)
- *     x  = argmin_x gamma/2 |A x - y|^2 + 1/2 |x - u|^2,  z0' = E(x)      the projection, every few t; else z0' = z0
- *     z  <- sqrt(ab') z0' + sqrt(1 - ab') eps_hat - rho grad_z r(z, c)    DDIM to ab' (eps_hat that of z0), latent DPS
+ *     x  = argmin_x gamma/2 |A x - y|^2 + 1/2 |x - u|^2,  z0' = E(x)     every few t; else z0' = z0
+ *     z  <- sqrt(ab') z0' + sqrt(1 - ab') eps_hat - rho grad_z r(z, c)   DDIM and latent DPS; eps_hat is z0's
  *
- * The paper walks through 1000 t with constants found for each task. Here they follow from sigma and the prior's calibration, so
- * that few t do: gamma = weight r_t^2 / sigma^2, r_t^2 the prior's mean squared error at t (the paper: 1); and
- * rho = zeta (r - sigma sqrt(m))+ / |grad r|^2, Polyak's step towards a residual of the noise's size (the paper: numbers). The
- * result is the x of the last t, where the paper decodes z0. */
+ * The paper walks through 1000 t with constants found for each task. Here they follow from sigma and the
+ * prior's calibration, so that few t do: gamma is that of ltn__data_step (the paper: 1), and rho is Polyak's
+ * step towards a residual of the noise's size, zeta (r - sigma sqrt(m))+ / |grad r|^2 (the paper: numbers).
+ * The result is the x of the last t, where the paper decodes z0. */
 #include "diffusion.h"
 
 #include <math.h>
@@ -48,15 +49,12 @@ static ltn_status tune(p2l *s, int t)
     return LTN_OK;
 }
 
-/* z0, u; shift = -rho grad r. As the gradient of r^2 / 2 is g = r grad r, rho grad r = zeta (r - sigma sqrt(m))+ r / |g|^2 g. */
+/* z0, u; shift = -rho grad r */
 static ltn_status guide(p2l *s, int t)
 {
-    double r = 0, square = 0;
+    double r = 0;
     ltn_status status = residual(s, t, s->shift, NULL, &r);
-    for (size_t i = 0; i < s->p->latent_count; i++) square += (double)s->shift[i] * s->shift[i];
-    const double over = fmax(r - s->q->sigma * sqrt((double)ltn__measured(s->q->a, NULL)), 0);
-    const float scale = square > 0 ? (float)(-s->zeta * over * r / square) : 0;
-    for (size_t i = 0; i < s->p->latent_count; i++) s->shift[i] *= scale;
+    ltn__polyak_step(s->q, s->p->latent_count, s->zeta, r, s->shift);
     return status;
 }
 
@@ -140,18 +138,23 @@ static ltn_status p2l_open(const ltn_problem *q, ltn_prior *p, const ltn_spec *s
 
 static const ltn_param p2l_params[] = {
     {.name = "steps", .help = "time steps", .type = LTN_INT, .def = 25, .min = 1, .max = 1000},
-    {.name = "inner", .help = "steps of the text at each time", .type = LTN_INT, .def = 1, .min = 0, .max = 100},
+    {.name = "inner", .help = "steps of the text at each time",
+     .type = LTN_INT, .def = 1, .min = 0, .max = 100},
     {.name = "rate", .help = "of Adam there", .type = LTN_FLOAT, .def = 1e-3, .min = 1e-9, .max = 10},
-    {.name = "every", .help = "times from one projection on the data to the next", .type = LTN_INT, .def = 4, .min = 1, .max = 1000},
-    {.name = "weight", .help = "of the data in it, in units of the prior's error over the noise", .type = LTN_FLOAT, .def = 1,
+    {.name = "every", .help = "times from one projection on the data to the next",
+     .type = LTN_INT, .def = 4, .min = 1, .max = 1000},
+    {.name = "weight", .help = "of the data in it, in units of the prior's error over the noise",
+     .type = LTN_FLOAT, .def = 1,
      .min = 1e-6, .max = 1e6},
-    {.name = "zeta", .help = "how far a gradient step goes towards the noise's residual", .type = LTN_FLOAT, .def = 0.5, .min = 0,
+    {.name = "zeta", .help = "how far a gradient step goes towards the noise's residual",
+     .type = LTN_FLOAT, .def = 0.5, .min = 0,
      .max = 10},
     {0},
 };
 
 const ltn_solver_row ltn__solver_p2l = {
-    .entry = {.name = "p2l", .help = "latent diffusion whose prompt is tuned to the measurement", .cite = "arXiv 2310.01110",
+    .entry = {.name = "p2l", .help = "latent diffusion whose prompt is tuned to the measurement",
+              .cite = "arXiv 2310.01110",
               .param = p2l_params},
     .needs_prior = true,
     .open = p2l_open,
