@@ -138,17 +138,14 @@ static ltn_status p2l_open(const ltn_problem *q, ltn_prior *p, const ltn_spec *s
 
 static const ltn_param p2l_params[] = {
     {.name = "steps", .help = "time steps", .type = LTN_INT, .def = 25, .min = 1, .max = 1000},
-    {.name = "inner", .help = "steps of the text at each time",
-     .type = LTN_INT, .def = 1, .min = 0, .max = 100},
+    {.name = "inner", .help = "steps of the text at each time", .type = LTN_INT, .def = 1, .min = 0, .max = 100},
     {.name = "rate", .help = "of Adam there", .type = LTN_FLOAT, .def = 1e-3, .min = 1e-9, .max = 10},
-    {.name = "every", .help = "times from one projection on the data to the next",
-     .type = LTN_INT, .def = 4, .min = 1, .max = 1000},
-    {.name = "weight", .help = "of the data in it, in units of the prior's error over the noise",
-     .type = LTN_FLOAT, .def = 1,
-     .min = 1e-6, .max = 1e6},
-    {.name = "zeta", .help = "how far a gradient step goes towards the noise's residual",
-     .type = LTN_FLOAT, .def = 0.5, .min = 0,
-     .max = 10},
+    {.name = "every", .help = "times from one projection on the data to the next", .type = LTN_INT, .def = 4,
+     .min = 1, .max = 1000},
+    {.name = "weight", .help = "of the data in it, in units of what the noise and the prior's error ask for",
+     .type = LTN_FLOAT, .def = 1, .min = 1e-6, .max = 1e6},
+    {.name = "zeta", .help = "how far a gradient step goes towards the noise's residual; 0: none",
+     .type = LTN_FLOAT, .def = 0.5, .min = 0, .max = 10},
     {0},
 };
 

@@ -175,23 +175,17 @@ static ltn_status treg_open(const ltn_problem *q, ltn_prior *p, const ltn_spec *
 }
 
 static const ltn_param treg_params[] = {
-    {.name = "steps", .help = "time steps, two network calls each (one where guidance = 1)",
-     .type = LTN_INT, .def = 50, .min = 1,
+    {.name = "steps", .help = "time steps", .type = LTN_INT, .def = 24, .min = 1, .max = 1000},
+    {.name = "every", .help = "times from one data consistency to the next", .type = LTN_INT, .def = 3, .min = 1,
      .max = 1000},
-    {.name = "guidance", .help = "the weight w of the prompt against the null embedding",
-     .type = LTN_FLOAT, .def = 2, .min = -100,
-     .max = 100},
-    {.name = "negation",
-     .help = "the rate at which the null embedding leaves the estimate; 0: it stays the empty prompt's",
+    {.name = "weight", .help = "of the data in it, in units of what the noise and the prior's error ask for",
+     .type = LTN_FLOAT, .def = 1, .min = 1e-6, .max = 1e6},
+    {.name = "guidance", .help = "the weight w of the prompt against the null embedding; 1: the prompt alone",
+     .type = LTN_FLOAT, .def = 2, .min = -100, .max = 100},
+    {.name = "negation", .help = "the rate at which the null embedding leaves the estimate; 0: it stays",
      .type = LTN_FLOAT, .def = 1e-3, .min = 0, .max = 10},
-    {.name = "every", .help = "times from one data consistency to the next",
-     .type = LTN_INT, .def = 3, .min = 1, .max = 1000},
-    {.name = "weight", .help = "of the data in it, in units of the prior's error over the noise",
-     .type = LTN_FLOAT, .def = 1,
-     .min = 1e-6, .max = 1e6},
     {.name = "zeta", .help = "between, how far a gradient step goes towards the noise's residual; 0: none",
-     .type = LTN_FLOAT,
-     .def = 0.5, .min = 0, .max = 10},
+     .type = LTN_FLOAT, .def = 0.5, .min = 0, .max = 10},
     {0},
 };
 
