@@ -1,4 +1,5 @@
-/* test_floors.c - solvers without a network: against dense linear algebra (tools/golden/floors.py), on a photo. */
+/* test_floors.c - solvers without a network: against dense linear algebra (tools/golden/floors.py), on a photo,
+ * and on pictures drawn from the prior. */
 #include "degrade/degrade.h"
 #include "file/file.h"
 #include "test.h"
@@ -82,7 +83,7 @@ static double psnr(ltn_ctx *ctx, const ltn_image *a, const ltn_image *b)
     return v;
 }
 
-/* With nothing given but sigma, every floor is better than the naive inverse, which bicubic is; and without noise
+/* With nothing given but sigma, every floor is better than the naive inverse, which bicubic is. Without noise
  * what was measured stays as it is. */
 TEST(floors_by_default)
 {
@@ -129,7 +130,12 @@ TEST(floors_by_default)
 /* wiener's power is that of a picture drawn from the law, whatever A hides of it and whatever sigma adds. */
 TEST(wiener_finds_the_power)
 {
-    static const char *const spec[] = {"identity", "downsample:factor=2", "inpaint:random=0.5,seed=1"};
+    static const struct {
+        const char *spec, *noise;
+        double sigma;
+    } cases[] = {{"identity", "gaussian:sigma=0.5", 0.5}, /* most of the band is noise */
+                 {"downsample:factor=2", "gaussian:sigma=0.1", 0.1},
+                 {"inpaint:random=0.5,seed=1", "gaussian:sigma=0.1", 0.1}};
     enum { N = 64 };
     ltn_ctx *ctx = NULL;
     if (ltn_open(&ctx, NULL)) abort();
@@ -142,14 +148,14 @@ TEST(wiener_finds_the_power)
             x.data[p] += (float)(c * cos(M_PI * k * (p % N + .5) / N) * cos(M_PI * l * (p / N + .5) / N) *
                                  (k > 0 ? 1 : sqrt(.5)) * (l > 0 ? 1 : sqrt(.5)));
     }
-    for (int i = 0; i < LTN_COUNT(spec); i++) {
+    for (int i = 0; i < LTN_COUNT(cases); i++) {
         ltn_degradation *d = NULL;
         ltn_image y = {0}, found, known;
-        OK(ctx, ltn_degradation_open(ctx, spec[i], N, N, 1, &d));
-        OK(ctx, ltn_degrade(d, &x, "gaussian:sigma=0.1", 3, &y));
-        solve(ctx, d, &y, 0.1, "wiener:exponent=2", &found);
-        solve(ctx, d, &y, 0.1, "wiener:exponent=2,power=.001", &known);
-        test_name("%s", spec[i]);
+        OK(ctx, ltn_degradation_open(ctx, cases[i].spec, N, N, 1, &d));
+        OK(ctx, ltn_degrade(d, &x, cases[i].noise, 3, &y));
+        solve(ctx, d, &y, cases[i].sigma, "wiener:exponent=2", &found);
+        solve(ctx, d, &y, cases[i].sigma, "wiener:exponent=2,power=.001", &known);
+        test_name("%s", cases[i].spec);
         NEAR(psnr(ctx, &found, &x), psnr(ctx, &known, &x), 0.05);
         NEAR(test_error(found.data, known.data, N * N), 0, 0.04);
         ltn_image_free(ctx, &y);
