@@ -283,38 +283,3 @@ TEST(text_in_the_prompts_place)
     ltn_model_close(&m);
     ltn_close(&ctx);
 }
-
-/* Every allocation of open fails once: a clean error, nothing leaks. */
-TEST(pro_memory_fails_at_every_point_of_open)
-{
-    test_memory mem = {0};
-    ltn_options opt = test_options(&mem);
-    ltn_ctx *ctx;
-    OK(NULL, ltn_open(&ctx, &opt));
-    static gaussian g;
-    static float y[N];
-    make_gaussian(&g);
-    ltn_degradation *d = NULL;
-    OK(ctx, ltn_degradation_open(ctx, "identity", W, H, 3, &d));
-    const ltn_problem q = {.ctx = ctx, .a = d, .y = y, .sigma = 0.1, .rng = {1, LTN_STREAM_SOLVER}};
-    ltn_arena arena = {.ctx = ctx};
-    ltn_spec spec;
-    OK(ctx, ltn__spec_parse(ctx, "solver", ltn__solver_entry, "latino-pro", &arena, &spec));
-    const ltn_solver_row *row = ltn__solver_row(spec.row);
-    const long alive = mem.alive;
-    ltn_status s = LTN_ENOMEM;
-    for (long k = 1; s == LTN_ENOMEM && k < 200; k++) {
-        void *state = NULL;
-        int steps;
-        mem.calls = 0, mem.fail_at = k;
-        s = row->open(&q, &g.base, &spec, &state, &steps);
-        mem.fail_at = 0;
-        if (state) row->close(ctx, state);
-        CHECK((s == LTN_OK || s == LTN_ENOMEM) && mem.alive == alive);
-    }
-    CHECK(s == LTN_OK);
-    ltn__arena_free(&arena);
-    ltn_degradation_close(&d);
-    ltn_close(&ctx);
-    CHECK(mem.alive == 0);
-}

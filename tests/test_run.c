@@ -1,21 +1,13 @@
-/* test_run.c - whole restorations with the small prior, against an independent PyTorch script that draws the same random
- * numbers (tools/golden/latino.py); any size; grey, alpha; bad tasks. */
+/* test_run.c - a model as a solver's prior: any size, windows without seams, gradients; grey, alpha; bad tasks. */
 #include "run/prior.h"
 
 #include "test.h"
-
-enum { SIDE = 128, N = 3 * SIDE * SIDE };
 
 static ltn_model *open_prior(ltn_ctx *ctx)
 {
     ltn_model *m = NULL;
     OK(ctx, ltn_model_open(ctx, LTN_SOURCE_ROOT "/models/prior", &m));
     return m;
-}
-
-static void clip(ltn_image *x)
-{
-    for (size_t i = 0, n = (size_t)(x->width * x->height * x->channels); i < n; i++) x->data[i] = fminf(fmaxf(x->data[i], 0), 1);
 }
 
 static ltn_status restore(ltn_ctx *ctx, const ltn_task *t, ltn_image *x, ltn_progress *progress)
@@ -27,64 +19,6 @@ static ltn_status restore(ltn_ctx *ctx, const ltn_task *t, ltn_image *x, ltn_pro
     if (run && progress) *progress = ltn_run_progress(run);
     ltn_run_close(&run);
     return s;
-}
-
-/* The script's draws: step k is stream 100 + k of seed 77, in the order (c, h, w). */
-static ltn_array step_noise(float *room)
-{
-    for (int k = 0; k < 8; k++) ltn__normals((ltn_rng){77, 100 + (uint64_t)k}, 0, room + k * 8192, 8192);
-    return (ltn_array){4, {8, 32, 16, 16}, room};
-}
-
-static const struct {
-    const char *name, *degradation;
-    double sigma;
-    const char *solver, *prompt;
-} cases[] = {
-    {"denoise", "identity", 0.2, "latino", "a photo of a cat"},
-    {"inpaint", "inpaint:random=0.5,seed=7", 0, "latino", "a photo of a cat"},
-    {"sr", "downsample:factor=4,boundary=circular,order=correlation", 0.05, "latino", ""},
-    {"sr_discrepancy", "downsample:factor=4,boundary=circular,order=correlation", 0.01, "latino:rule=discrepancy,start=adjoint", "a photo of a cat"},
-    {"blur_bayes", "blur:sigma=3,boundary=circular", 0.01, "latino:rule=bayes,start=adjoint", ""},
-    {"inpaint_discrepancy", "inpaint:random=0.5,seed=7", 0.05, "latino:rule=discrepancy,start=adjoint", "a photo of a cat"},
-};
-
-TEST(latino_equals_the_pytorch_script)
-{
-    ltn_ctx *ctx;
-    OK(NULL, ltn_open(&ctx, NULL));
-    ltn_model *m = open_prior(ctx);
-    static float room[8 * 8192];
-    ltn_array noise = step_noise(room);
-    ltn_image truth = {0};
-    OK(ctx, ltn_image_read(ctx, test_golden("cat128.png"), &truth));
-    for (int i = 0; i < LTN_COUNT(cases); i++) {
-        test_name("%s", cases[i].name);
-        ltn_degradation *d = NULL;
-        ltn_image y = {0}, x = {0}, golden = {0};
-        char spec[64], file[64];
-        snprintf(spec, sizeof spec, "gaussian:sigma=%g", cases[i].sigma);
-        snprintf(file, sizeof file, "latino_%s.png", cases[i].name);
-        OK(ctx, ltn_image_read(ctx, test_golden(file), &golden));
-        OK(ctx, ltn_degradation_open(ctx, cases[i].degradation, SIDE, SIDE, 3, &d));
-        OK(ctx, ltn_degrade(d, &truth, spec, 5, &y));
-        OK(ctx, restore(ctx, &(ltn_task){.model = m, .degradation = d, .y = &y, .sigma = cases[i].sigma, .solver = cases[i].solver,
-                                         .prompt = cases[i].prompt, .seed = 3, .noise = &noise}, &x, NULL));
-        clip(&x);
-        double worst = 0, ours = 0, theirs = 0;
-        for (int k = 0; k < N; k++) worst = fmax(worst, fabs(x.data[k] - golden.data[k]));
-        OK(ctx, ltn_measure(ctx, "psnr", &x, &truth, &ours));
-        OK(ctx, ltn_measure(ctx, "psnr", &golden, &truth, &theirs));
-        NEAR(worst, 0, 2.0 / 255);
-        NEAR(ours, theirs, 0.05);
-        ltn_image_free(ctx, &x);
-        ltn_image_free(ctx, &y);
-        ltn_image_free(ctx, &golden);
-        ltn_degradation_close(&d);
-    }
-    ltn_image_free(ctx, &truth);
-    ltn_model_close(&m);
-    ltn_close(&ctx);
 }
 
 /* A picture of any size, 1 to 4 channels: the estimate has x's size and y's channels, alpha is kept. */

@@ -127,3 +127,44 @@ TEST(latino_refuses_bad_times)
     }
     ltn_close(&ctx);
 }
+
+/* Opens and closes with the k-th allocation of open failing; whether there was one. */
+static bool fails_cleanly(const char *solver, long k)
+{
+    static gaussian g;
+    static float y[N];
+    test_memory m = {0};
+    const ltn_options options = test_options(&m);
+    ltn_ctx *ctx;
+    ltn_degradation *d;
+    ltn_spec spec;
+    void *state = NULL;
+    int steps;
+    OK(NULL, ltn_open(&ctx, &options));
+    OK(ctx, ltn_degradation_open(ctx, "identity", W, H, 3, &d));
+    ltn_arena arena = {.ctx = ctx};
+    OK(ctx, ltn__spec_parse(ctx, "solver", ltn__solver_entry, solver, &arena, &spec));
+    const ltn_solver_row *row = ltn__solver_row(spec.row);
+    const ltn_problem q = {.ctx = ctx, .a = d, .y = y, .sigma = 0.1, .rng = {1, LTN_STREAM_SOLVER}};
+    make_gaussian(&g);
+    m.fail_at = m.calls + k;
+    const ltn_status s = row->open(&q, &g.base, &spec, &state, &steps);
+    const bool reached = m.calls >= m.fail_at;
+    CHECK(s == (reached ? LTN_ENOMEM : LTN_OK));
+    if (state) row->close(ctx, state);
+    ltn__arena_free(&arena);
+    ltn_degradation_close(&d);
+    ltn_close(&ctx);
+    CHECK(m.alive == 0);
+    return reached;
+}
+
+TEST(every_solver_without_memory)
+{
+    for (int i = 0; ltn__solver_row(i); i++) {
+        test_name("%s", ltn__solver_row(i)->entry.name);
+        long k = 1;
+        while (fails_cleanly(ltn__solver_row(i)->entry.name, k)) k++;
+        CHECK(k > 1);
+    }
+}
