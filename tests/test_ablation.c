@@ -1,5 +1,5 @@
 /* test_ablation.c - latino-gradient and latino-ddim: pixel by pixel on the Gaussian prior, where every formula of
- * a step is affine and known, and with the small prior against an independent script (tools/golden/ablation.py). */
+ * a step is affine and known. */
 #include "test.h"
 
 #include "gaussian.h"
@@ -178,94 +178,5 @@ TEST(latino_ddim_fills_holes_from_the_prior)
     CHECK(worst == 0);
     NEAR(mean, 0, 0.05);
     NEAR(square, S2, 0.03);
-    ltn_close(&ctx);
-}
-
-/* Opens and closes with the k-th allocation of open failing; whether there was one. */
-static bool fails_cleanly(const char *solver, long k)
-{
-    static gaussian g;
-    static float y[N];
-    test_memory m = {0};
-    const ltn_options options = test_options(&m);
-    ltn_ctx *ctx;
-    ltn_degradation *d;
-    ltn_spec spec;
-    void *state = NULL;
-    int steps;
-    OK(NULL, ltn_open(&ctx, &options));
-    OK(ctx, ltn_degradation_open(ctx, "identity", W, H, 3, &d));
-    ltn_arena arena = {.ctx = ctx};
-    OK(ctx, ltn__spec_parse(ctx, "solver", ltn__solver_entry, solver, &arena, &spec));
-    const ltn_solver_row *row = ltn__solver_row(spec.row);
-    const ltn_problem q = {.ctx = ctx, .a = d, .y = y, .sigma = 0.1};
-    make_gaussian(&g);
-    m.fail_at = m.calls + k;
-    const ltn_status s = row->open(&q, &g.base, &spec, &state, &steps);
-    const bool reached = m.calls >= m.fail_at;
-    CHECK(s == (reached ? LTN_ENOMEM : LTN_OK));
-    if (state) row->close(ctx, state);
-    ltn__arena_free(&arena);
-    ltn_degradation_close(&d);
-    ltn_close(&ctx);
-    CHECK(m.alive == 0);
-    return reached;
-}
-
-TEST(ablations_without_memory)
-{
-    long gradient = 1, ddim = 1;
-    while (fails_cleanly("latino-gradient", gradient)) gradient++;
-    while (fails_cleanly("latino-ddim", ddim)) ddim++;
-    CHECK(gradient > 8 && ddim > 6);
-}
-
-/* With the small prior beside an independent script that draws the same numbers, (c, h, w), from seed 77. */
-TEST(ablations_equal_the_pytorch_script)
-{
-    enum { SIDE = 128, LATENT = 32 * 16 * 16, DRAWS = 10 };
-    static const struct {
-        const char *name, *degradation, *solver;
-    } row[] = {{"gradient", "blur:sigma=3,boundary=circular", "latino-gradient:pull=1.5"},
-               {"ddim_bayes", "identity", "latino-ddim:steps=10,rule=bayes,eta=0.5"},
-               {"ddim_discrepancy", "blur:sigma=3,boundary=circular",
-                "latino-ddim:steps=8,rule=discrepancy,latent=encoded"}};
-    static float draws[DRAWS * LATENT];
-    for (uint64_t k = 0; k < DRAWS; k++) ltn__normals((ltn_rng){77, 100 + k}, 0, draws + k * LATENT, LATENT);
-    const ltn_array array = {4, {DRAWS, 32, 16, 16}, draws};
-    ltn_ctx *ctx;
-    ltn_model *m = NULL;
-    ltn_image truth = {0};
-    OK(NULL, ltn_open(&ctx, NULL));
-    OK(ctx, ltn_model_open(ctx, LTN_SOURCE_ROOT "/models/prior", &m));
-    OK(ctx, ltn_image_read(ctx, test_golden("cat128.png"), &truth));
-    for (int i = 0; i < LTN_COUNT(row); i++) {
-        test_name("%s", row[i].name);
-        char file[64];
-        ltn_degradation *d = NULL;
-        ltn_run *run = NULL;
-        ltn_image y = {0}, x = {0}, golden = {0};
-        snprintf(file, sizeof file, "ablation_%s.png", row[i].name);
-        OK(ctx, ltn_image_read(ctx, test_golden(file), &golden));
-        OK(ctx, ltn_degradation_open(ctx, row[i].degradation, SIDE, SIDE, 3, &d));
-        OK(ctx, ltn_degrade(d, &truth, "gaussian:sigma=0.05", 5, &y));
-        const ltn_task task = {.model = m, .degradation = d, .y = &y, .sigma = 0.05, .solver = row[i].solver,
-                               .prompt = "a photo of a cat", .seed = 3, .noise = &array};
-        OK(ctx, ltn_run_open(ctx, &task, &run));
-        while (ltn_run_step(run) == LTN_OK) continue;
-        CHECK(ltn_run_progress(run).gradients == (i ? 0 : 8));
-        OK(ctx, ltn_run_estimate(run, &x));
-        double worst = 0;
-        for (int k = 0; k < 3 * SIDE * SIDE; k++)
-            worst = fmax(worst, fabs(fminf(fmaxf(x.data[k], 0), 1) - golden.data[k]));
-        NEAR(worst, 0, 2.0 / 255);
-        ltn_run_close(&run);
-        ltn_image_free(ctx, &x);
-        ltn_image_free(ctx, &y);
-        ltn_image_free(ctx, &golden);
-        ltn_degradation_close(&d);
-    }
-    ltn_image_free(ctx, &truth);
-    ltn_model_close(&m);
     ltn_close(&ctx);
 }

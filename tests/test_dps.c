@@ -1,5 +1,5 @@
 /* test_dps.c - dps and psld on the Gaussian prior: the recursion that they follow there, what psld adds where it is known,
- * noise-free data, draws; and the whole of both against golden restorations of the small prior (tools/golden/dps.py). */
+ * noise-free data, draws. */
 #include "test.h"
 
 #include "gaussian.h"

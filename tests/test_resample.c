@@ -1,6 +1,5 @@
 /* test_resample.c - ReSample and RED-diff on a Gaussian prior, where what they do to mean and spread is
- * known in closed form, and on the small prior against independent PyTorch scripts that draw the same
- * random numbers (tools/golden/resample.py). */
+ * known in closed form. */
 #include "solve/diffusion.h"
 
 #include "test.h"

@@ -52,7 +52,7 @@ def by_ddim(y, op, sigma, c, p, steps, eta, rule, moved):
         z = math.sqrt(to) * clean + math.sqrt(1 - to - s * s) * noise + s * draw(k + 1)
 
 
-# name, operator, solver, its settings: as in tests/test_ablation.c
+# name, operator, solver, its settings: as in tests/test_scripts.c
 CASES = [("gradient", "blur", by_gradient, {"steps": 8, "pull": 1.5}),
          ("ddim_bayes", "identity", by_ddim, {"steps": 10, "eta": .5, "rule": "bayes", "moved": True}),
          ("ddim_discrepancy", "blur", by_ddim, {"steps": 8, "eta": 0, "rule": "discrepancy", "moved": False})]

@@ -11,7 +11,7 @@ from PIL import Image, PngImagePlugin
 spec = importlib.util.spec_from_file_location("latino_golden", pathlib.Path(__file__).with_name("latino.py"))
 base = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(base)
-# name, degradation, sigma in [0, 1], steps, zeta or None, pull, eta, gamma (of psld; None: dps): as in tests/test_dps.c
+# name, degradation, sigma in [0, 1], steps, zeta or None, pull, eta, gamma (of psld; None: dps): as in tests/test_scripts.c
 CASES = [("sr", "down", .05, 6, None, .5, 1., None),
          ("inpaint", "mask", .05, 8, 1.5, None, .5, None),
          ("psld_sr", "down", .05, 6, 3., None, 1., .1),

@@ -15,7 +15,7 @@ ROOT = __import__("pathlib").Path(__file__).resolve().parents[2]
 TIMES = [999, 874, 749, 624, 499, 374, 249, 124]
 BIG, TINY = 1e9, 1e-9
 NOISE, MASK, PROBE, STEP = 1, 2, 4, 100
-# name, degradation of the program, sigma in [0, 1], rule, prompt: tests/test_run.c has the same list
+# name, degradation of the program, sigma in [0, 1], rule, prompt: tests/test_scripts.c has the same list
 CASES = [("denoise", "identity", .2, "matched", "a photo of a cat"),
          ("inpaint", "mask", 0., "matched", "a photo of a cat"),
          ("sr", "down", .05, "matched", ""),

@@ -13,7 +13,7 @@ from PIL import Image
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import latino as base
 
-# name, degradation, sigma in [0, 1], options, prompt: tests/test_p2l.c has the same list
+# name, degradation, sigma in [0, 1], options, prompt: tests/test_scripts.c has the same list
 P2L = [("p2l_sr", "down", .05, dict(steps=5, inner=2, rate=.02, every=3, weight=.5, zeta=.7), ""),
        ("p2l_inpaint", "mask", .05, dict(steps=6, inner=1, rate=.05, every=2, weight=1., zeta=1.2),
         "a photo of a cat")]

@@ -15,7 +15,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import latino as base
 
 STEPS = 6
-# name, degradation, sigma in [0, 1], options, prompt: tests/test_resample.c has the same list
+# name, degradation, sigma in [0, 1], options, prompt: tests/test_scripts.c has the same list
 RESAMPLE = [("resample_sr", "down", .05, dict(interval=1, pixel=.34, latent=.67, inner=3, tau=1., gamma=40.), ""),
             ("resample_inpaint", "mask", .05, dict(interval=2, pixel=.17, latent=1., inner=3, tau=.9, gamma=1.),
              "a photo of a cat")]
