@@ -60,7 +60,7 @@ static ltn_status wiener_open(const ltn_problem *q, ltn_prior *p, const ltn_spec
     const size_t n = ltn__plane_floats(&g->plane);
     for (size_t i = 0; i < n; i++)
         g->precision[i] = (float)pow(square_frequency(g, i), ltn__num(s, "exponent") / 2);
-    const double power = ltn__given(s, "power") ? 4 * ltn__num(s, "power") : estimate_power(g);
+    const double given = ltn__num(s, "power"), power = given > 0 ? 4 * fmax(given, 1e-9) : estimate_power(g);
     for (size_t i = 0; i < n; i++) g->precision[i] /= (float)power;
     ltn__stationary_begin(g);
     return LTN_OK;
@@ -70,8 +70,8 @@ static const ltn_param wiener_params[] = {
     {.name = "exponent", .help = "of the power law; 2 for large photographs, up to 3 for small ones",
      .type = LTN_FLOAT, .def = 3, .min = 0.1, .max = 6},
     {.name = "power",
-     .help = "spectral density at one cycle per pixel, squared units of [0, 1]; without it, from y",
-     .type = LTN_FLOAT, .min = 1e-9, .max = 1e6},
+     .help = "spectral density at one cycle per pixel, squared units of [0, 1]; 0: from y",
+     .type = LTN_FLOAT, .max = 1e6},
     {.name = "iterations", .help = "of conjugate gradients, at most", .type = LTN_INT, .def = 200,
      .min = 1, .max = 1e6},
     {0},
