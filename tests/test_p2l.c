@@ -119,16 +119,15 @@ TEST(p2l_finds_the_text)
 /* Guidance between two texts predicts as the text of mean n + w (c - n); Adam moves n, one number. Of z0, the
  * share `keep` stays in next z0y + (1 - next) z0. */
 static normal follow_treg(const gaussian *g, int steps, int every, double w, double rate, double zeta,
-                          double c,
-                          double y, double sigma)
+                          double c, double y, double sigma)
 {
     normal z = {0, 1}, x = {0, 0};
     float n = 0, m = 0, v = 0;
     int adam = 0;
     for (int k = 0; k < steps; k++) {
         const int t = ltn__grid_time(&g->base, steps, k);
-        const double ab = g->alpha_bar[t], next = ltn__grid_alpha_bar(&g->base, steps, k + 1),
-    s = shrink(ab), q = 1 - s * sqrt(ab);
+        const double ab = g->alpha_bar[t], next = ltn__grid_alpha_bar(&g->base, steps, k + 1);
+        const double s = shrink(ab), q = 1 - s * sqrt(ab);
         const double b = sqrt((1 - next) / (1 - ab)), mean = k % every && zeta > 0 ? c : n + w * (c - n);
         const normal u = affine(z, s, q * mean, 0);
         const double gamma = gamma_for(g, t, sigma, 1, u, y);
