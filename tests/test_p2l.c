@@ -49,8 +49,8 @@ static normal follow_p2l(const gaussian *g, int steps, int every, double weight,
         const int t = ltn__grid_time(&g->base, steps, k);
         const double ab = g->alpha_bar[t], next = ltn__grid_alpha_bar(&g->base, steps, k + 1), s = shrink(ab);
         const normal u = affine(z, s, 0, 0);
-        const double gamma = gamma_for(g, t, sigma, weight, u, y), guide = zeta * fmax(1 - sigma / rms(u, y),
-                                                                                       0);
+        const double gamma = gamma_for(g, t, sigma, weight, u, y);
+        const double guide = zeta * fmax(1 - sigma / rms(u, y), 0);
         const double keep = k % every ? 1 : 1 / (1 + gamma);
         x = affine(u, 1 / (1 + gamma), gamma / (1 + gamma) * y, 0);
         z = affine(z, sqrt(next) * keep * s + sqrt((1 - next) / (1 - ab)) * (1 - sqrt(ab) * s) - guide,
