@@ -271,8 +271,9 @@ static void batch_back(const model_prior *p, const float *dz0, int first, float 
         add_windows(p, p->clean, first, false, dz);
         add_windows(p, ltn__plan_data(plan, "d_sample"), first, false, dz);
     }
-    for (size_t i = 0; dtext && i < (size_t)p->batch * p->base.text_count; i++)
-        dtext[i % p->base.text_count] += ltn__plan_data(plan, "d_text")[i];
+    const float *each = dtext ? ltn__plan_data(plan, "d_text") : NULL;
+    for (int b = 0; each && b < p->batch; b++, each += p->base.text_count)
+        for (size_t i = 0; i < p->base.text_count; i++) dtext[i] += each[i];
 }
 
 /* Where there is more than one batch of windows, the plan holds the last one: the others are run again. */
