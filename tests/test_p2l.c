@@ -180,26 +180,3 @@ TEST(treg_follows_the_closed_form_recursion)
     CHECK(memcmp(o.x, other.x, sizeof o.x));
     ltn_close(&ctx);
 }
-
-/* ---- Both ---- */
-
-TEST(without_noise_known_pixels_come_out_to_the_bit)
-{
-    ltn_ctx *ctx;
-    OK(NULL, ltn_open(&ctx, NULL));
-    ltn_degradation *d;
-    OK(ctx, ltn_degradation_open(ctx, "inpaint:random=0.5", W, H, 3, &d));
-    static float x[N], y[N], back[N];
-    ltn__normals((ltn_rng){4, 9}, 0, x, N);
-    ltn__forward(d, x, y);
-    static outcome o;
-    static const char *const solver[] = {"p2l:steps=4", "treg:steps=4"};
-    for (int i = 0; i < LTN_COUNT(solver); i++) {
-        test_name("%s", solver[i]);
-        solve(ctx, "inpaint:random=0.5", solver[i], y, 0, 1, &o);
-        ltn__forward(d, o.x, back);
-        CHECK(o.status == LTN_DONE && !memcmp(back, y, sizeof y));
-    }
-    ltn_degradation_close(&d);
-    ltn_close(&ctx);
-}
