@@ -36,6 +36,8 @@ void ltn__log(ltn_ctx *ctx, int level, const char *fmt, ...) LTN_PRINTF(3, 4);
 /* ---- Memory: all of it goes through the context's realloc; NULL has left LTN_ENOMEM ----
  * Blocks are zeroed and aligned to 64 bytes. ltn__free accepts NULL. */
 void *ltn__alloc(ltn_ctx *ctx, size_t count, size_t size); /* refuses products that overflow */
+/* Room for `count` floats at each of n pointers. On failure those before stay the caller's to free. */
+ltn_status ltn__alloc_each(ltn_ctx *ctx, size_t count, float **const *room, int n);
 /* The new tail is zeroed; p stays on failure. */
 void *ltn__grow(ltn_ctx *ctx, void *p, size_t old_count, size_t count, size_t size);
 void ltn__free(ltn_ctx *ctx, void *p);

@@ -40,6 +40,13 @@ void *ltn__alloc(ltn_ctx *ctx, size_t count, size_t size)
     return p ? memset(p, 0, count * size) : NULL;
 }
 
+ltn_status ltn__alloc_each(ltn_ctx *ctx, size_t count, float **const *room, int n)
+{
+    for (int i = 0; i < n; i++)
+        if (!(*room[i] = ltn__alloc(ctx, count, sizeof **room[i]))) return LTN_ENOMEM;
+    return LTN_OK;
+}
+
 void *ltn__grow(ltn_ctx *ctx, void *p, size_t old_count, size_t count, size_t size)
 {
     char *q = blank(ctx, count, size);

@@ -85,10 +85,8 @@ ltn_status ltn__dps_open(ltn_dps *d, const ltn_problem *q, ltn_prior *p, const l
     d->eta = ltn__num(s, "eta");
     *steps = d->steps = LTN_MIN((int)ltn__num(s, "steps"), p->train_steps);
     float **const picture[] = {&d->x, &d->dx}, **const latent[] = {&d->z, &d->z0, &d->eps, &d->dz0, &d->dz};
-    for (int i = 0; i < LTN_COUNT(picture); i++)
-        if (!(*picture[i] = ltn__alloc(q->ctx, ltn__size_count(q->a->x), sizeof(float)))) return LTN_ENOMEM;
-    for (int i = 0; i < LTN_COUNT(latent); i++)
-        if (!(*latent[i] = ltn__alloc(q->ctx, p->latent_count, sizeof(float)))) return LTN_ENOMEM;
+    if (ltn__alloc_each(q->ctx, ltn__size_count(q->a->x), picture, LTN_COUNT(picture))) return LTN_ENOMEM;
+    if (ltn__alloc_each(q->ctx, p->latent_count, latent, LTN_COUNT(latent))) return LTN_ENOMEM;
     if (!(d->r = ltn__alloc(q->ctx, ltn__size_count(q->a->y), sizeof *d->r))) return LTN_ENOMEM;
     d->goal = goal_of(d);
     return LTN_OK;

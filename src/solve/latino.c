@@ -129,10 +129,8 @@ ltn_status ltn__latino_open(ltn_latino *l, const ltn_problem *q, ltn_prior *p, c
     if (!status && !l->rule) status = ltn__matched_open(&l->matched, q, p);
     if (status) return status;
     float **const picture[] = {&l->x, &l->u}, **const latent[] = {&l->z, &l->z0, &l->eps};
-    for (int i = 0; i < LTN_COUNT(picture); i++)
-        if (!(*picture[i] = ltn__alloc(q->ctx, l->n, sizeof(float)))) return LTN_ENOMEM;
-    for (int i = 0; i < LTN_COUNT(latent); i++)
-        if (!(*latent[i] = ltn__alloc(q->ctx, p->latent_count, sizeof(float)))) return LTN_ENOMEM;
+    if (ltn__alloc_each(q->ctx, l->n, picture, LTN_COUNT(picture))) return LTN_ENOMEM;
+    if (ltn__alloc_each(q->ctx, p->latent_count, latent, LTN_COUNT(latent))) return LTN_ENOMEM;
     if (!(l->r = ltn__alloc(q->ctx, ltn__size_count(q->a->y), sizeof *l->r))) return LTN_ENOMEM;
     return LTN_OK;
 }

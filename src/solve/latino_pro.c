@@ -233,8 +233,7 @@ static ltn_status take_memory(latino_pro *l)
     const ltn_prior *p = l->round.p;
     ltn_ctx *ctx = l->round.q->ctx;
     float **const text[] = {&l->c0, &l->g, &l->sum, &l->m, &l->v};
-    for (int i = 0; i < LTN_COUNT(text); i++)
-        if (!(*text[i] = ltn__alloc(ctx, p->text_count, sizeof(float)))) return LTN_ENOMEM;
+    if (ltn__alloc_each(ctx, p->text_count, text, LTN_COUNT(text))) return LTN_ENOMEM;
     float **const latent[] = {&l->z0, &l->dz0}, **const picture[] = {&l->u, &l->du};
     for (int i = 0; i < 2; i++) {
         if (!(*latent[i] = ltn__alloc(ctx, p->latent_count, sizeof(float)))) return LTN_ENOMEM;

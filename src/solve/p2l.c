@@ -125,12 +125,9 @@ static ltn_status p2l_open(const ltn_problem *q, ltn_prior *p, const ltn_spec *s
     s->adam = (ltn_adam){.rate = ltn__num(spec, "rate"), .beta1 = 0.9, .beta2 = 0.999};
     float **const picture[] = {&s->x, &s->u, &s->dx}, **const latent[] = {&s->z, &s->z0, &s->dz0, &s->shift},
           **const text[] = {&s->dc, &s->m, &s->v};
-    for (int i = 0; i < LTN_COUNT(picture); i++)
-        if (!(*picture[i] = ltn__alloc(q->ctx, ltn__size_count(q->a->x), sizeof(float)))) return LTN_ENOMEM;
-    for (int i = 0; i < LTN_COUNT(latent); i++)
-        if (!(*latent[i] = ltn__alloc(q->ctx, p->latent_count, sizeof(float)))) return LTN_ENOMEM;
-    for (int i = 0; i < LTN_COUNT(text); i++)
-        if (!(*text[i] = ltn__alloc(q->ctx, p->text_count, sizeof(float)))) return LTN_ENOMEM;
+    if (ltn__alloc_each(q->ctx, ltn__size_count(q->a->x), picture, LTN_COUNT(picture))) return LTN_ENOMEM;
+    if (ltn__alloc_each(q->ctx, p->latent_count, latent, LTN_COUNT(latent))) return LTN_ENOMEM;
+    if (ltn__alloc_each(q->ctx, p->text_count, text, LTN_COUNT(text))) return LTN_ENOMEM;
     if (!(s->r = ltn__alloc(q->ctx, ltn__size_count(q->a->y), sizeof *s->r))) return LTN_ENOMEM;
     ltn__naive(q->a, q->y, s->x);
     return LTN_OK;

@@ -137,10 +137,8 @@ static ltn_status resample_open(const ltn_problem *q, ltn_prior *p, const ltn_sp
     s->latent_from = (int)(s->steps * ltn__num(spec, "latent"));
     s->gamma = ltn__num(spec, "gamma");
     float **const picture[] = {&s->x, &s->u}, **const latent[] = {&s->z, &s->z0, &s->g, &s->before, &s->eps};
-    for (int i = 0; i < LTN_COUNT(picture); i++)
-        if (!(*picture[i] = ltn__alloc(q->ctx, ltn__size_count(q->a->x), sizeof(float)))) return LTN_ENOMEM;
-    for (int i = 0; i < LTN_COUNT(latent); i++)
-        if (!(*latent[i] = ltn__alloc(q->ctx, p->latent_count, sizeof(float)))) return LTN_ENOMEM;
+    if (ltn__alloc_each(q->ctx, ltn__size_count(q->a->x), picture, LTN_COUNT(picture))) return LTN_ENOMEM;
+    if (ltn__alloc_each(q->ctx, p->latent_count, latent, LTN_COUNT(latent))) return LTN_ENOMEM;
     if (!(s->r = ltn__alloc(q->ctx, ltn__size_count(q->a->y), sizeof *s->r))) return LTN_ENOMEM;
     ltn__naive(q->a, q->y, s->x);
     return LTN_OK;

@@ -130,11 +130,8 @@ ltn_status ltn__stationary_open(ltn_stationary *g, const ltn_problem *q, int ste
     if (s) return s;
     float **const picture[] = {&g->x, &g->r, &g->p, &g->mp, &g->z};
     float **const spectrum[] = {&g->s, &g->precision};
-    for (int i = 0; i < LTN_COUNT(picture); i++)
-        if (!(*picture[i] = ltn__alloc(q->ctx, ltn__size_count(size), sizeof(float)))) return LTN_ENOMEM;
-    for (int i = 0; i < LTN_COUNT(spectrum); i++)
-        if (!(*spectrum[i] = ltn__alloc(q->ctx, ltn__plane_floats(&g->plane), sizeof(float))))
-            return LTN_ENOMEM;
+    if (ltn__alloc_each(q->ctx, ltn__size_count(size), picture, LTN_COUNT(picture))) return LTN_ENOMEM;
+    if (ltn__alloc_each(q->ctx, ltn__plane_floats(&g->plane), spectrum, LTN_COUNT(spectrum))) return LTN_ENOMEM;
     if (!(g->t = ltn__alloc(q->ctx, ltn__size_count(q->a->y), sizeof *g->t))) return LTN_ENOMEM;
     g->gain = probe_gain(g);
     return LTN_OK;

@@ -161,12 +161,9 @@ static ltn_status treg_open(const ltn_problem *q, ltn_prior *p, const ltn_spec *
     s->adam = (ltn_adam){.rate = ltn__num(spec, "negation"), .beta1 = 0.9, .beta2 = 0.999};
     float **const picture[] = {&s->x, &s->u}, **const latent[] = {&s->z, &s->z0, &s->zn, &s->z0y, &s->eps},
           **const text[] = {&s->c, &s->n, &s->dn, &s->m, &s->v};
-    for (int i = 0; i < LTN_COUNT(picture); i++)
-        if (!(*picture[i] = ltn__alloc(q->ctx, ltn__size_count(q->a->x), sizeof(float)))) return LTN_ENOMEM;
-    for (int i = 0; i < LTN_COUNT(latent); i++)
-        if (!(*latent[i] = ltn__alloc(q->ctx, p->latent_count, sizeof(float)))) return LTN_ENOMEM;
-    for (int i = 0; i < LTN_COUNT(text); i++)
-        if (!(*text[i] = ltn__alloc(q->ctx, p->text_count, sizeof(float)))) return LTN_ENOMEM;
+    if (ltn__alloc_each(q->ctx, ltn__size_count(q->a->x), picture, LTN_COUNT(picture))) return LTN_ENOMEM;
+    if (ltn__alloc_each(q->ctx, p->latent_count, latent, LTN_COUNT(latent))) return LTN_ENOMEM;
+    if (ltn__alloc_each(q->ctx, p->text_count, text, LTN_COUNT(text))) return LTN_ENOMEM;
     if (!(s->r = ltn__alloc(q->ctx, ltn__size_count(q->a->y), sizeof *s->r))) return LTN_ENOMEM;
     memcpy(s->c, p->text, p->text_count * sizeof *s->c);
     memcpy(s->n, p->empty, p->text_count * sizeof *s->n);

@@ -225,13 +225,10 @@ static ltn_status open_memory(tv *t)
     const ltn_size z = t->q->a->x;
     float **const picture[] = {&t->x, &t->v, &t->e[0], &t->e[1], &t->w};
     float **const spectrum[] = {&t->s, &t->inverse};
-    for (int i = 0; i < LTN_COUNT(picture) - !t->method->cosine; i++)
-        if (!(*picture[i] = ltn__alloc(ctx, ltn__size_count(z), sizeof(float)))) return LTN_ENOMEM;
+    if (ltn__alloc_each(ctx, ltn__size_count(z), picture, LTN_COUNT(picture) - !t->method->cosine)) return LTN_ENOMEM;
     if (!(t->r = ltn__alloc(ctx, ltn__size_count(t->q->a->y), sizeof *t->r))) return LTN_ENOMEM;
     if (!t->method->cosine) return LTN_OK;
-    for (int i = 0; i < LTN_COUNT(spectrum); i++)
-        if (!(*spectrum[i] = ltn__alloc(ctx, (size_t)z.width * (size_t)z.height, sizeof(float))))
-            return LTN_ENOMEM;
+    if (ltn__alloc_each(ctx, (size_t)z.width * (size_t)z.height, spectrum, LTN_COUNT(spectrum))) return LTN_ENOMEM;
     return ltn__plane_open(ctx, LTN_COSINE, z.width, z.height, &t->plane);
 }
 
