@@ -72,9 +72,9 @@ static void gradient_loop(const gaussian *g, const setting *s, const mask *m, do
 TEST(latino_gradient_follows_the_closed_form)
 {
     static const setting row[] = {
-        {"identity", "latino-gradient", 8, 0.3, 0, 1},
-        {"identity", "latino-gradient:zeta=30,steps=5", 5, 0.3, 30, 0},
-        {"inpaint:random=0.5,seed=3", "latino-gradient:pull=0.6,steps=12", 12, 0.1, 0, 0.6},
+        {"identity", "latino-gradient:loop=renoised", 8, 0.3, 0, 1},
+        {"identity", "latino-gradient:loop=renoised,zeta=30,steps=5", 5, 0.3, 30, 0},
+        {"inpaint:random=0.5,seed=3", "latino-gradient:loop=renoised,pull=0.6,steps=12", 12, 0.1, 0, 0.6},
     };
     static gaussian g;
     static mask m;
@@ -169,7 +169,7 @@ TEST(latino_ddim_fills_holes_from_the_prior)
     ltn_ctx *ctx;
     OK(NULL, ltn_open(&ctx, NULL));
     measure(ctx, "inpaint:random=0.5,seed=3", 0, &m);
-    solve(ctx, "inpaint:random=0.5,seed=3", "latino-ddim:steps=500", m.y, 0, SEED, &o);
+    solve(ctx, "inpaint:random=0.5,seed=3", "latino-ddim:rule=bayes,steps=500", m.y, 0, SEED, &o);
     double mean = 0, square = 0, worst = 0;
     for (int i = 0; i < N; i++) {
         if (m.known[i] > 0) worst = fmax(worst, fabs(o.x[i] - m.y[i]));

@@ -33,7 +33,9 @@ static const restoration cases[] = {
     {"p2l_inpaint", HOLES, 0.05, "p2l:steps=6,inner=1,rate=0.05,every=2,weight=1,zeta=1.2", "a photo of a cat"},
     {"treg_denoise", "identity", 0.1, "treg:steps=8,guidance=3,negation=0.05,every=2,weight=1,zeta=0", "a photo of a cat"},
     {"treg_blur", BLUR, 0.02, "treg:steps=7,guidance=1.5,negation=0.02,every=3,weight=2,zeta=0.6", "a photo of the sea"},
-    {"ablation_gradient", BLUR, 0.05, "latino-gradient:pull=1.5", "a photo of a cat"},
+    {"ablation_gradient", BLUR, 0.05, "latino-gradient:loop=renoised,pull=1.5", "a photo of a cat"},
+    {"ablation_gradient_matched", BLUR, 0.05, "latino-gradient", "a photo of a cat"},
+    {"ablation_ddim_matched", BLUR, 0.05, "latino-ddim:steps=6,rule=matched,eta=0.5", "a photo of a cat"},
     {"ablation_ddim_bayes", "identity", 0.05, "latino-ddim:steps=10,rule=bayes,eta=0.5", "a photo of a cat"},
     {"ablation_ddim_discrepancy", BLUR, 0.05, "latino-ddim:steps=8,rule=discrepancy,latent=encoded", "a photo of a cat"},
 };

@@ -12,10 +12,10 @@
 #include <math.h>
 #include <string.h>
 
-ltn_status ltn__dps_misfit(ltn_dps *d)
+ltn_status ltn__dps_misfit(ltn_dps *d, int t)
 {
     ltn_prior *p = d->p;
-    ltn_status s = p->predict_kept(p, d->z, ltn__grid_time(p, d->steps, d->step), LTN_WRT_LATENT, d->z0);
+    ltn_status s = p->predict_kept(p, d->z, t, LTN_WRT_LATENT, d->z0);
     if (!s) s = p->decode_kept(p, d->z0, d->x);
     if (s) return s;
     d->norm = fmax(ltn__data_gradient(d->q, d->x, d->r, d->dx), 1e-12);
@@ -27,7 +27,7 @@ ltn_status ltn__dps_misfit(ltn_dps *d)
 ltn_status ltn__dps_look(ltn_dps *d)
 {
     if (!d->step) ltn__step_noise(d->q, d->p, 0, d->z);
-    return ltn__dps_misfit(d);
+    return ltn__dps_misfit(d, ltn__grid_time(d->p, d->steps, d->step));
 }
 
 static double step_length(const ltn_dps *d)

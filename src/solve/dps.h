@@ -19,9 +19,9 @@ typedef struct ltn_dps {
 /* Reads LTN_DPS_PARAMS. */
 ltn_status ltn__dps_open(ltn_dps *d, const ltn_problem *q, ltn_prior *p, const ltn_spec *s, int *steps);
 void ltn__dps_close(ltn_dps *d);
-/* z0, x and norm from z; dx is the gradient of norm, dz0 is 0. */
-ltn_status ltn__dps_misfit(ltn_dps *d);
-/* The same; the first z is draw 0. */
+/* z0, x and norm from z at time t; dx is the gradient of norm, dz0 is 0. */
+ltn_status ltn__dps_misfit(ltn_dps *d, int t);
+/* The same at the grid's time; the first z is draw 0. */
 ltn_status ltn__dps_look(ltn_dps *d);
 /* Takes the gradient back to z_t and goes on to the next time: LTN_OK, LTN_DONE or an error. */
 ltn_status ltn__dps_move(ltn_dps *d, ltn_progress *progress);

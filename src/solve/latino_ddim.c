@@ -6,7 +6,9 @@
  *     z' = sqrt(ab') z0' + sqrt(1 - ab' - s^2) eps_hat + s eps,   eps_hat = (z - sqrt(ab) z0) / sqrt(1 - ab),
  *     s^2 = eta^2 (1 - ab') / (1 - ab) (1 - ab / ab')
  *
- * from z = sqrt(ab) E(x) + sqrt(1 - ab) eps with the naive inverse x. The last x is the result. z0' = E(x) goes
+ * along times that fall evenly to 0. With rule=matched they begin where matched.c's start x is as noisy as the
+ * prior expects, z = sqrt(ab) E(x), so that the steps are all that differs from `latino`; with the paper's rules at
+ * the last time step, z = sqrt(ab) E(x) + sqrt(1 - ab) eps with the naive inverse x. The last x is the result. z0' = E(x) goes
  * through the autoencoder once more in every step, and what that loses adds up over many (the small prior's gives
  * a picture back with 36 dB after one round, 10 dB after fifty); z0' = z0 + E(x) - E(u), the default, loses
  * nothing where the prox changes nothing. */
@@ -17,10 +19,30 @@
 
 typedef struct latino_ddim {
     ltn_latino loop;
-    int step, steps;
+    int step, steps, from; /* from: the first time */
     bool moved;
     double eta;
 } latino_ddim;
+
+static int time_of(const latino_ddim *l, int k)
+{
+    return l->from - (int)((int64_t)k * (l->from + 1) / l->steps);
+}
+
+/* 1 behind the last time. */
+static double alpha_bar(const latino_ddim *l, int k)
+{
+    return k < l->steps ? l->loop.p->alpha_bar[time_of(l, k)] : 1;
+}
+
+/* The first time and z there. */
+static ltn_status begin(latino_ddim *l)
+{
+    ltn_latino *o = &l->loop;
+    l->from = o->rule ? o->p->train_steps - 1 : ltn__latino_time(o);
+    const double ab = alpha_bar(l, 0);
+    return o->rule ? ltn__latino_noised(o, ab) : ltn__latino_moved(o, ab);
+}
 
 /* From z, z0 and x to the next z. */
 static ltn_status onward(latino_ddim *l, double ab, double next)
@@ -39,14 +61,13 @@ static ltn_status latino_ddim_step(void *state, ltn_progress *progress)
 {
     latino_ddim *l = state;
     ltn_latino *o = &l->loop;
-    const int t = ltn__grid_time(o->p, l->steps, l->step);
-    const double ab = ltn__grid_alpha_bar(o->p, l->steps, l->step);
-    ltn_status s = l->step ? LTN_OK : ltn__latino_noised(o, ab);
+    ltn_status s = l->step ? LTN_OK : begin(l);
+    const int t = time_of(l, l->step);
     if (s || (s = ltn__latino_predict(o, t))) return s;
     ltn__latino_report(o, t, ltn__latino_data(o, t), progress);
     progress->step = ++l->step;
     if (l->step == l->steps) return LTN_DONE;
-    return onward(l, ab, ltn__grid_alpha_bar(o->p, l->steps, l->step));
+    return onward(l, alpha_bar(l, l->step - 1), alpha_bar(l, l->step));
 }
 
 static const float *latino_ddim_estimate(const void *state)
@@ -79,7 +100,7 @@ static ltn_status latino_ddim_open(const ltn_problem *q, ltn_prior *p, const ltn
 static const ltn_param latino_ddim_params[] = {
     {.name = "steps", .help = "network calls", .type = LTN_INT, .def = 50, .min = 1, .max = 1000},
     {.name = "rule", .help = "how the weight gamma of the data is found", .type = LTN_CHOICE,
-     .choices = "bayes|discrepancy|released"},
+     .choices = "matched|bayes|discrepancy|released"},
     {.name = "latent", .help = "z0 moved by what the prox changed, or that of x alone", .type = LTN_CHOICE,
      .choices = "moved|encoded"},
     {.name = "eta", .help = "fresh noise in every step: 1 ancestral sampling, 0 none", .type = LTN_FLOAT,

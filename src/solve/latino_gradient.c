@@ -1,16 +1,27 @@
 /* latino_gradient.c - LATINO with a gradient in the place of the prox, the ablation of arXiv 2503.12615 that
  * shows what the prox saves: a step goes back through the decoder and the network, and keeps what that needs.
  *
- *     z   = sqrt(ab_t) z0' + sqrt(1 - ab_t) eps        z0' = E(x) of the naive inverse before the first step
+ *     z   = sqrt(ab_t) z0'                             z0' = E(x) of the start before the first step
  *     z0  = f(z, t, c),  x = D(z0)
  *     g   = grad_z |A x - y|
  *     z0' = z0 - zeta g                                behind the last step x = D(z0')
  *
+ * with start and t of matched.c, as if a prox had followed x; so the prox is all that differs from `latino`. In
+ * the paper's loop (loop=renoised) t falls from the last time step in equal parts, the start is the naive inverse
+ * and z has fresh noise, sqrt(1 - ab_t) eps.
+ *
  * Without a zeta z0 goes along g as far as `pull` of the excess of |A x - y| over that of a right x (dps.c) would
  * need along the gradient by z0 itself, g0: zeta = pull excess / (|g| |g0|). */
 #include "dps.h"
+#include "matched.h"
 
 #include <math.h>
+
+typedef struct latino_gradient {
+    ltn_dps d;
+    bool renoised;
+    ltn_matched matched; /* unless renoised */
+} latino_gradient;
 
 static double length(const float *g, size_t n)
 {
@@ -19,32 +30,39 @@ static double length(const float *g, size_t n)
     return sqrt(square);
 }
 
-/* z from z0', and draw k of the noise. */
-static ltn_status noised(ltn_dps *d, double ab)
+static ltn_status start(latino_gradient *l)
 {
-    ltn_status s = LTN_OK;
-    if (!d->step) {
-        ltn__naive(d->q->a, d->q->y, d->x);
-        s = d->p->encode(d->p, d->x, d->z0);
-    }
-    ltn__step_noise(d->q, d->p, d->step, d->eps);
-    const double a = sqrt(ab), b = sqrt(1 - ab);
+    ltn_dps *d = &l->d;
+    if (l->renoised) ltn__naive(d->q->a, d->q->y, d->x);
+    else ltn__matched_start(&l->matched, d->x);
+    return d->p->encode(d->p, d->x, d->z0);
+}
+
+/* z at t from z0'. */
+static void onward(latino_gradient *l, int t)
+{
+    ltn_dps *d = &l->d;
+    const double a = sqrt(d->p->alpha_bar[t]), b = l->renoised ? sqrt(1 - d->p->alpha_bar[t]) : 0;
+    if (l->renoised) ltn__step_noise(d->q, d->p, d->step, d->eps);
     for (size_t i = 0; i < d->p->latent_count; i++) d->z[i] = (float)(a * d->z0[i] + b * d->eps[i]);
-    return s;
 }
 
 static ltn_status latino_gradient_step(void *state, ltn_progress *progress)
 {
-    ltn_dps *d = state;
+    latino_gradient *l = state;
+    ltn_dps *d = &l->d;
     ltn_prior *p = d->p;
-    ltn_status s = noised(d, ltn__grid_alpha_bar(p, d->steps, d->step));
-    if (s || (s = ltn__dps_misfit(d)) || (s = p->decode_back(p, d->dx, d->dz0)) ||
+    ltn_status s = d->step ? LTN_OK : start(l);
+    const int t = l->renoised ? ltn__grid_time(p, d->steps, d->step) : ltn__matched_time(&l->matched);
+    onward(l, t);
+    if (s || (s = ltn__dps_misfit(d, t)) || (s = p->decode_back(p, d->dx, d->dz0)) ||
         (s = p->predict_back(p, d->dz0, d->dz, NULL)))
         return s;
+    if (!l->renoised) ltn__matched_gamma(&l->matched, d->x);
     const double whole = length(d->dz, p->latent_count) * length(d->dz0, p->latent_count);
     const double zeta = d->zeta > 0 ? d->zeta : d->pull * fmax(d->norm - d->goal, 0) / whole;
     for (size_t i = 0; i < p->latent_count; i++) d->z0[i] -= (float)(zeta * d->dz[i]);
-    progress->t = ltn__grid_time(p, d->steps, d->step);
+    progress->t = t;
     progress->step = ++d->step;
     if (d->step == d->steps && (s = p->decode(p, d->z0, d->x))) return s;
     progress->gamma = zeta;
@@ -54,26 +72,34 @@ static ltn_status latino_gradient_step(void *state, ltn_progress *progress)
 
 static const float *latino_gradient_estimate(const void *state)
 {
-    const ltn_dps *d = state;
-    return d->x;
+    const latino_gradient *l = state;
+    return l->d.x;
 }
 
 static void latino_gradient_close(ltn_ctx *ctx, void *state)
 {
-    ltn__dps_close(state);
-    ltn__free(ctx, state);
+    latino_gradient *l = state;
+    ltn__dps_close(&l->d);
+    ltn__matched_close(&l->matched);
+    ltn__free(ctx, l);
 }
 
 static ltn_status latino_gradient_open(const ltn_problem *q, ltn_prior *p, const ltn_spec *s,
                                        void **state, int *steps)
 {
-    *state = ltn__alloc(q->ctx, 1, sizeof(ltn_dps));
-    return *state ? ltn__dps_open(*state, q, p, s, steps) : LTN_ENOMEM;
+    latino_gradient *l = ltn__alloc(q->ctx, 1, sizeof *l);
+    if (!l) return LTN_ENOMEM;
+    *state = l;
+    l->renoised = ltn__num(s, "loop") == 1;
+    const ltn_status status = ltn__dps_open(&l->d, q, p, s, steps);
+    return status || l->renoised ? status : ltn__matched_open(&l->matched, q, p);
 }
 
 static const ltn_param latino_gradient_params[] = {
     {.name = "steps", .help = "network calls, each with a gradient", .type = LTN_INT, .def = 8, .min = 1,
      .max = 1000},
+    {.name = "loop", .help = "start and times as latino's rule=matched, or the paper's with fresh noise",
+     .type = LTN_CHOICE, .choices = "matched|renoised"},
     {.name = "zeta", .help = "step along the gradient; 0: by the residual", .type = LTN_FLOAT, .max = 1e6},
     {.name = "pull", .help = "with zeta=0: part of the excess of |A x - y| that a step is to remove",
      .type = LTN_FLOAT,

@@ -203,31 +203,52 @@ def latino_paper(y, op, sigma, rule, c, p):
     return x
 
 
+class Matched:
+    """The rule of doc/rule.md; w, n: the probes, white noise like a picture and like a measurement."""
+    @torch.no_grad()
+    def __init__(self, y, op, sigma, p, w, n):
+        self.y, self.op, self.p, self.w, self.n = y, op, p, w, op.clear(n)
+        self.s2, self.floor, self.m = sigma ** 2, max(sigma ** 2, TINY), op.m(y)
+        self.gain = sq(op.A(w)) / self.m
+        x = prox(op, torch.zeros(w.shape), y, .25 / max(self.s2, 1e-6))
+        for _ in range(40):
+            u = smooth(x)
+            r2 = max(self.residual(u), 1e-5)
+            x = prox(op, u, y, r2 / self.floor)
+        self.start, self.e2 = x, self.carried(r2, r2 / self.floor)
+
+    def residual(self, u): return (sq(self.op.A(u) - self.y) / self.m - self.s2) / self.gain
+
+    def carried(self, r2, g):
+        on_x = prox(self.op, self.w, torch.zeros_like(self.y), g)
+        on_y = prox(self.op, torch.zeros(self.w.shape), self.n, g)
+        return (r2 * sq(on_x) + self.s2 * sq(on_y)) / self.w.numel()
+
+    def e(self): return math.sqrt(max(self.e2, 1e-6))
+
+    def time(self): return self.p.time_of(self.e())
+
+    @torch.no_grad()
+    def gamma(self, u):
+        r2 = max(self.residual(u), self.p.rho2(self.e()))
+        self.e2 = min(self.e2, self.carried(r2, r2 / self.floor))
+        return r2 / self.floor
+
+
+def probed(y, op, sigma, p):
+    """With the probes that latino draws of seed 3."""
+    return Matched(y, op, sigma, p, normals(3, PROBE, 1, 3, 128, 128), normals(3, PROBE + 1, *y.shape))
+
+
 @torch.no_grad()
-def latino_matched(y, op, sigma, c, p, w, n):
-    """w, n: the probes, white noise like a picture and like a measurement."""
-    floor, m, n = max(sigma ** 2, TINY), op.m(y), op.clear(n)
-    gain, px, shape = sq(op.A(w)) / m, w.numel(), w.shape
-
-    def residual(u): return (sq(op.A(u) - y) / m - sigma ** 2) / gain
-    def carried(r2, g):
-        return r2 * sq(prox(op, w, torch.zeros_like(y), g)) / px + sigma ** 2 * sq(prox(op, torch.zeros(shape), n, g)) / px
-
-    x = prox(op, torch.zeros(shape), y, .25 / max(sigma ** 2, 1e-6))
-    for _ in range(40):
-        u = smooth(x)
-        r2 = max(residual(u), 1e-5)
-        x = prox(op, u, y, r2 / floor)
-    e2, z0 = carried(r2, r2 / floor), None
+def latino_matched(y, op, sigma, c, p, rule):
+    x, z0 = rule.start, None
     for k in range(8):
-        e = math.sqrt(max(e2, 1e-6))
-        t = p.time_of(e)
+        t = rule.time()
         latent = p.E(x) if z0 is None else z0 + p.E(x) - p.E(u)
         z0 = p.f(p.a(t) ** .5 * latent, t, c)
         u = p.D(z0)
-        r2 = max(residual(u), p.rho2(e))
-        x = prox(op, u, y, r2 / floor)
-        e2 = min(e2, carried(r2, r2 / floor))
+        x = prox(op, u, y, rule.gamma(u))
     return torch.where(op.mask > 0, y, x) if sigma == 0 else x
 
 
@@ -240,7 +261,7 @@ def make(out):
         y = op.A(truth)
         y = op.clear(2 * (y + sigma * normals(5, NOISE, *y.shape)) - 1)
         if rule == "matched":
-            x = latino_matched(y, op, 2 * sigma, c, p, normals(3, PROBE, 1, 3, 128, 128), normals(3, PROBE + 1, *y.shape))
+            x = latino_matched(y, op, 2 * sigma, c, p, probed(y, op, 2 * sigma, p))
         else:
             x = latino_paper(y, op, 2 * sigma, rule, c, p)
         x = ((x + 1) / 2).clamp(0, 1)
