@@ -1,6 +1,6 @@
-/* bench.c - times kernels and model parts: `bench THREADS` every row's examples and typical layers, `bench
- * THREADS MODEL` the parts of a diffusers folder. Each line is the best of several runs. */
-#include "model/model.h"
+/* bench.c - times kernels, `bench THREADS`: typical layers, and every operation's examples. Each line is the best
+ * of several runs. (The parts of a model: `latino bench`.) */
+#include "graph/graph.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -141,41 +141,10 @@ static void time_layers(void)
     time_attention(1, 4096, 77, 320, 8);
 }
 
-static void time_parts(const char *path)
-{
-    static const struct {
-        const char *name;
-        ltn_part_kind kind;
-        int64_t n, side;
-    } part[] = {{"text", LTN_TEXT, 1, 1},       {"unet", LTN_UNET, 1, 16},      {"unet", LTN_UNET, 8, 16},
-                {"encode", LTN_ENCODE, 1, 128}, {"encode", LTN_ENCODE, 8, 128}, {"decode", LTN_DECODE, 1, 16},
-                {"decode", LTN_DECODE, 8, 16}};
-    ltn_model *m = NULL;
-    const double start = ltn__seconds();
-    check(ltn_model_open(ctx, path, &m));
-    printf("open %.1f ms\n", (ltn__seconds() - start) * 1e3);
-    for (int k = 0; k < LTN_COUNT(part); k++) {
-        ltn_part *p = NULL;
-        const double before = ltn__seconds();
-        check(ltn__model_part(m, part[k].kind, part[k].n, part[k].side, part[k].side, &p));
-        const double planned = ltn__seconds() - before;
-        fill_inputs(p->graph, p->plan);
-        printf("%-8s %lld x %-4lld %9.2f ms   plan %.0f ms, %.1f MB\n", part[k].name, (long long)part[k].n,
-               (long long)part[k].side, best_run(p->plan) * 1e3, planned * 1e3,
-               (double)ltn__plan_bytes(p->plan) * 1e-6);
-        fflush(stdout);
-    }
-    ltn_model_close(&m);
-}
-
 int main(int argc, char **argv)
 {
     if (ltn_open(&ctx, &(ltn_options){.threads = argc > 1 ? atoi(argv[1]) : 0})) return 1;
-    if (argc > 2) {
-        time_parts(argv[2]);
-    } else {
-        time_layers();
-        time_rows();
-    }
+    time_layers();
+    time_rows();
     ltn_close(&ctx);
 }

@@ -119,6 +119,7 @@ void cmd_catch_signals(void);
 void cmd_watch(ltn_run *run); /* a signal cancels this run; NULL: none any more */
 int cmd_caught(void);         /* the signal, or 0 */
 double cmd_peak_memory(void); /* of this process so far, bytes */
+void cmd_forget_peak(void);   /* so far begins anew, where the system can do that */
 double cmd_seconds(void);     /* of a clock that only goes on */
 void cmd_hold(bool on);       /* while on, a signal waits */
 
@@ -134,7 +135,8 @@ void cmd_names_free(char **names, int n);
 int cmd_make_folder(const char *path);
 bool cmd_same_file(const char *a, const char *b);
 /* A complaint now, before the work, about a file that could not be written after it. */
-int cmd_check_out(const char *path);
+int cmd_check_place(const char *path);
+int cmd_check_out(const char *path); /* the same for a picture, whose name says its format */
 ltn_status cmd_save(ltn_ctx *ctx, const char *path, const ltn_image *im, const cmd_args *a,
                     const char *settings);
 ltn_status cmd_save_array(ltn_ctx *ctx, const char *path, const ltn_array *a);

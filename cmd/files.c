@@ -81,19 +81,23 @@ bool cmd_same_file(const char *a, const char *b)
     return !stat(a, &s) && !stat(b, &t) && s.st_dev == t.st_dev && s.st_ino == t.st_ino;
 }
 
-int cmd_check_out(const char *path)
+int cmd_check_place(const char *path)
 {
     cmd_path folder;
     const char *slash = strrchr(path, '/');
     snprintf(folder.s, sizeof folder.s, "%.*s", slash ? (int)(slash - path) + 1 : 1, slash ? path : ".");
-    if (!is_picture(path))
-        return cmd_usage("%s: no name of a picture; expected .png, .jpg, .jpeg, .webp or .npy", path);
     if (cmd_is_folder(path)) cmd_say("%s: is a folder", path);
     else if (access(folder.s, F_OK)) cmd_say("%s: cannot be written: %s", path, strerror(errno));
     else if (!cmd_is_folder(folder.s)) cmd_say("%s: cannot be written: %s is no folder", path, folder.s);
     else if (access(folder.s, W_OK)) cmd_say("%s: cannot be written: %s", path, strerror(errno));
     else return CMD_DONE;
     return CMD_FAILED;
+}
+
+int cmd_check_out(const char *path)
+{
+    if (is_picture(path)) return cmd_check_place(path);
+    return cmd_usage("%s: no name of a picture; expected .png, .jpg, .jpeg, .webp or .npy", path);
 }
 
 ltn_status cmd_save(ltn_ctx *ctx, const char *path, const ltn_image *im, const cmd_args *a,

@@ -196,9 +196,45 @@ LTN_API ltn_status ltn_measure(ltn_ctx *ctx, const char *metric, const ltn_image
  * the noise; |A x - y| / |y| when sigma is 0. Units of [0,1]. */
 LTN_API ltn_status ltn_consistency(ltn_degradation *d, const ltn_image *x, const ltn_image *y, double sigma, double *chi);
 
+/* ---- How fast a model's parts run here ---- */
+typedef struct ltn_bench {
+    const char *part; /* "unet"; see ltn_list(LTN_MODEL_PARTS) */
+    int size;         /* pixels of a side; 0: the model's own */
+    int batch;        /* pictures at once; 0: 1 */
+    int rounds;       /* runs; 0: 3 */
+} ltn_bench;
+typedef struct ltn_speed_block { /* the steps of one kind that one kernel runs */
+    char name[24];      /* "conv 3x3", "linear" (1x1 convolutions too), "matmul", "attention", "norm", "other" */
+    const char *kernel; /* a constant: "winograd:conv2d", or the operation's name where the reference runs */
+    int steps;
+    double seconds; /* in the fastest run */
+    double flop;    /* multiplications and additions of the plain sums */
+    double bytes;   /* of arrays read and written, each once for each step; weights as their file holds them */
+} ltn_speed_block;
+typedef struct ltn_speed {
+    int size;               /* as asked for, or the model's own */
+    double plan_seconds;    /* from the open model to a plan, weights packed */
+    double seconds, median; /* of a run: the fastest, the middle one */
+    double flop, bytes;     /* of all blocks */
+    size_t plan_bytes;      /* arrays that runs write into */
+    ltn_speed_block *block;       /* slowest first; free with ltn_speed_free */
+    int blocks;
+} ltn_speed;
+/* Plans the part if this model has not done so yet, and runs it on random numbers. LTN_EINVAL: an unknown part;
+ * LTN_ESHAPE: a size that the model cannot take. */
+LTN_API ltn_status ltn_bench_part(ltn_model *m, const ltn_bench *b, ltn_speed *out);
+LTN_API void ltn_speed_free(ltn_ctx *ctx, ltn_speed *v);
+/* What the machine can do at most, on all threads of the context. */
+typedef struct ltn_machine {
+    int threads;
+    double flops;     /* floating-point operations a second of the library's inner product, its arrays in cache */
+    double bandwidth; /* bytes a second of a = b + 3 c, over 400 MB that are allocated for that */
+} ltn_machine;
+LTN_API ltn_status ltn_bench_machine(ltn_ctx *ctx, ltn_machine *out);
+
 /* ---- What there is. The command line, the tests and the manual are written from this and nothing else. ---- */
 typedef enum ltn_kind {
-    LTN_OPERATIONS, LTN_DEGRADATIONS, LTN_NOISES, LTN_SOLVERS, LTN_MODELS, LTN_METRICS
+    LTN_OPERATIONS, LTN_DEGRADATIONS, LTN_NOISES, LTN_SOLVERS, LTN_MODELS, LTN_METRICS, LTN_MODEL_PARTS
 } ltn_kind;
 typedef enum ltn_type { LTN_INT, LTN_FLOAT, LTN_STRING, LTN_CHOICE } ltn_type;
 typedef struct ltn_param {

@@ -5,7 +5,8 @@
 #include <time.h>
 
 static const ltn_kind kinds[] = {LTN_OPERATIONS, LTN_DEGRADATIONS, LTN_NOISES,
-                                 LTN_SOLVERS,    LTN_MODELS,       LTN_METRICS};
+                                 LTN_SOLVERS,    LTN_MODELS,       LTN_METRICS,
+                                 LTN_MODEL_PARTS};
 enum { KINDS = sizeof kinds / sizeof kinds[0] };
 
 TEST(version_is_three_numbers)

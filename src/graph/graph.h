@@ -228,4 +228,20 @@ void ltn__plan_run_to(ltn_plan *p, const char *output);
 void ltn__plan_run_on(ltn_plan *p, const char *output);
 size_t ltn__plan_bytes(const ltn_plan *p); /* slab and scratch */
 
+/* ---- What a run costs ---- */
+typedef struct ltn_work {
+    const char *kernel; /* the cell's name, or the operation's */
+    char kind[24];      /* "conv 3x3", "linear", "matmul", "attention", "norm", "other" */
+    double flop, bytes; /* as ltn_speed_block has them */
+} ltn_work;
+/* Of an operation with what follows it in its kernel (count.c). */
+ltn_work ltn__work(const ltn_node *n, const ltn_fusion *fuse);
+int ltn__plan_steps(const ltn_plan *p);
+ltn_work ltn__plan_work(const ltn_plan *p, int step);
+/* A run that writes down the seconds of each step. */
+void ltn__plan_run_timed(ltn_plan *p, double *seconds);
+/* The machine's peaks (peak.c): floating-point operations and bytes in a second, on that many threads. */
+ltn_status ltn__peak_flops(ltn_ctx *ctx, int threads, double *out);
+ltn_status ltn__peak_bandwidth(ltn_ctx *ctx, int threads, double *out);
+
 #endif

@@ -386,3 +386,25 @@ size_t ltn__plan_bytes(const ltn_plan *p)
 {
     return p->slab_size + p->scratch_size;
 }
+
+int ltn__plan_steps(const ltn_plan *p)
+{
+    return p->nstep;
+}
+
+ltn_work ltn__plan_work(const ltn_plan *p, int i)
+{
+    const step *s = &p->step[i];
+    ltn_work w = ltn__work(s->node, &s->fuse);
+    if (s->cell) w.kernel = s->cell->name;
+    return w;
+}
+
+void ltn__plan_run_timed(ltn_plan *p, double *seconds)
+{
+    for (int i = 0; i < p->nstep; i++) {
+        const double start = ltn__seconds();
+        run_steps(p, i, i + 1);
+        seconds[i] = ltn__seconds() - start;
+    }
+}

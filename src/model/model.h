@@ -155,6 +155,7 @@ struct ltn_model {
 };
 /* The plan of a part for this shape, made on first use. */
 ltn_status ltn__model_part(ltn_model *m, ltn_part_kind kind, int64_t n, int64_t h, int64_t w, ltn_part **out);
+const ltn_entry *ltn__part_entry(int i); /* the parts by name, as ltn_bench_part takes them */
 /* The sinusoid that goes into the UNet's time embedding, ltn__time_width values. */
 void ltn__time_sinusoid(const ltn_model *m, double t, float *out);
 int ltn__time_width(const ltn_model *m);

@@ -15,7 +15,7 @@ in_manual()
         grep -qF -- "$line" manual.words || { echo "not in the manual: $line"; return 1; }
     done < options.txt
 }
-for verb in restore degrade measure eval generate list model; do
+for verb in restore degrade measure eval generate list model bench; do
     claim "help of $verb equals the manual" in_manual "$verb"
     claim "$verb stands in the help" sh -c "'$latino' --help | grep -q '^  latino $verb '"
     claim "$verb is completed" sh -c "'$latino' --completion | grep -q '$verb) words='"
@@ -42,7 +42,7 @@ fi
 
 claim "version" sh -c "'$latino' --version | grep -qx 'latino [0-9]*\.[0-9]*\.[0-9]*'"
 refuses "no command" 2 "" sh -c "'$latino' 2>&1 > /dev/null | sed -n 's/^latino restores.*/latino: restores/p' >&2; exit 2"
-claim "list has every table" sh -c "[ \$('$latino' list | grep -c '^[a-z]*\$') -eq 6 ]"
+claim "list has every table" sh -c "[ \$('$latino' list | grep -c '^[a-z]*\$') -eq 7 ]"
 claim "list of one" sh -c "'$latino' list metrics | grep -q '^  psnr '"
 claim "list as JSON" sh -c "'$latino' list degradations --json | grep -q '\"name\": \"downsample\"'"
 claim "model" sh -c "'$latino' model '$LATINO_MODEL' | grep -qi 'unet'"
