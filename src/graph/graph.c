@@ -183,6 +183,11 @@ const ltn_op *ltn__op(int i)
     return i >= 0 && i < LTN_COUNT(rows) ? rows[i] : NULL;
 }
 
+void ltn__same_rows(const ltn_node *n, ltn_span *make, ltn_span *need)
+{
+    *need = *make;
+}
+
 const ltn_entry *ltn__op_entry(int i)
 {
     const ltn_op *op = ltn__op(i);

@@ -153,6 +153,11 @@ ltn_gradient ltn__grad;
  * what stands between them is made again on the way back. */
 ltn_gradient ltn__grad_sparing;
 
+/* Rows [first, end) of a value. */
+typedef struct ltn_span {
+    int64_t first, end;
+} ltn_span;
+
 /* ---- An operation: one row ltn__op_NAME of op.def ---- */
 struct ltn_op {
     ltn_entry entry; /* .entry = {.name = "silu", .help = "x sigmoid(x)"} */
@@ -168,9 +173,13 @@ struct ltn_op {
      * Inputs are fed normal numbers; those whose name begins with "ids" 0, 1, 2, 0, 1, 2 ..., with "positive"
      * numbers in [0.5, 1.5], with "apart" numbers of which differences make no two equal. */
     ltn_node *(*example)(ltn_graph *g, int k);
+    /* Which rows of its sources the rows *make of it depend on, ahead of the first and behind the last where a
+     * convolution's padding is met; it may make more than asked for. NULL: all of them on all of theirs. */
+    void (*rows)(const ltn_node *n, ltn_span *make, ltn_span *need);
     bool inplace; /* dst may be src[0], which has the same count */
     bool alias;   /* the value is src[0]'s memory under other dimensions: never run */
 };
+void ltn__same_rows(const ltn_node *n, ltn_span *make, ltn_span *need); /* of an elementwise operation */
 const ltn_op *ltn__op(int i); /* the i-th row, NULL past the last */
 const ltn_entry *ltn__op_entry(int i); /* the same for ltn_list */
 #define ROW(name) extern const ltn_op ltn__op_##name;
@@ -216,6 +225,7 @@ const ltn_cell *ltn__cell(int i); /* NULL past the last */
 typedef struct ltn_plan_options {
     int threads;      /* 0: the context's */
     bool reference;   /* only reference kernels, nothing fused */
+    size_t most;      /* bytes; a plan that takes more is LTN_DONE, without a message; 0: any number */
 } ltn_plan_options;
 ltn_status ltn__plan_open(ltn_graph *g, const ltn_plan_options *opt, ltn_plan **out);
 void ltn__plan_close(ltn_plan **p);
@@ -243,5 +253,16 @@ void ltn__plan_run_timed(ltn_plan *p, double *seconds);
 /* The machine's peaks (peak.c): floating-point operations and bytes in a second, on that many threads. */
 ltn_status ltn__peak_flops(ltn_ctx *ctx, int threads, double *out);
 ltn_status ltn__peak_bandwidth(ltn_ctx *ctx, int threads, double *out);
+
+/* ---- Stripes: a graph from one picture to another in bounded memory (stripes.c) ---- */
+typedef struct ltn_stripes ltn_stripes;
+/* The graph has one input and one output, both of one picture. height: rows of a stripe; 0: as many as the memory
+ * allows. */
+ltn_status ltn__stripes_open(ltn_graph *g, int64_t height, ltn_stripes **out);
+void ltn__stripes_close(ltn_stripes **s);
+real *ltn__stripes_data(ltn_stripes *s, const char *name); /* of the input or the output; NULL if unknown */
+/* Takes at most `memory` bytes while it runs, beside input and output; 0: no bound. Plans stripe after stripe, so
+ * unlike a plan's run it may fail. */
+ltn_status ltn__stripes_run(ltn_stripes *s, size_t memory);
 
 #endif

@@ -266,12 +266,13 @@ static ltn_status connect(ltn_plan *p)
     return LTN_OK;
 }
 
-static ltn_status lay_out(ltn_plan *p)
+static ltn_status lay_out(ltn_plan *p, size_t most)
 {
     find_lifetimes(p);
     make_buffers(p);
     const ltn_status status = place_buffers(p);
     if (status) return status;
+    if (most && p->slab_size + p->scratch_size > most) return LTN_DONE;
     p->slab = ltn__alloc(p->ctx, p->slab_size + 1, 1);
     p->scratch = ltn__alloc(p->ctx, p->scratch_size + 1, 1);
     return p->slab && p->scratch ? connect(p) : LTN_ENOMEM;
@@ -309,7 +310,7 @@ ltn_status ltn__plan_open(ltn_graph *g, const ltn_plan_options *opt, ltn_plan **
         mark(p);
         find_readers(p);
         status = make_steps(p, opt && opt->reference);
-        if (!status) status = lay_out(p);
+        if (!status) status = lay_out(p, opt ? opt->most : 0);
     }
     if (status) ltn__plan_close(out);
     return status;

@@ -40,5 +40,6 @@ const ltn_op ltn__op_affine = {
     .run = affine_run,
     .vjp = affine_vjp,
     .example = affine_example,
+    .rows = ltn__same_rows,
     .inplace = true,
 };

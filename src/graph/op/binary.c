@@ -86,6 +86,7 @@ const ltn_op ltn__op_add = {
     .run = add_run,
     .vjp = add_vjp,
     .example = add_example,
+    .rows = ltn__same_rows,
     .inplace = true,
 };
 
@@ -115,6 +116,7 @@ const ltn_op ltn__op_sub = {
     .run = sub_run,
     .vjp = sub_vjp,
     .example = sub_example,
+    .rows = ltn__same_rows,
     .inplace = true,
 };
 
@@ -144,5 +146,6 @@ const ltn_op ltn__op_mul = {
     .run = mul_run,
     .vjp = mul_vjp,
     .example = mul_example,
+    .rows = ltn__same_rows,
     .inplace = true,
 };

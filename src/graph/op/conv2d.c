@@ -272,12 +272,19 @@ static ltn_node *conv2d_dw_example(ltn_graph *g, int k)
                 ltn__input(g, "dy", conv_dims(e->x, e->w, e->i)), NULL, e->i);
 }
 
+static void conv2d_rows(const ltn_node *n, ltn_span *make, ltn_span *need)
+{
+    const int64_t stride = n->i[STRIDE];
+    *need = (ltn_span){make->first * stride - n->i[TOP], (make->end - 1) * stride - n->i[TOP] + n->src[1]->dims.d[2]};
+}
+
 const ltn_op ltn__op_conv2d = {
     .entry = {.name = "conv2d", .help = "convolution with stride and padding, bias added"},
     .run = gather_run,
     .scratch = gather_scratch,
     .vjp = conv2d_vjp,
     .example = conv2d_example,
+    .rows = conv2d_rows,
 };
 
 const ltn_op ltn__op_conv2d_dx = {

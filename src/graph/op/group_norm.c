@@ -1,5 +1,6 @@
 /* group_norm.c - (x - mean) / sqrt(variance + eps) over all pixels and the channels of a group, times w, plus
- * b (Wu and He 2018); a cell does it with the silu that follows. i[0]: groups, f[0]: eps. */
+ * b (Wu and He 2018); a cell does it with the silu that follows. i[0]: groups, f[0]: eps. A fourth source, if
+ * any, holds what x is a part of: mean and 1 / sqrt(variance + eps) of each group, (1, 1, groups, 2). */
 #include "group_norm.h"
 #include "real_math.h"
 
@@ -149,7 +150,10 @@ static void norm(const ltn_node *n, const real *const *src, real *dst, void *scr
     const ltn_groups k = ltn__groups(n);
     double *stat = scratch;
     real *sums = (real *)(stat + 2 * k.images * k.groups), *scales = sums + 2 * k.images * k.blocks * k.c;
-    ltn__group_statistics(&k, src[0], sums, stat, threads);
+    if (n->src[3])
+        for (int64_t j = 0; j < 2 * k.groups; j++) stat[j] = (double)src[3][j];
+    else
+        ltn__group_statistics(&k, src[0], sums, stat, threads);
     per_channel(&k, stat, src[1], src[2], scales);
 #pragma omp parallel for num_threads(threads) if (k.images * k.pixels * k.c > LTN_SERIAL)
     for (int64_t block = 0; block < k.images * k.blocks; block++) {
@@ -207,6 +211,7 @@ const ltn_op ltn__op_group_norm = {
     .scratch = group_norm_scratch,
     .vjp = group_norm_vjp,
     .example = group_norm_example,
+    .rows = ltn__same_rows,
     .inplace = true,
 };
 

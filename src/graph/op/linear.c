@@ -99,4 +99,5 @@ const ltn_op ltn__op_linear = {
     .scratch = linear_scratch,
     .vjp = linear_vjp,
     .example = linear_example,
+    .rows = ltn__same_rows,
 };

@@ -62,6 +62,7 @@ const ltn_op ltn__op_relu = {
     .run = relu_run,
     .vjp = relu_vjp,
     .example = relu_example,
+    .rows = ltn__same_rows,
     .inplace = true,
 };
 

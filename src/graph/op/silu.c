@@ -67,6 +67,7 @@ const ltn_op ltn__op_silu = {
     .run = silu_run,
     .vjp = silu_vjp,
     .example = silu_example,
+    .rows = ltn__same_rows,
     .inplace = true,
 };
 

@@ -62,11 +62,18 @@ static ltn_node *slice_example(ltn_graph *g, int k)
     return k < 4 ? ltn__slice(g, x, k, 1, k + 1) : ltn__slice(g, x, 3, 32, 64);
 }
 
+static void slice_rows(const ltn_node *n, ltn_span *make, ltn_span *need)
+{
+    const int64_t first = n->i[0] == 1 ? n->i[1] : 0;
+    *need = (ltn_span){make->first + first, make->end + first};
+}
+
 const ltn_op ltn__op_slice = {
     .entry = {.name = "slice", .help = "a part along one axis"},
     .run = slice_run,
     .vjp = slice_vjp,
     .example = slice_example,
+    .rows = slice_rows,
 };
 
 ltn_node *ltn__place(ltn_graph *g, ltn_node *x, int axis, int64_t first, int64_t count)

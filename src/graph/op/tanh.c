@@ -34,5 +34,6 @@ const ltn_op ltn__op_tanh = {
     .run = tanh_run,
     .vjp = tanh_vjp,
     .example = tanh_example,
+    .rows = ltn__same_rows,
     .inplace = true,
 };

@@ -41,11 +41,19 @@ static ltn_node *upsample_example(ltn_graph *g, int k)
     return k < LTN_COUNT(dims) ? ltn__upsample(g, ltn__input(g, "x", dims[k]), k == 1 ? 3 : 2) : NULL;
 }
 
+static void upsample_rows(const ltn_node *n, ltn_span *make, ltn_span *need)
+{
+    const int64_t f = n->i[0];
+    *need = (ltn_span){make->first / f, (make->end + f - 1) / f};
+    *make = (ltn_span){need->first * f, need->end * f};
+}
+
 const ltn_op ltn__op_upsample = {
     .entry = {.name = "upsample", .help = "every pixel becomes factor x factor equal ones"},
     .run = upsample_run,
     .vjp = upsample_vjp,
     .example = upsample_example,
+    .rows = upsample_rows,
 };
 
 ltn_node *ltn__downsum(ltn_graph *g, ltn_node *x, int factor)
