@@ -107,8 +107,8 @@ LTN_API ltn_status ltn_model_open(ltn_ctx *ctx, const char *path, ltn_model **ou
 LTN_API void ltn_model_close(ltn_model **m);
 /* A description in JSON: architecture, sizes, parameter counts, schedule. The model owns it. */
 LTN_API const char *ltn_model_describe(const ltn_model *m);
-/* The parts, as diffusers lays them out: text (1, 77, d); sample and latents (n, c, h, w); pictures (n, 3, 8h, 8w)
- * in [-1, 1] scaled as the VAE's own encode and decode do, latents multiplied by the scaling factor. */
+/* The parts, as diffusers lays them out: text (1, 77, d), for SDXL (1, 78, d), whose last row is the pooled text and zeros;
+ * sample and latents (n, c, h, w); pictures (n, 3, 8h, 8w) in [-1, 1] scaled as the VAE's own encode and decode do, latents multiplied by the scaling factor. */
 LTN_API ltn_status ltn_model_text(ltn_model *m, const char *prompt, ltn_array *out);
 LTN_API ltn_status ltn_model_unet(ltn_model *m, const ltn_array *sample, double t, const ltn_array *text, ltn_array *out);
 LTN_API ltn_status ltn_model_encode(ltn_model *m, const ltn_array *picture, ltn_array *out);

@@ -162,4 +162,30 @@ static inline uint8_t *cook(const recipe *r, size_t *size)
     return p;
 }
 
+/* ---- Golden values ---- */
+
+enum { STRIDE = 7 };
+/* Holds an answer against the golden one of that name. */
+static inline void against_golden(ltn_ctx *ctx, const char *file, const char *name, const float *out, size_t n,
+                                  double tolerance)
+{
+    ltn_tensors *t;
+    OK(ctx, ltn__tensors_open(ctx, test_golden(file), &t));
+    const ltn_weight *w = t ? ltn__tensors_find(t, name) : NULL;
+    if (!w) test_fail(__FILE__, __LINE__, "no golden value %s", name);
+    if (!w || !out) {
+        ltn__tensors_close(&t);
+        return;
+    }
+    const size_t stride = n > 4096 ? STRIDE : 1, kept = (n + stride - 1) / stride;
+    float *some = malloc(kept * sizeof *some);
+    for (size_t i = 0; i < kept; i++) some[i] = out[i * stride];
+    CHECK(w->rank == 1 && w->dim[0] == (int64_t)kept);
+    const double e = (size_t)w->dim[0] == kept ? test_error(some, w->data, kept) : INFINITY;
+    if (!(e <= tolerance))
+        test_fail(__FILE__, __LINE__, "%s: error %.3g of the range, tolerance %g", name, e, tolerance);
+    free(some);
+    ltn__tensors_close(&t);
+}
+
 #endif

@@ -81,8 +81,8 @@ TEST(bad_configurations)
             "/unet: config.json: class_embed_type is projection, which is not supported");
     refused(&(folder){.unet = sd,
                       .from = "\"addition_embed_type\": null",
-                      .to = "\"addition_embed_type\": \"text_time\""},
-            "/unet: config.json: addition_embed_type is text_time, which is not supported");
+                      .to = "\"addition_embed_type\": \"image_hint\""},
+            "/unet: config.json: addition_embed_type is image_hint, only text_time is supported");
     refused(&(folder){.unet = sd, .from = "\"act_fn\": \"silu\"", .to = "\"act_fn\": \"mish\""},
             "/unet: config.json: act_fn is mish, only silu|swish is supported");
     refused(&(folder){.unet = sd, .from = "\"layers_per_block\": 2", .to = "\"layers_per_block\": 1e9"},
@@ -95,6 +95,36 @@ TEST(bad_configurations)
             "/unet: config.json: down_block_types[3]: expected CrossAttnDownBlock2D or DownBlock2D");
     refused(&(folder){.unet = sd, .from = "UNet2DConditionModel", .to = "UNet3DConditionModel"},
             "/unet/config.json: architecture \"UNet3DConditionModel\" is not known");
+}
+
+TEST(two_text_encoders_that_do_not_fit)
+{
+    const recipe xl = {.names = "unet_xl"}, second = {.names = "clip_xl_2"};
+    refused(&(folder){.unet = xl},
+            "/unet: config.json: addition_embed_type is text_time, but model_index.json has no text_encoder_2");
+    refused(&(folder){.unet.names = "unet_sd", .text_2 = second},
+            "/unet: config.json: no addition_embed_type, but model_index.json has a text_encoder_2");
+    refused(&(folder){.unet = xl, .text = "clip_xl", .text_2 = second, .from = "\"addition_time_embed_dim\": 8", .to = "\"a\": 8"},
+            "/unet: config.json: no addition_time_embed_dim");
+    refused(&(folder){.unet = xl, .text = "clip_xl", .text_2 = second, .from = "input_dim\": 68", .to = "input_dim\": 48"},
+            "/unet: config.json: projection_class_embeddings_input_dim is 48, expected 48 and 1 to 56 for the pooled text");
+    refused(&(folder){.unet = xl, .text = "clip_xl", .text_2 = second, .from = "input_dim\": 68", .to = "input_dim\": 69"},
+            "/unet: add_embedding.linear_1.weight: shape (64, 68), expected (64, 69)");
+    refused(&(folder){.unet = xl, .text = "clip_xl", .text_2 = {.names = "clip_xl_2", .without = "text_projection.weight"}},
+            "/text_encoder_2: text_projection.weight: no such weight in the file");
+    refused(&(folder){.unet = xl, .text = "clip_xl", .text_2 = second, .from_2 = "\"projection_dim\": 20", .to_2 = "\"a\": 1"},
+            "/text_encoder_2: config.json: no projection_dim");
+    refused(&(folder){.unet = xl, .text_2 = {.names = "clip_xl_2", .with = "text_projection.bias"}},
+            "/text_encoder_2: text_projection.bias: left over, no layer of this architecture has it");
+    refused(&(folder){.unet = xl, .text = "clip_xl_2", .text_2 = second}, ": text of width 64, the UNet takes 56");
+    refused(&(folder){.unet = xl,
+                      .text = "clip_xl",
+                      .text_2 = {.names = "clip_xl_2", .misshapen = "text_projection.weight"},
+                      .from_2 = "\"projection_dim\": 20",
+                      .to_2 = "\"projection_dim\": 21"},
+            ": pooled text of width 21, the UNet takes 20");
+    refused(&(folder){.unet = xl, .index = "{\"unet\": [], \"vae\": [], \"text_encoder\": [null, null]}"},
+            "/model_index.json: no text_encoder");
 }
 
 TEST(parts_that_do_not_fit)
@@ -129,7 +159,8 @@ static bool clean(const test_memory *mem, ltn_status s, const void *object)
 
 TEST(every_allocation_of_open_fails_once)
 {
-    const char *path = write_folder(&(folder){.unet.names = "unet_hollow"});
+    static const folder two = {.unet.names = "unet_xl", .text = "clip_xl", .text_2.names = "clip_xl_2"};
+    const char *path = write_folder(&two);
     bool done = false;
     for (long k = 1; !done && k < 100000; k++) {
         test_memory mem = {0};

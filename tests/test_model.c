@@ -2,31 +2,13 @@
  * tests/golden/model/X.json, answers from model.safetensors, weights come from recipe.h. */
 #include "recipe.h"
 
-enum { STRIDE = 7 };
-
 static const ltn_dtype dtypes[] = {LTN_F32, LTN_F16, LTN_BF16};
 
 /* ---- Holding an answer against the golden one ---- */
 
 static void against(ltn_ctx *ctx, const char *name, const float *out, size_t n, double tolerance)
 {
-    ltn_tensors *t;
-    OK(ctx, ltn__tensors_open(ctx, test_golden("model.safetensors"), &t));
-    const ltn_weight *w = t ? ltn__tensors_find(t, name) : NULL;
-    if (!w) test_fail(__FILE__, __LINE__, "no golden value %s", name);
-    if (!w || !out) {
-        ltn__tensors_close(&t);
-        return;
-    }
-    const size_t stride = n > 4096 ? STRIDE : 1, kept = (n + stride - 1) / stride;
-    float *some = malloc(kept * sizeof *some);
-    for (size_t i = 0; i < kept; i++) some[i] = out[i * stride];
-    CHECK(w->rank == 1 && w->dim[0] == (int64_t)kept);
-    const double e = (size_t)w->dim[0] == kept ? test_error(some, w->data, kept) : INFINITY;
-    if (!(e <= tolerance))
-        test_fail(__FILE__, __LINE__, "%s: error %.3g of the range, tolerance %g", name, e, tolerance);
-    free(some);
-    ltn__tensors_close(&t);
+    against_golden(ctx, "model.safetensors", name, out, n, tolerance);
 }
 
 static float *picture(int h, int w)

@@ -1,5 +1,6 @@
 /* clip.c - CLIP's text encoder: token and position embeddings, causal transformer layers (x + attention norm
- * x, x + mlp norm x), a final norm; the last hidden state is the output. Radford et al. 2021. */
+ * x, x + mlp norm x), a final norm; the last hidden state is the output. Radford et al. 2021. SDXL (Podell et
+ * al. 2023) takes what the last layer but one gives, and of its second encoder the normed end token, projected. */
 #include "model.h"
 
 #include <string.h>
@@ -36,6 +37,15 @@ static ltn_node *layer(ltn_nn b, ltn_node *x, int heads, int64_t inner)
     return ltn__add(g, x, ltn__nn_linear(ltn__in(b, "mlp.fc2"), h, x->dims.d[3]));
 }
 
+/* The final norm's value at the end token, projected. */
+static ltn_node *pool(ltn_nn b, ltn_node *x)
+{
+    const int64_t out = ltn__config_int(b, "projection_dim", 0, 1 << 16);
+    ltn_node *end = ltn__input(b.g, "end", ltn__dims(x->dims.d[0], 1, 1, x->dims.d[2]));
+    x = ltn__matmul(b.g, end, x, false, false);
+    return ltn__nn_linear(ltn__plain(ltn__in(b, "text_projection")), x, out);
+}
+
 static void build(ltn_nn b, ltn_part_kind part, ltn_part_size s)
 {
     ltn__config_only(b, only);
@@ -44,16 +54,23 @@ static void build(ltn_nn b, ltn_part_kind part, ltn_part_size s)
     const int heads = (int)ltn__config_int(b, "num_attention_heads", 0, 1 << 10);
     const int layers = (int)ltn__config_int(b, "num_hidden_layers", 0, 256);
     b.eps = ltn__config_num(b, "layer_norm_eps", 1e-5);
+    const ltn_nn top = b;
     if (ltn__has(b, "text_model.embeddings.token_embedding.weight")) b = ltn__in(b, "text_model");
 
-    ltn_node *x = embed(b, ltn__input(b.g, "ids", ltn__dims(s.n, 1, s.tokens, 1)), width);
-    for (int i = 0; i < layers; i++) x = layer(ltn__in_i(b, "encoder.layers", i), x, heads, inner);
-    ltn__output(b.g, "out", ltn__nn_layer_norm(ltn__in(b, "final_layer_norm"), x));
+    ltn_node *x = embed(b, ltn__input(b.g, "ids", ltn__dims(s.n, 1, s.tokens, 1)), width), *before = x;
+    for (int i = 0; i < layers; i++) {
+        before = x;
+        x = layer(ltn__in_i(b, "encoder.layers", i), x, heads, inner);
+    }
+    x = ltn__nn_layer_norm(ltn__in(b, "final_layer_norm"), x);
+    ltn__output(b.g, "out", part == LTN_TEXT ? x : before);
+    if (part == LTN_TEXT_POOLED) ltn__output(b.g, "pooled", pool(top, x));
 }
 
 const ltn_arch ltn__arch_clip = {
     .entry = {.name = "CLIPTextModel",
               .help = "CLIP's text encoder",
+              .alias = "CLIPTextModelWithProjection",
               .cite = "Radford et al. 2021, arXiv 2103.00020"},
     .build = build,
 };

@@ -1,14 +1,15 @@
 /* model.c - a diffusers folder: model_index.json beside text_encoder/, unet/, vae/, tokenizer/ and
- * scheduler/. Opening maps the weights and builds every part once, small, so that whatever is missing,
- * misshapen or left over is said at once; parts are planned on first use and kept by shape. */
+ * scheduler/; SDXL has text_encoder_2/ and tokenizer_2/ too. Opening maps the weights and builds every part once,
+ * small, so that whatever is missing, misshapen or left over is said at once; parts are planned on first use and
+ * kept by shape. */
 #include "model.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { TEXT_ENCODER, UNET, VAE };
-static const char *const folders[3] = {"text_encoder", "unet", "vae"};
+enum { TEXT_ENCODER, UNET, VAE, TEXT_ENCODER_2 };
+static const char *const folders[4] = {"text_encoder", "unet", "vae", "text_encoder_2"};
 
 /* What each kind of part is: the folder it comes from, the part it extends, the inputs that it is
  * differentiated by. */
@@ -18,6 +19,8 @@ static const struct {
     const char *wrt[2];
 } kinds[LTN_PARTS] = {
     [LTN_TEXT] = {TEXT_ENCODER, LTN_TEXT, {NULL}},
+    [LTN_TEXT_INNER] = {TEXT_ENCODER, LTN_TEXT_INNER, {NULL}},
+    [LTN_TEXT_POOLED] = {TEXT_ENCODER_2, LTN_TEXT_POOLED, {NULL}},
     [LTN_UNET] = {UNET, LTN_UNET, {NULL}},
     [LTN_ENCODE] = {VAE, LTN_ENCODE, {NULL}},
     [LTN_DECODE] = {VAE, LTN_DECODE, {NULL}},
@@ -55,6 +58,17 @@ const ltn_entry *ltn__arch_entry(int i)
 {
     const ltn_arch *a = ltn__arch_row(i);
     return a ? &a->entry : NULL;
+}
+
+static bool two_encoders(const ltn_model *m)
+{
+    return m->folders > TEXT_ENCODER_2;
+}
+
+/* What is run of the k-th text encoder. */
+static ltn_part_kind text_kind(const ltn_model *m, int k)
+{
+    return k ? LTN_TEXT_POOLED : two_encoders(m) ? LTN_TEXT_INNER : LTN_TEXT;
 }
 
 /* ---- Opening ---- */
@@ -150,10 +164,48 @@ static ltn_status probe(ltn_model *m, ltn_part_kind kind, int64_t side, const ch
                         ltn_dims *dims)
 {
     ltn_graph *g;
-    ltn_status s = build(m, kind, (ltn_part_size){1, side, side, m->text_length}, &g);
+    ltn_status s = build(m, kind, (ltn_part_size){1, side, side, m->tokens}, &g);
     if (s) return s;
     for (int k = 0; k < n; k++) dims[k] = dims_of(g, name[k]);
     ltn__graph_close(&g);
+    return LTN_OK;
+}
+
+static ltn_status probe_text(ltn_model *m)
+{
+    ltn_dims first, second[2];
+    ltn_status s;
+    m->tokens = m->text_length = ltn__tokenizer_length(m->tokenizer[0]);
+    if ((s = probe(m, text_kind(m, 0), 1, (const char *const[]){"out"}, 1, &first))) return s;
+    m->text_width = (int)first.d[3];
+    if (!two_encoders(m)) return LTN_OK;
+    if ((s = probe(m, LTN_TEXT_POOLED, 1, (const char *const[]){"out", "pooled"}, 2, second))) return s;
+    m->text_width += (int)second[0].d[3];
+    m->pooled_width = (int)second[1].d[3];
+    m->text_length++;
+    const int length = ltn__tokenizer_length(m->tokenizer[1]);
+    if (length == m->tokens) return LTN_OK;
+    return ltn__fail(m->ctx, LTN_ESHAPE, "%s: tokenizer gives %d tokens, tokenizer_2 gives %d", m->path, m->tokens,
+                     length);
+}
+
+/* The width and the pooled width that the UNet takes are those of the text. */
+static ltn_status check_text(ltn_model *m, ltn_dims text, ltn_dims place)
+{
+    const int all = (int)ltn__json_num(m->config[UNET], "projection_class_embeddings_input_dim", 0);
+    const int pooled = place.d[3] ? all - (int)place.d[3] : 0;
+    if (pooled && !m->pooled_width)
+        return ltn__fail(m->ctx, LTN_EFORMAT, "%s/unet: config.json: addition_embed_type is text_time, but "
+                         "model_index.json has no text_encoder_2", m->path);
+    if (m->pooled_width && !pooled)
+        return ltn__fail(m->ctx, LTN_EFORMAT, "%s/unet: config.json: no addition_embed_type, but "
+                         "model_index.json has a text_encoder_2", m->path);
+    if (text.d[3] != m->text_width)
+        return ltn__fail(m->ctx, LTN_ESHAPE, "%s: text of width %d, the UNet takes %d", m->path, m->text_width,
+                         (int)text.d[3]);
+    if (pooled != m->pooled_width)
+        return ltn__fail(m->ctx, LTN_ESHAPE, "%s: pooled text of width %d, the UNet takes %d", m->path,
+                         m->pooled_width, pooled);
     return LTN_OK;
 }
 
@@ -161,19 +213,15 @@ static ltn_status probe(ltn_model *m, ltn_part_kind kind, int64_t side, const ch
 static ltn_status probe_all(ltn_model *m)
 {
     enum { PIXELS = 256, LATENTS = 128 };
-    ltn_dims text, unet[3], enc[2], dec[2];
+    ltn_dims unet[4], enc[2], dec[2];
     ltn_status s;
-    m->text_length = ltn__tokenizer_length(m->tokenizer);
-    if ((s = probe(m, LTN_TEXT, 1, (const char *const[]){"out"}, 1, &text))) return s;
-    if ((s = probe(m, LTN_UNET, LATENTS, (const char *const[]){"sample", "text", "out"}, 3, unet))) return s;
+    if ((s = probe_text(m))) return s;
+    if ((s = probe(m, LTN_UNET, LATENTS, (const char *const[]){"sample", "text", "out", "place"}, 4, unet))) return s;
     if ((s = probe(m, LTN_ENCODE, PIXELS, (const char *const[]){"picture", "out"}, 2, enc))) return s;
     if ((s = probe(m, LTN_DECODE, enc[1].d[1], (const char *const[]){"latent", "out"}, 2, dec))) return s;
-    m->text_width = (int)text.d[3];
     m->latent_channels = (int)enc[1].d[3];
     m->factor = (int)(PIXELS / enc[1].d[1]);
-    if (unet[1].d[3] != m->text_width)
-        return ltn__fail(m->ctx, LTN_ESHAPE, "%s: text of width %d, the UNet takes %d", m->path,
-                         m->text_width, (int)unet[1].d[3]);
+    if ((s = check_text(m, unet[1], unet[3]))) return s;
     if (unet[0].d[3] != m->latent_channels || unet[2].d[3] != m->latent_channels)
         return ltn__fail(m->ctx, LTN_ESHAPE, "%s: latents of %d channels, the UNet takes %d and gives %d",
                          m->path, m->latent_channels, (int)unet[0].d[3], (int)unet[2].d[3]);
@@ -186,7 +234,7 @@ static ltn_status probe_all(ltn_model *m)
 
 static ltn_status check_unused(ltn_model *m)
 {
-    for (int f = 0; f < 3; f++) {
+    for (int f = 0; f < m->folders; f++) {
         ltn_status s = ltn__nn_check_unused(m->ctx, m->tensors[f]);
         if (s) return ltn__within(m->ctx, s, "%s/%s", m->path, folders[f]);
     }
@@ -215,15 +263,18 @@ static ltn_status describe(ltn_model *m)
     static const char *const predictions[] = {"epsilon", "sample", "v_prediction"};
     const ltn_schedule *c = &m->schedule;
     const char *text = part_text(m, TEXT_ENCODER), *unet = part_text(m, UNET), *vae = part_text(m, VAE);
-    if (!text || !unet || !vae) return LTN_ENOMEM;
+    const char *second = two_encoders(m) ? part_text(m, TEXT_ENCODER_2) : "null";
+    if (!text || !unet || !vae || !second) return LTN_ENOMEM;
     m->description = ltn__arena_format(
         &m->arena,
         "{\n"
         "  \"text_encoder\": %s,\n"
+        "  \"text_encoder_2\": %s,\n"
         "  \"unet\": %s,\n"
         "  \"vae\": %s,\n"
         "  \"text_length\": %d,\n"
         "  \"text_width\": %d,\n"
+        "  \"pooled_width\": %d,\n"
         "  \"latent_channels\": %d,\n"
         "  \"factor\": %d,\n"
         "  \"latent_size\": %d,\n"
@@ -232,8 +283,8 @@ static ltn_status describe(ltn_model *m)
         "\"train_steps\": %d, \"consistency\": %s},\n"
         "  \"calibrated\": %s\n"
         "}",
-        text, unet, vae, m->text_length, m->text_width, m->latent_channels, m->factor, m->sample_size,
-        m->sample_size * m->factor, c->name, predictions[c->prediction], c->train_steps,
+        text, second, unet, vae, m->tokens, m->text_width, m->pooled_width, m->latent_channels, m->factor,
+        m->sample_size, m->sample_size * m->factor, c->name, predictions[c->prediction], c->train_steps,
         c->consistency ? "true" : "false", m->calibration ? "true" : "false");
     return m->description ? LTN_OK : LTN_ENOMEM;
 }
@@ -249,15 +300,24 @@ static int sample_size(const ltn_model *m)
 
 static ltn_status open_beside(ltn_model *m)
 {
-    const char *tokenizer = ltn__arena_format(&m->arena, "%s/tokenizer", m->path);
+    const char *const tokenizer[2] = {ltn__arena_format(&m->arena, "%s/tokenizer", m->path),
+                                      ltn__arena_format(&m->arena, "%s/tokenizer_2", m->path)};
     const char *scheduler = ltn__arena_format(&m->arena, "%s/scheduler/scheduler_config.json", m->path);
     const char *calibration = ltn__arena_format(&m->arena, "%s/latino.json", m->path);
     ltn_status s;
-    if (!tokenizer || !scheduler || !calibration) return LTN_ENOMEM;
-    if ((s = ltn__tokenizer_open(m->ctx, tokenizer, &m->tokenizer))) return s;
+    if (!tokenizer[0] || !tokenizer[1] || !scheduler || !calibration) return LTN_ENOMEM;
+    for (int k = 0; k <= two_encoders(m); k++)
+        if ((s = ltn__tokenizer_open(m->ctx, tokenizer[k], &m->tokenizer[k]))) return s;
     if ((s = ltn__schedule_read(m->ctx, scheduler, &m->schedule))) return s;
     if (!ltn__file_exists(calibration)) return LTN_OK;
     return ltn__json_read(m->ctx, calibration, &m->arena, &m->calibration);
+}
+
+/* "unet": ["diffusers", "UNet2DConditionModel"]; [null, null] stands for none. */
+static bool listed(const ltn_json *index, const char *name)
+{
+    const ltn_json *v = ltn__json_get(index, name), *first = ltn__json_at(v, 0);
+    return v && v->type != LTN_JSON_NULL && !(first && first->type == LTN_JSON_NULL);
 }
 
 static ltn_status check_index(ltn_model *m)
@@ -270,16 +330,18 @@ static ltn_status check_index(ltn_model *m)
         return ltn__fail(m->ctx, LTN_EFORMAT, "%s: no model_index.json: not a diffusers folder", m->path);
     ltn_status s = ltn__json_read(m->ctx, path, &m->arena, &index);
     for (int f = 0; !s && f < 3; f++)
-        if (!ltn__json_get(index, folders[f]))
-            s = ltn__fail(m->ctx, LTN_EFORMAT, "%s: no %s", path, folders[f]);
-    return s;
+        if (!listed(index, folders[f])) s = ltn__fail(m->ctx, LTN_EFORMAT, "%s: no %s", path, folders[f]);
+    if (s) return s;
+    m->folders = listed(index, folders[TEXT_ENCODER_2]) ? 4 : 3;
+    m->zero_empty = two_encoders(m) && ltn__json_bool(index, "force_zeros_for_empty_prompt", true);
+    return LTN_OK;
 }
 
 static ltn_status open_all(ltn_model *m)
 {
     ltn_status s = check_index(m);
     if (s) return s;
-    for (int f = 0; f < 3; f++) {
+    for (int f = 0; f < m->folders; f++) {
         if ((s = read_config(m, f))) return s;
         if ((s = open_weights(m, f))) return s;
     }
@@ -311,8 +373,8 @@ void ltn_model_close(ltn_model **model)
         ltn__graph_close(&p->graph);
         ltn__free(m->ctx, p);
     }
-    for (int f = 0; f < 3; f++) ltn__tensors_close(&m->tensors[f]);
-    ltn__tokenizer_close(&m->tokenizer);
+    for (int f = 0; f < LTN_COUNT(folders); f++) ltn__tensors_close(&m->tensors[f]);
+    for (int k = 0; k < 2; k++) ltn__tokenizer_close(&m->tokenizer[k]);
     ltn__schedule_free(m->ctx, &m->schedule);
     ltn__arena_free(&m->arena);
     ltn__free(m->ctx, m);
@@ -351,7 +413,7 @@ ltn_status ltn__model_part(ltn_model *m, ltn_part_kind kind, int64_t n, int64_t 
     if (!p) return LTN_ENOMEM;
     *p = (ltn_part){.kind = kind, .n = n, .h = h, .w = w, .next = m->parts};
     m->parts = p;
-    ltn_status s = build(m, kind, (ltn_part_size){n, h, w, m->text_length}, &p->graph);
+    ltn_status s = build(m, kind, (ltn_part_size){n, h, w, m->tokens}, &p->graph);
     if (!s) s = check_finite(m, kind, p->graph);
     if (!s) s = ltn__plan_open(p->graph, NULL, &p->plan);
     if (!s) return LTN_OK;
@@ -369,9 +431,9 @@ int ltn__time_width(const ltn_model *m)
 }
 
 /* Vaswani et al. 2017: sines and cosines of t at frequencies from 1 down to 1/10000. */
-void ltn__time_sinusoid(const ltn_model *m, double t, float *out)
+static void sinusoid(const ltn_model *m, double t, int width, float *out)
 {
-    const int width = ltn__time_width(m), half = width / 2;
+    const int half = width / 2;
     const double shift = ltn__json_num(m->config[UNET], "freq_shift", 0);
     const bool cosine_first = ltn__json_bool(m->config[UNET], "flip_sin_to_cos", true);
     float *sine = out + (cosine_first ? half : 0), *cosine = out + (cosine_first ? 0 : half);
@@ -381,6 +443,17 @@ void ltn__time_sinusoid(const ltn_model *m, double t, float *out)
         cosine[i] = (float)cos(a);
     }
     if (width % 2) out[width - 1] = 0;
+}
+
+void ltn__time_sinusoid(const ltn_model *m, double t, float *out)
+{
+    sinusoid(m, t, ltn__time_width(m), out);
+}
+
+void ltn__place_sinusoids(const ltn_model *m, const int64_t place[6], float *out)
+{
+    const int width = (int)ltn__json_num(m->config[UNET], "addition_time_embed_dim", 0);
+    for (int i = 0; i < 6; i++) sinusoid(m, (double)place[i], width, out + i * width);
 }
 
 void ltn__to_last(const float *planar, float *last, int64_t n, int64_t c, int64_t hw)
@@ -430,37 +503,81 @@ static ltn_status check_planar(ltn_model *m, const char *what, const ltn_array *
     return LTN_OK;
 }
 
-ltn_status ltn_model_tokens(ltn_model *m, const char *prompt, int *ids, int n)
+/* With the k-th tokenizer, for the k-th text encoder. */
+static ltn_status tokenize(ltn_model *m, int k, const char *prompt, int *ids)
 {
-    if (n < m->text_length)
-        return ltn__fail(m->ctx, LTN_EINVAL, "room for %d ids, %d are needed", n, m->text_length);
-    ltn_status s = ltn__tokenize(m->tokenizer, prompt, ids, m->text_length);
-    const double vocabulary = ltn__json_num(m->config[TEXT_ENCODER], "vocab_size", 0);
-    for (int i = 0; !s && i < m->text_length; i++)
+    const double vocabulary = ltn__json_num(m->config[k ? TEXT_ENCODER_2 : TEXT_ENCODER], "vocab_size", 0);
+    ltn_status s = ltn__tokenize(m->tokenizer[k], prompt, ids, m->tokens);
+    for (int i = 0; !s && i < m->tokens; i++)
         if (ids[i] < 0 || ids[i] >= vocabulary)
             s = ltn__fail(m->ctx, LTN_EFORMAT, "%s: the tokenizer gives %d, the text encoder knows %g",
                           m->path, ids[i], vocabulary);
     return s;
 }
 
-ltn_status ltn_model_text(ltn_model *m, const char *prompt, ltn_array *out)
+ltn_status ltn_model_tokens(ltn_model *m, const char *prompt, int *ids, int n)
+{
+    if (n < m->tokens) return ltn__fail(m->ctx, LTN_EINVAL, "room for %d ids, %d are needed", n, m->tokens);
+    return tokenize(m, 0, prompt, ids);
+}
+
+/* transformers' rule: the first that is eos_token_id; where that is 2, as old configurations have it, of the largest id. */
+static int end_of(const ltn_model *m, const int *ids)
+{
+    const double eos = ltn__json_num(m->config[TEXT_ENCODER_2], "eos_token_id", 2);
+    int end = 0;
+    for (int i = 0; i < m->tokens; i++) {
+        if (eos != 2 && ids[i] == eos) return i;
+        if (eos == 2 && ids[i] > ids[end]) end = i;
+    }
+    return end;
+}
+
+/* The k-th encoder's columns of the text, from *column on, and its pooled row. */
+static ltn_status add_text(ltn_model *m, int k, const int *ids, float *text, int *column)
 {
     ltn_part *p;
+    const ltn_status s = ltn__model_part(m, text_kind(m, k), 1, 1, 1, &p);
+    if (s) return s;
+    float *in = ltn__plan_data(p->plan, "ids"), *end = ltn__plan_data(p->plan, "end");
+    for (int i = 0; i < m->tokens; i++) in[i] = (float)ids[i];
+    if (end) {
+        memset(end, 0, (size_t)m->tokens * sizeof *end);
+        end[end_of(m, ids)] = 1;
+    }
+    ltn__plan_run(p->plan);
+    const float *hidden = ltn__plan_data(p->plan, "out"), *pooled = ltn__plan_data(p->plan, "pooled");
+    const int width = (int)ltn__plan_dims(p->plan, "out").d[3];
+    for (int i = 0; i < m->tokens; i++)
+        memcpy(text + i * m->text_width + *column, hidden + i * width, (size_t)width * sizeof *text);
+    if (pooled) memcpy(text + m->tokens * m->text_width, pooled, (size_t)m->pooled_width * sizeof *text);
+    *column += width;
+    return LTN_OK;
+}
+
+static ltn_status new_text(ltn_model *m, ltn_array *out)
+{
+    return new_array(m->ctx, 3, (const int64_t[]){1, m->text_length, m->text_width}, out);
+}
+
+ltn_status ltn_model_text(ltn_model *m, const char *prompt, ltn_array *out)
+{
+    int column = 0;
     *out = (ltn_array){0};
-    int *ids = ltn__alloc(m->ctx, (size_t)m->text_length, sizeof *ids);
-    if (!ids) return LTN_ENOMEM;
-    ltn_status s = ltn_model_tokens(m, prompt, ids, m->text_length);
-    if (!s) s = ltn__model_part(m, LTN_TEXT, 1, 1, 1, &p);
-    if (!s) s = new_array(m->ctx, 3, (const int64_t[]){1, m->text_length, m->text_width}, out);
-    if (!s) {
-        float *in = ltn__plan_data(p->plan, "ids");
-        for (int i = 0; i < m->text_length; i++) in[i] = (float)ids[i];
-        ltn__plan_run(p->plan);
-        memcpy(out->data, ltn__plan_data(p->plan, "out"),
-               (size_t)m->text_length * (size_t)m->text_width * sizeof *out->data);
+    int *ids = ltn__alloc(m->ctx, (size_t)m->tokens, sizeof *ids);
+    ltn_status s = ids ? new_text(m, out) : LTN_ENOMEM;
+    for (int k = 0; !s && k <= two_encoders(m); k++) {
+        s = tokenize(m, k, prompt, ids);
+        if (!s) s = add_text(m, k, ids, out->data, &column);
     }
     ltn__free(m->ctx, ids);
+    if (s) ltn_array_free(m->ctx, out);
     return s;
+}
+
+ltn_status ltn__model_empty(ltn_model *m, ltn_array *out)
+{
+    return m->zero_empty ? new_text(m, out) : ltn_model_text(m, "", out);
 }
 
 ltn_status ltn_model_unet(ltn_model *m, const ltn_array *sample, double t, const ltn_array *text,
@@ -477,10 +594,15 @@ ltn_status ltn_model_unet(ltn_model *m, const ltn_array *sample, double t, const
                          m->text_width);
     if ((s = ltn__model_part(m, LTN_UNET, n, sample->dim[2], sample->dim[3], &p))) return s;
     const size_t each = (size_t)text->dim[1] * (size_t)text->dim[2];
+    const int64_t height = sample->dim[2] * m->factor, width = sample->dim[3] * m->factor;
+    const int64_t whole[6] = {height, width, 0, 0, height, width};
     float *time = ltn__plan_data(p->plan, "time"), *context = ltn__plan_data(p->plan, "text");
+    float *place = ltn__plan_data(p->plan, "place");
+    const int64_t places = ltn__plan_dims(p->plan, "place").d[3];
     ltn__to_last(sample->data, ltn__plan_data(p->plan, "sample"), n, m->latent_channels, hw);
     for (int64_t i = 0; i < n; i++) {
         ltn__time_sinusoid(m, t, time + i * ltn__time_width(m));
+        if (place) ltn__place_sinusoids(m, whole, place + i * places);
         memcpy(context + (size_t)i * each, text->data + (text->dim[0] == 1 ? 0 : (size_t)i * each),
                each * sizeof *context);
     }

@@ -101,6 +101,8 @@ void ltn__config_only(ltn_nn b, const ltn_only *only); /* ends with a NULL key *
 /* ---- Architectures: one row of model.def each ---- */
 typedef enum ltn_part_kind {
     LTN_TEXT,
+    LTN_TEXT_INNER,  /* SDXL's first text encoder: what its last layer but one gives */
+    LTN_TEXT_POOLED, /* its second: the same, and "pooled", the projected end of the prompt */
     LTN_UNET,
     LTN_ENCODE,
     LTN_DECODE,
@@ -119,9 +121,11 @@ typedef struct ltn_part_size {
 } ltn_part_size;
 typedef struct ltn_arch {
     ltn_entry entry;         /* name: the _class_name or architectures[0] in config.json */
-    /* Builds this part's graph. Inputs, channels last: "ids" (n,1,tokens,1); "sample", "time" (the sinusoid,
-     * (n,1,1,c)), "text" (n,1,tokens,c); "picture" in [-1,1]; "latent". Output: "out". Latents are the UNet's
-     * everywhere: what the autoencoder gives, minus its shift factor, times its scaling factor. */
+    /* Builds this part's graph. Inputs, channels last: "ids" (n,1,tokens,1), "end" (n,1,1,tokens), one at the prompt's
+     * end token, else zero; "sample", "time" (the sinusoid, (n,1,1,c)), "text" (n,1,tokens,c), SDXL: one token more, which
+     * holds the pooled text and zeros, and "place" (n,1,1,6 c), ltn__place_sinusoids; "picture" in [-1,1]; "latent".
+     * Output: "out". Latents are the UNet's everywhere: what the autoencoder gives, minus its shift factor, times its
+     * scaling factor. */
     void (*build)(ltn_nn b, ltn_part_kind part, ltn_part_size s);
 } ltn_arch;
 const ltn_arch *ltn__arch_row(int i);
@@ -140,14 +144,18 @@ struct ltn_model {
     ltn_ctx *ctx;
     ltn_arena arena;           /* the strings and configurations below */
     char *path;
-    ltn_json *config[3];       /* text_encoder, unet, vae */
-    const ltn_arch *arch[3];
-    ltn_tensors *tensors[3];
-    ltn_tokenizer *tokenizer;
+    int folders;               /* text_encoder, unet, vae; SDXL: text_encoder_2 */
+    ltn_json *config[4];
+    const ltn_arch *arch[4];
+    ltn_tensors *tensors[4];
+    ltn_tokenizer *tokenizer[2];
     ltn_schedule schedule;
     int latent_channels, factor; /* of the autoencoder: 8 */
     int sample_size;           /* latent side the UNet was trained at */
-    int text_length, text_width;
+    int tokens;                /* of a prompt, 77 */
+    int text_length, text_width; /* of a text: its tokens and, for SDXL, a row that holds the pooled text */
+    int pooled_width;          /* 0: no such row */
+    bool zero_empty;           /* no text at all is zeros, not the empty prompt's text */
     bool finite[LTN_PARTS];    /* this part's weights have been looked through for NaN and infinity */
     ltn_part *parts;
     char *description;
@@ -159,6 +167,11 @@ const ltn_entry *ltn__part_entry(int i); /* the parts by name, as ltn_bench_part
 /* The sinusoid that goes into the UNet's time embedding, ltn__time_width values. */
 void ltn__time_sinusoid(const ltn_model *m, double t, float *out);
 int ltn__time_width(const ltn_model *m);
+/* Those of SDXL's six numbers, in pixels: height and width of the whole picture, top and left of the part of it that the
+ * UNet sees, height and width of that part. */
+void ltn__place_sinusoids(const ltn_model *m, const int64_t place[6], float *out);
+/* The text that stands for no text: the null of guidance, from which others are counted. */
+ltn_status ltn__model_empty(ltn_model *m, ltn_array *out);
 /* Planar (n, c, h, w) <-> channels last. */
 void ltn__to_last(const float *planar, float *last, int64_t n, int64_t c, int64_t hw);
 void ltn__to_planar(const float *last, float *planar, int64_t n, int64_t c, int64_t hw);

@@ -1,17 +1,18 @@
 /* unet.c - UNet2DConditionModel: residual blocks that know the time and transformers that see the text, down
  * through the levels, a middle, and up again beside the skips. Rombach et al. 2022, arXiv 2112.10752; names
- * as in diffusers. */
+ * as in diffusers. SDXL's (Podell et al. 2023, arXiv 2307.01952) is told the pooled text and the picture's sizes
+ * too. */
 #include "model.h"
 
 #include <math.h>
 #include <string.h>
 
-enum { MAX_LEVELS = 8, MAX_LAYERS = 8, MAX_WIDTH = 1 << 14 };
+enum { MAX_LEVELS = 8, MAX_LAYERS = 8, MAX_WIDTH = 1 << 14, PLACES = 6 };
 
 /* Keys that change the result and have one value here. */
 static const ltn_only only[] = {
     {"act_fn", "silu|swish"},
-    {"addition_embed_type", NULL},
+    {"addition_embed_type", "text_time"},
     {"attention_type", "default"},
     {"center_input_sample", NULL},
     {"class_embed_type", NULL},
@@ -175,16 +176,50 @@ static ltn_node *guidance(ltn_nn b, ltn_node *time)
     return ltn__add(b.g, time, ltn__nn_linear(ltn__plain(ltn__in(b, "cond_proj")), w, time->dims.d[3]));
 }
 
-/* silu of linear_2 silu linear_1 of the sinusoid: every resnet begins with this silu. */
-static ltn_node *embed_time(ltn_nn b, int64_t n)
+/* linear_2 silu linear_1 x */
+static ltn_node *embed(ltn_nn b, ltn_node *x, int64_t width)
 {
-    const int64_t in = width_at(b, 0), width = ltn__config_int(b, "time_embedding_dim", 4 * in, 1 << 16);
+    x = ltn__silu(b.g, ltn__nn_linear(ltn__in(b, "linear_1"), x, width));
+    return ltn__nn_linear(ltn__in(b, "linear_2"), x, width);
+}
+
+static ltn_node *embed_time(ltn_nn b, int64_t n, int64_t width)
+{
+    const int64_t in = width_at(b, 0);
     const bool guided = ltn__config_has(b, "time_cond_proj_dim");
     b = ltn__in(b, "time_embedding");
     ltn_node *e = ltn__input(b.g, "time", ltn__dims(n, 1, 1, in));
     if (guided) e = guidance(b, e);
-    e = ltn__silu(b.g, ltn__nn_linear(ltn__in(b, "linear_1"), e, width));
-    return ltn__silu(b.g, ltn__nn_linear(ltn__in(b, "linear_2"), e, width));
+    return embed(b, e, width);
+}
+
+/* Of the pooled text, which is the text's last row, and of the sinusoids of six sizes. */
+static ltn_node *embed_place(ltn_nn b, ltn_node *text, int64_t width)
+{
+    const int64_t place = PLACES * ltn__config_int(b, "addition_time_embed_dim", 0, 1 << 12);
+    const int64_t all = ltn__config_int(b, "projection_class_embeddings_input_dim", 0, 1 << 17), pooled = all - place;
+    const ltn_dims d = text->dims;
+    if (pooled < 1 || pooled > d.d[3])
+        return ltn__graph_fail(b.g, LTN_EFORMAT, "config.json: projection_class_embeddings_input_dim is %d, "
+                               "expected %d and 1 to %d for the pooled text", (int)all, (int)place, (int)d.d[3]);
+    ltn_node *x = ltn__slice(b.g, ltn__slice(b.g, text, 2, d.d[2] - 1, 1), 3, 0, pooled);
+    x = ltn__concat(b.g, x, ltn__input(b.g, "place", ltn__dims(d.d[0], 1, 1, place)), 3);
+    return embed(ltn__in(b, "add_embedding"), x, width);
+}
+
+/* Text and time into u; every resnet begins with the silu of the time embedding. */
+static void condition(ltn_nn b, unet *u, ltn_part_size s)
+{
+    const int64_t width = ltn__config_int(b, "time_embedding_dim", 4 * width_at(b, 0), 1 << 16);
+    const int64_t text = ltn__config_at(b, "cross_attention_dim", 0, 0, 1 << 16);
+    const bool placed = ltn__config_has(b, "addition_embed_type");
+    ltn_node *time = embed_time(b, s.n, width);
+    u->text = ltn__input(b.g, "text", ltn__dims(s.n, 1, s.tokens + placed, text));
+    if (placed) {
+        time = ltn__add(b.g, time, embed_place(b, u->text, width));
+        u->text = ltn__slice(b.g, u->text, 2, 0, s.tokens);
+    }
+    u->emb = ltn__silu(b.g, time);
 }
 
 static int odd_kernel(ltn_nn b, const char *key)
@@ -208,10 +243,8 @@ static void build(ltn_nn b, ltn_part_kind part, ltn_part_size s)
 
     const int64_t in = ltn__config_int(b, "in_channels", 4, MAX_WIDTH);
     const int64_t out = ltn__config_int(b, "out_channels", 4, MAX_WIDTH);
-    const int64_t text = ltn__config_at(b, "cross_attention_dim", 0, 0, 1 << 16);
     ltn_node *sample = ltn__input(b.g, "sample", ltn__dims(s.n, s.h, s.w, in));
-    u.emb = embed_time(b, s.n);
-    u.text = ltn__input(b.g, "text", ltn__dims(s.n, 1, s.tokens, text));
+    condition(b, &u, s);
     u.x = ltn__nn_conv(ltn__in(b, "conv_in"), sample, width_at(b, 0), odd_kernel(b, "conv_in_kernel"));
     u.skip[u.skips++] = u.x;
     for (int i = 0; i < u.levels; i++) down(b, &u, i);
@@ -224,7 +257,7 @@ static void build(ltn_nn b, ltn_part_kind part, ltn_part_size s)
 
 const ltn_arch ltn__arch_unet = {
     .entry = {.name = "UNet2DConditionModel",
-              .help = "latent diffusion's text-conditioned UNet (SD1, SD2, LCM)",
+              .help = "latent diffusion's text-conditioned UNet (SD1, SD2, SDXL, LCM)",
               .cite = "Rombach et al. 2022, arXiv 2112.10752"},
     .build = build,
 };

@@ -133,11 +133,26 @@ static void add_windows(const model_prior *p, const float *batch, int first, boo
         }
 }
 
+/* Networks that ask for it (SDXL) are told the canvas's size and each window's place on it. */
+static void set_places(const model_prior *p, ltn_part *unet, int first)
+{
+    float *place = ltn__plan_data(unet->plan, "place");
+    int64_t f = p->m->factor, each = place ? ltn__plan_dims(unet->plan, "place").d[3] : 0;
+    int last = p->y.count * p->x.count - 1;
+    for (int b = 0; place && b < p->batch; b++) {
+        int k = LTN_MIN(first + b, last);
+        int64_t top = axis_start(&p->y, k / p->x.count), left = axis_start(&p->x, k % p->x.count);
+        const int64_t at[6] = {p->y.length * f, p->x.length * f, top * f, left * f, p->y.window * f, p->x.window * f};
+        ltn__place_sinusoids(p->m, at, place + b * each);
+    }
+}
+
 /* Runs the network on a batch of windows; its prediction of their clean latents stands in p->clean. */
 static void predict_batch(const model_prior *p, ltn_part *unet, const float *z, int t, int first)
 {
     float *in = ltn__plan_data(unet->plan, "sample");
     take_windows(p, z, first, in);
+    set_places(p, unet, first);
     ltn__plan_run_to(unet->plan, "out");
     ltn__schedule_predict(&p->m->schedule, t, in, ltn__plan_data(unet->plan, "out"), p->clean, window_count(p) * (size_t)p->batch);
 }
@@ -427,7 +442,7 @@ ltn_status ltn__prior_open(ltn_model *m, ltn_size picture, const char *prompt, l
     p->clean = ltn__alloc(m->ctx, window_count(p) * (size_t)p->batch, sizeof *p->clean);
     if (!p->weight || !p->sum || !p->z || !p->clean) goto fail;
     make_weights(p);
-    if ((s = ltn_model_text(m, prompt, &p->text)) || (s = ltn_model_text(m, "", &p->empty)) || (s = open_parts(p))) goto fail;
+    if ((s = ltn_model_text(m, prompt, &p->text)) || (s = ltn__model_empty(m, &p->empty)) || (s = open_parts(p))) goto fail;
     p->base.text = p->text.data;
     p->base.empty = p->empty.data;
     p->base.tokens = m->text_length;

@@ -25,7 +25,7 @@ ltn_status ltn_words(ltn_model *m, const ltn_array *text, const char *const *cap
         return ltn__fail(m->ctx, LTN_ESHAPE, "the text must be 1 x %d x %d for this model", m->text_length, m->text_width);
     const size_t count = (size_t)m->text_length * (size_t)m->text_width;
     ltn_array empty, words;
-    ltn_status s = ltn_model_text(m, "", &empty);
+    ltn_status s = ltn__model_empty(m, &empty);
     for (int i = 0; i < n && !s && !(s = ltn_model_text(m, caption[i], &words)); i++) {
         score[i] = cosine(text->data, words.data, empty.data, count);
         ltn_array_free(m->ctx, &words);
