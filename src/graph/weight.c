@@ -44,36 +44,48 @@ void ltn__weight_free(ltn_ctx *ctx, ltn_weight *w)
     }
 }
 
-static float from_bits(uint32_t u)
+static inline float from_bits(uint32_t u)
 {
     float f;
     memcpy(&f, &u, sizeof f);
     return f;
 }
 
-/* The exponent is moved up by multiplying with 2^112, which makes f16's subnormals normal as well. */
-static float from_half(uint16_t h)
+/* The exponent's bias grows by 112. f16's subnormals are read as 2^-14 (1 + fraction) less 2^-14; infinity and what is
+ * no number keep the highest exponent. No branch, and no subnormal float, so this is fast vector code. */
+static inline float from_half(uint16_t h)
 {
     const uint32_t sign = (uint32_t)(h & 0x8000) << 16, rest = (uint32_t)(h & 0x7fff) << 13;
-    if (rest >= 0x7c00u << 13) return from_bits(sign | 0x7f800000u | rest);
-    return from_bits(sign | 0x3f800000u) * (from_bits(rest) * 0x1p112f);
+    const uint32_t endless = -(uint32_t)(rest >= 0x7c00u << 13) & 0x7f800000u;
+    const float normal = from_bits((rest + (112u << 23)) | endless);
+    const float small = from_bits(rest + (113u << 23)) - 0x1p-14f;
+    const float value = rest < 1u << 23 ? small : normal;
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return from_bits(sign | bits);
 }
+
+/* One loop for each type, so that it becomes vector code. */
+#define WIDEN(name, type, value)                                                \
+    LTN_KERNEL static void name(const char *p, int64_t n, real *restrict out)   \
+    {                                                                           \
+        for (int64_t i = 0; i < n; i++) {                                       \
+            type v;                                                             \
+            memcpy(&v, p + (size_t)i * sizeof v, sizeof v);                     \
+            out[i] = (real)(value);                                             \
+        }                                                                       \
+    }
+WIDEN(widen_f32, float, v)
+WIDEN(widen_f16, uint16_t, from_half(v))
+WIDEN(widen_bf16, uint16_t, from_bits((uint32_t)v << 16))
+WIDEN(widen_f64, double, v)
 
 void ltn__weight_widen(const ltn_weight *w, int64_t first, int64_t n, real *out)
 {
+    static void (*const widen[])(const char *, int64_t, real *) = {
+        [LTN_F32] = widen_f32, [LTN_F16] = widen_f16, [LTN_BF16] = widen_bf16, [LTN_F64] = widen_f64};
     static const size_t size[] = {[LTN_F32] = 4, [LTN_F16] = 2, [LTN_BF16] = 2, [LTN_F64] = 8};
-    const char *p = (const char *)w->data + (size_t)first * size[w->dtype];
-    for (int64_t i = 0; i < n; i++, p += size[w->dtype]) {
-        uint16_t half;
-        float single;
-        double twice;
-        switch (w->dtype) {
-        case LTN_F32: memcpy(&single, p, 4); out[i] = single; break;
-        case LTN_F16: memcpy(&half, p, 2); out[i] = from_half(half); break;
-        case LTN_BF16: memcpy(&half, p, 2); out[i] = from_bits((uint32_t)half << 16); break;
-        case LTN_F64: memcpy(&twice, p, 8); out[i] = (real)twice; break;
-        }
-    }
+    widen[w->dtype]((const char *)w->data + (size_t)first * size[w->dtype], n, out);
 }
 
 const real *ltn__weight_real(ltn_ctx *ctx, ltn_weight *w)

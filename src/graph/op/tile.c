@@ -45,6 +45,54 @@ void ltn__panel(int64_t rows, int64_t columns, int64_t p, const real *b, int64_t
         for (int64_t j = 0; j < width; j++) out[k * LTN_TILE_N + j] = b[k * row + j * column];
 }
 
+/* ---- Weights where they lie ---- */
+
+typedef real vec16 __attribute__((vector_size(LTN_TILE_N * sizeof(real))));
+
+/* The 2 x 2 blocks of 16 x 16 blocks of `s` change places across the diagonal. */
+#define EXCHANGE(s, ...)                                                                        \
+    for (int i = 0; i < LTN_TILE_N; i++)                                                        \
+        if (!(i & (s))) {                                                                       \
+            const vec16 a = x[i], b = x[i + (s)];                                               \
+            x[i] = SHUFFLE(a, b, LOW_##s);                                                      \
+            x[i + (s)] = SHUFFLE(a, b, HIGH_##s);                                               \
+        }
+#define SHUFFLE(a, b, list) SHUFFLE_BY(a, b, list)
+#define SHUFFLE_BY(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#define LOW_8 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23
+#define HIGH_8 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31
+#define LOW_4 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27
+#define HIGH_4 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31
+#define LOW_2 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29
+#define HIGH_2 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31
+#define LOW_1 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30
+#define HIGH_1 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31
+
+/* out[i][j] = in[j][i], rows of `in` n apart; 16 x 16. */
+LTN_KERNEL static void transpose(const real *in, int64_t n, real *out)
+{
+    vec16 x[LTN_TILE_N];
+    for (int j = 0; j < LTN_TILE_N; j++) memcpy(&x[j], in + j * n, sizeof x[j]);
+    EXCHANGE(8)
+    EXCHANGE(4)
+    EXCHANGE(2)
+    EXCHANGE(1)
+    memcpy(out, x, sizeof x);
+}
+
+void ltn__weight_panel(const ltn_weight *w, int64_t rows, int64_t depth, int64_t p, int64_t first, int64_t n,
+                       real *out)
+{
+    _Alignas(64) real wide[LTN_TILE_N * LTN_SLICE];
+    const int64_t width = LTN_MIN(rows - p * LTN_TILE_N, LTN_TILE_N), whole = n / LTN_TILE_N * LTN_TILE_N;
+    if (width < LTN_TILE_N) memset(wide, 0, sizeof wide);
+    for (int64_t j = 0; j < width; j++)
+        ltn__weight_widen(w, (p * LTN_TILE_N + j) * depth + first, n, wide + j * n);
+    for (int64_t i = 0; i < whole; i += LTN_TILE_N) transpose(wide + i, n, out + i * LTN_TILE_N);
+    for (int64_t i = whole; i < n; i++)
+        for (int64_t j = 0; j < LTN_TILE_N; j++) out[i * LTN_TILE_N + j] = wide[j * n + i];
+}
+
 /* Columns that are all there are copied as one vector. */
 static inline void copy_row(real *to, const real *from, int64_t width)
 {
@@ -70,10 +118,76 @@ void ltn__product(int64_t m, int64_t n, int64_t k, const real *a, int64_t lda, c
     }
 }
 
+/* ---- Rows by panels: few rows by many columns, so that a number of A, which comes alone, is used often ---- */
+
+#define UNROLL _Pragma("GCC unroll 24") /* so that sums stay in registers */
+typedef void block(int64_t k, const real *const *a, const real *b, int64_t next, real *c, int64_t ldc);
+
+#define BLOCK(name, level, rows, panels, bytes)                                                              \
+    level static void name(int64_t k, const real *const *a, const real *b, int64_t next, real *c, int64_t ldc) \
+    {                                                                                                        \
+        typedef real vec __attribute__((vector_size(bytes)));                                                \
+        typedef real loose __attribute__((vector_size(bytes), aligned(sizeof(real)), may_alias));            \
+        enum { EACH = bytes / sizeof(real), WIDTH = LTN_TILE_N / EACH };                                     \
+        vec sum[rows][(panels) * WIDTH];                                                                     \
+        const real *p[rows];                                                                                 \
+        UNROLL for (int r = 0; r < rows; r++)                                                                \
+        {                                                                                                    \
+            p[r] = a[r];                                                                                     \
+            UNROLL for (int j = 0; j < (panels) * WIDTH; j++) sum[r][j] =                                    \
+                *(const loose *)(c + r * ldc + j * (int)EACH);                                               \
+        }                                                                                                    \
+        for (int64_t i = 0; i < k; i++, b += LTN_TILE_N)                                                     \
+            UNROLL for (int r = 0; r < rows; r++)                                                            \
+                UNROLL for (int j = 0; j < (panels) * WIDTH; j++) sum[r][j] +=                               \
+                    p[r][i] * *(const vec *)(b + j / WIDTH * next + j % WIDTH * (int)EACH);                  \
+        UNROLL for (int r = 0; r < rows; r++)                                                                \
+            UNROLL for (int j = 0; j < (panels) * WIDTH; j++) *(loose *)(c + r * ldc + j * (int)EACH) =      \
+                sum[r][j];                                                                                   \
+    }
+BLOCK(rows_short, , 6, 1, 16)
+BLOCK(rows_middle, LTN_KERNEL_V3, 6, 1, 32)
+BLOCK(rows_long_1, LTN_KERNEL_V4, 8, 1, 64)
+BLOCK(rows_long_2, LTN_KERNEL_V4, 8, 2, 64)
+BLOCK(rows_long_3, LTN_KERNEL_V4, 8, 3, 64)
+
+/* All rows of a group are there. */
+static void whole_rows(int level, int64_t k, int64_t panels, const real *const *a, const real *b, int64_t next, real *c,
+                       int64_t ldc)
+{
+    static block *const wide[] = {rows_long_1, rows_long_2, rows_long_3};
+    if (level == 4) wide[panels - 1](k, a, b, next, c, ldc);
+    for (int64_t p = 0; p < panels && level < 4; p++)
+        (level == 3 ? rows_middle : rows_short)(k, a, b + p * next, next, c + p * LTN_TILE_N, ldc);
+}
+
+/* The rest go through a place of their own. */
+static void some_rows(int level, int64_t m, int64_t k, int64_t panels, const real *const *a, const real *b, int64_t next,
+                      real *c, int64_t ldc)
+{
+    const int64_t width = panels * LTN_TILE_N;
+    _Alignas(64) real room[LTN_EIGHT * LTN_WIDE * LTN_TILE_N] = {0};
+    for (int64_t r = 0; r < m; r++) memcpy(room + r * width, c + r * ldc, (size_t)width * sizeof *c);
+    whole_rows(level, k, panels, a, b, next, room, width);
+    for (int64_t r = 0; r < m; r++) memcpy(c + r * ldc, room + r * width, (size_t)width * sizeof *c);
+}
+
+void ltn__rows_product(int64_t m, int64_t k, int64_t panels, const real *a, int64_t lda, const real *b, int64_t next,
+                       real *c, int64_t ldc)
+{
+    const int level = ltn__level();
+    const int64_t step = level == 4 ? 8 : 6;
+    for (int64_t i = 0; i < m; i += step) {
+        const real *row[LTN_EIGHT];
+        for (int64_t r = 0; r < LTN_EIGHT; r++) row[r] = a + LTN_MIN(i + r, m - 1) * lda;
+        if (m - i >= step) whole_rows(level, k, panels, row, b, next, c + i * ldc, ldc);
+        else some_rows(level, m - i, k, panels, row, b, next, c + i * ldc, ldc);
+    }
+}
+
 /* ---- All in panels: a row of A is 16 numbers, then 16 of the next panel, which is `next` numbers away ----
  */
 
-#define UNROLL _Pragma("GCC unroll 24") /* so that sums stay in registers */
 typedef void strip(int64_t k, const real *a, int64_t next, const real *b, real *c);
 
 #define STRIP(name, level, rows, bytes)                                                                    \

@@ -1,0 +1,132 @@
+/* rows.c - a cell for products with a weight: linear layers, their adjoints, and 1x1 convolutions. The weight is
+ * read where it lies in its file and no copy is kept: what the inner product needs next is widened into panels that
+ * stay in the cache, a block of them for all threads, and every row of x meets them there.
+ *
+ *     for blocks of y's columns:  widen the weight's panels
+ *         for tasks of x's rows, for three panels:
+ *             for slices of the depth:  c += rows by panels
+ *             y = c, its bias, residual and activation */
+#include "real_math.h"
+#include "tile.h"
+
+enum { N = LTN_TILE_N, WIDE = LTN_WIDE, BLOCK = 1 << 20, TASK = 96, SLICE = 640 };
+
+typedef struct rows {
+    const ltn_node *n;
+    ltn_fusion fuse;
+    const ltn_weight *w;
+    bool adjoint;
+    int64_t m, in, out;    /* y (m, out) = x (m, in) times the weight */
+    int64_t panels, block; /* of out: in all, at once */
+    int threads;
+} rows;
+
+/* Panel p of the weight, in its orientation. */
+static void pack_weight(const rows *s, int64_t p, real *out)
+{
+    if (!s->adjoint) {
+        for (int64_t i = 0; i < s->in; i += LTN_SLICE)
+            ltn__weight_panel(s->w, s->out, s->in, p, i, LTN_MIN(s->in - i, LTN_SLICE), out + i * N);
+        return;
+    }
+    const int64_t width = LTN_MIN(s->out - p * N, N);
+    if (width < N) memset(out, 0, (size_t)(s->in * N) * sizeof *out);
+    for (int64_t i = 0; i < s->in; i++) ltn__weight_widen(s->w, i * s->out + p * N, width, out + i * N);
+}
+
+static inline void activate(const ltn_op *op, real *y, int64_t n)
+{
+    if (op == &ltn__op_relu) {
+#pragma omp simd
+        for (int64_t j = 0; j < n; j++) y[j] = y[j] > 0 ? y[j] : 0;
+    } else if (op == &ltn__op_silu) {
+#pragma omp simd
+        for (int64_t j = 0; j < n; j++) y[j] = y[j] * fast_sigmoid(y[j]);
+    }
+}
+
+static inline void add(real *y, const real *x, int64_t n)
+{
+#pragma omp simd
+    for (int64_t j = 0; j < n; j++) y[j] += x[j];
+}
+
+/* Sums c of `count` rows from `row` on, in `n` columns from `at` on: what follows them, and away to y. */
+LTN_KERNEL static void finish(const rows *s, real *c, int64_t row, int64_t count, int64_t at, int64_t n, const real *bias,
+                              const real *residual, real *y)
+{
+    for (int64_t r = 0; r < count; r++, c += WIDE * N) {
+        const int64_t place = (row + r) * s->out + at;
+        if (bias) add(c, bias + at, n);
+        if (s->fuse.before) activate(s->fuse.activation, c, n);
+        if (residual) add(c, residual + place, n);
+        if (!s->fuse.before) activate(s->fuse.activation, c, n);
+        memcpy(y + place, c, (size_t)n * sizeof *y);
+    }
+}
+
+/* `count` rows of x from `row` on by panels [p, p + wide), of which the first stands at `panels`. */
+static void run_task(const rows *s, const real *const *src, int64_t row, int64_t count, const real *panels, int64_t p,
+                     int64_t wide, real *y)
+{
+    _Alignas(64) real c[TASK * WIDE * N];
+    const real *residual = s->fuse.residual ? src[s->n->nsrc] : NULL, *x = src[0] + row * s->in;
+    const int64_t next = s->in * N;
+    for (int64_t i = 0; i < wide; i += WIDE, panels += WIDE * next) {
+        const int64_t some = LTN_MIN(wide - i, WIDE), at = (p + i) * N;
+        memset(c, 0, (size_t)(count * WIDE * N) * sizeof *c);
+        for (int64_t k = 0; k < s->in; k += SLICE)
+            ltn__rows_product(count, LTN_MIN(s->in - k, SLICE), some, x + k, s->in, panels + k * N, next, c, WIDE * N);
+        finish(s, c, row, count, at, LTN_MIN(some * N, s->out - at), src[2], residual, y);
+    }
+}
+
+static void rows_run(void *state, const real *const *src, real *dst, void *scratch)
+{
+    const rows *s = state;
+    real *panels = scratch;
+#pragma omp parallel num_threads(s->threads)
+    for (int64_t p = 0; p < s->panels; p += s->block) {
+        const int64_t wide = LTN_MIN(s->block, s->panels - p);
+#pragma omp for
+        for (int64_t k = 0; k < wide; k++) pack_weight(s, p + k, panels + k * s->in * N);
+#pragma omp for schedule(dynamic)
+        for (int64_t row = 0; row < s->m; row += TASK)
+            run_task(s, src, row, LTN_MIN(TASK, s->m - row), panels, p, wide, dst);
+    }
+}
+
+/* ---- The cell ---- */
+
+static bool fits(const ltn_node *n, const ltn_fusion *f)
+{
+    const bool activation = !f->activation || f->activation == &ltn__op_relu || f->activation == &ltn__op_silu;
+    if (!n->src[1]->weight || !activation) return false;
+    if (n->op == &ltn__op_linear) return true;
+    const int64_t *w = n->src[1]->dims.d, *i = n->i;
+    return w[2] == 1 && w[3] == 1 && i[0] == 1 && !i[1] && !i[2] && !i[3] && !i[4];
+}
+
+static ltn_status rows_open(ltn_ctx *ctx, const ltn_node *n, const ltn_fusion *fuse, int threads, ltn_kernel *out)
+{
+    if (!fits(n, fuse)) return LTN_DONE;
+    rows *s = ltn__alloc(ctx, 1, sizeof *s);
+    if (!s) return LTN_ENOMEM;
+    *s = (rows){.n = n, .fuse = *fuse, .w = n->src[1]->weight, .in = n->src[0]->dims.d[3], .out = n->dims.d[3]};
+    s->adjoint = n->op == &ltn__op_conv2d_dx || (n->op == &ltn__op_linear && n->i[0]);
+    s->m = ltn__count(n->dims) / s->out;
+    s->panels = ltn__panels(s->out);
+    s->threads = ltn__worth(threads, (double)s->m * (double)s->in * (double)s->out);
+    s->block = LTN_MAX(LTN_MIN(BLOCK / (s->in * N * (int64_t)sizeof(real)), s->panels), 1);
+    *out = (ltn_kernel){s, (size_t)(s->block * N * s->in) * sizeof(real), 1u << 1};
+    return LTN_OK;
+}
+
+static void rows_close(ltn_ctx *ctx, void *state)
+{
+    ltn__free(ctx, state);
+}
+
+const ltn_cell ltn__cell_linear = {"rows:linear", &ltn__op_linear, rows_open, rows_run, rows_close};
+const ltn_cell ltn__cell_conv1x1 = {"rows:conv2d", &ltn__op_conv2d, rows_open, rows_run, rows_close};
+const ltn_cell ltn__cell_conv1x1_dx = {"rows:conv2d_dx", &ltn__op_conv2d_dx, rows_open, rows_run, rows_close};
