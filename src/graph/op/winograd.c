@@ -2,30 +2,44 @@
  *     Y = A^T [ (G g G^T) . (B^T d B) ] A
  * makes 4x4 pixels from a patch d of 6x6 with 36 multiplications where the sum has 144. Its polynomials are
  * taken at 0, +-3/4, +-3/2 and infinity: a quarter of the rounding error of the usual 0, +-1, +-2 (compare
- * Barabasz et al. 2018, arXiv 1803.10986). Patches go through in blocks that stay in the cache; what follows
- * the sum is done on the way out. The adjoint by x is the convolution of dy with w's taps reversed and its
- * channels exchanged. */
+ * Barabasz et al. 2018, arXiv 1803.10986). The adjoint by x is the convolution of dy with w's taps reversed and
+ * its channels exchanged.
+ *
+ *     for chunks of patches:  V = B^T d B, in blocks of 96 patches
+ *         for groups of panels of the result's channels:  U = G g G^T, from the file's weights: no copy is kept
+ *             for blocks:  M = V U, point by point and a slice of the channels after the other;
+ *                          Y = A^T M A, bias, residual, activation
+ *
+ * Rows and panels stand one line further apart than they are long, so that the 36 points of a patch do not meet in
+ * the same place of a cache. */
 #include "real_math.h"
 #include "tile.h"
 
-enum { N = LTN_TILE_N, PATCH = 6, POINTS = PATCH * PATCH, OUT = 4, CACHE = 1 << 21 };
+enum { N = LTN_TILE_N, PATCH = 6, POINTS = PATCH * PATCH, OUT = 4 };
+enum { BLOCK = 4 * LTN_TILE_M, SLICE = 128, GROUP = 2, CHUNK = 24 << 20 };
 static const real P = (real)0.75, Q = (real)1.5;
 typedef real lanes[N]; /* sixteen channels of one value */
 
 typedef struct winograd {
     const ltn_node *n;
     ltn_fusion fuse;
-    int64_t down, across, count, block; /* patches: in a column, in a row, in all, at once */
-    int64_t in, panels;                 /* channels; panels of 16 outputs */
-    int64_t top, left;                  /* padding */
+    const ltn_weight *weight;
+    bool adjoint;
+    int64_t down, across, count; /* patches: in a column, in a row, in all */
+    int64_t block, chunk;        /* at once: in M, in V (whole blocks) */
+    int64_t in, panels;          /* channels; panels of 16 outputs */
+    int64_t group, parts;        /* panels at once; tasks that share a group's blocks */
+    int64_t depth;               /* channels of x in U at once */
+    int64_t tile, apart;         /* rows of V that run as one; lines from one point to the next */
+    int64_t rows;                /* from one panel to the next in M */
+    int64_t top, left;           /* padding */
     int threads;
-    real *u; /* transformed weights: 36 matrices (in, out) in panels */
 } winograd;
 
 /* ---- Transforms of six or three values that lie `step` apart, sixteen channels at once ---- */
 
 /* B^T d */
-static inline void patch_to_points(lanes *d, int step, lanes *t, int to)
+static inline void patch_to_points(lanes *d, int64_t step, lanes *t, int64_t to)
 {
     const real p = P, q = Q, pp = p * p, qq = q * q;
 #pragma omp simd
@@ -43,7 +57,7 @@ static inline void patch_to_points(lanes *d, int step, lanes *t, int to)
 }
 
 /* G g */
-static inline void kernel_to_points(lanes *g, int step, lanes *t, int to)
+static inline void kernel_to_points(lanes *g, int64_t step, lanes *t, int64_t to)
 {
     const real p = P, q = Q, pp = p * p, qq = q * q, at_p = 1 / (2 * pp * (pp - qq)),
                at_q = 1 / (2 * qq * (qq - pp));
@@ -60,7 +74,7 @@ static inline void kernel_to_points(lanes *g, int step, lanes *t, int to)
 }
 
 /* A^T m */
-static inline void points_to_pixels(lanes *m, int step, lanes *y, int to)
+static inline void points_to_pixels(lanes *m, int64_t step, lanes *y, int64_t to)
 {
     const real p = P, q = Q;
 #pragma omp simd
@@ -74,9 +88,9 @@ static inline void points_to_pixels(lanes *m, int step, lanes *y, int to)
     }
 }
 
-/* ---- The three stages of a block ---- */
+/* ---- The stages ---- */
 
-/* Patch number i into row r of v, 36 matrices (block, in) in panels. */
+/* Patch number i into row r of the block v, which holds for each point tiles of [in / 16][tile][16]. */
 LTN_KERNEL static void load_patch(const winograd *w, const real *x, int64_t i, int64_t r, real *v)
 {
     const int64_t *s = w->n->src[0]->dims.d, per_image = w->down * w->across;
@@ -88,26 +102,70 @@ LTN_KERNEL static void load_patch(const winograd *w, const real *x, int64_t i, i
         const bool inside = py >= 0 && py < s[1] && px >= 0 && px < s[2];
         pixel[k] = inside ? x + ((image * s[1] + py) * s[2] + px) * w->in : NULL;
     }
-    for (int64_t c = 0; c < w->in; c += N) {
+    lanes *point = (lanes *)v + r / w->tile * (w->in / N) * w->tile + r % w->tile;
+    for (int64_t c = 0; c < w->in; c += N, point += w->tile) {
         lanes d[POINTS], t[POINTS];
         for (int k = 0; k < POINTS; k++) {
             if (pixel[k]) memcpy(d[k], pixel[k] + c, sizeof d[k]);
             else memset(d[k], 0, sizeof d[k]);
         }
         for (int k = 0; k < PATCH; k++) patch_to_points(d + k, PATCH, t + k, PATCH);
-        for (int k = 0; k < PATCH; k++) patch_to_points(t + PATCH * k, 1, d + PATCH * k, 1);
-        for (int k = 0; k < POINTS; k++) memcpy(v + (k * w->in + c) * w->block + r * N, d[k], sizeof d[k]);
+        for (int k = 0; k < PATCH; k++) patch_to_points(t + PATCH * k, 1, point + PATCH * k * w->apart, w->apart);
     }
 }
 
-/* m, 36 matrices (block, out) in panels, from the first `count` rows of v. */
-static void multiply(const winograd *w, real *v, int64_t count, real *m)
+/* Taps [c][9][16] of `count` channels to u: [36][group][depth + 1][16]. */
+LTN_KERNEL static void transform_taps(lanes *tap, int64_t count, lanes *u, int64_t apart)
 {
-    const int64_t out = w->panels * N;
-    for (int64_t k = 0; k < POINTS; k++)
-        ltn__panel_product(0, count, out, w->in, (ltn_panels){v + k * w->block * w->in, w->block},
-                           (ltn_panels){w->u + k * w->in * out, w->in},
-                           (ltn_panels){m + k * w->block * out, w->block}, false);
+    for (int64_t c = 0; c < count; c++, tap += 9, u++) {
+        lanes t[3 * PATCH];
+        for (int i = 0; i < 3; i++) kernel_to_points(tap + i, 3, t + i, 3);
+        for (int i = 0; i < PATCH; i++) kernel_to_points(t + 3 * i, 1, u + PATCH * i * apart, apart);
+    }
+}
+
+/* The taps between channels [first, first + count) of x and panel p of the result: of weights (out, in, 3, 3), or for
+ * the adjoint (in, out, 3, 3) with the taps reversed. */
+LTN_KERNEL static void load_taps(const winograd *w, int64_t p, int64_t first, int64_t count, lanes *tap)
+{
+    if (!w->adjoint) {
+        ltn__weight_panel(w->weight, w->panels * N, w->in * 9, p, first * 9, count * 9, tap[0]);
+        return;
+    }
+    for (int64_t c = 0; c < count; c++, tap += 9) {
+        real row[9 * N];
+        ltn__weight_widen(w->weight, ((first + c) * w->panels + p) * 9 * N, 9 * N, row);
+        for (int i = 0; i < 9; i++)
+            for (int o = 0; o < N; o++) tap[i][o] = row[9 * o + 8 - i];
+    }
+}
+
+/* Channels [first, end) of x, `depth` of them at most, into panels of the result [p, p + count). */
+static void load_weights(const winograd *w, int64_t p, int64_t count, int64_t first, int64_t end, real *u)
+{
+    for (int64_t k = 0; k < count; k++)
+        for (int64_t c = first; c < end; c += SLICE) {
+            _Alignas(64) lanes tap[9 * SLICE];
+            const int64_t some = LTN_MIN(end - c, SLICE);
+            load_taps(w, p + k, c, some, tap);
+            transform_taps(tap, some, (lanes *)u + k * (w->depth + 1) + c - first, w->group * (w->depth + 1));
+        }
+}
+
+/* Their part of m, [36][group][rows][16], for the first `count` patches of block v. */
+static void multiply(const winograd *w, const real *v, const real *u, int64_t first, int64_t end, int64_t count,
+                     int64_t panels, real *m)
+{
+    const int64_t step = w->group * w->rows * N, next = w->group * (w->depth + 1) * N;
+    for (int64_t c = first; c < end; c += SLICE)
+        for (int64_t k = 0; k < POINTS; k++)
+            for (int64_t r = 0; r < count; r += w->tile) {
+                const real *a = v + k * w->apart * N + (r * w->in + c * w->tile);
+                ltn__panel_product(0, LTN_MIN(count - r, w->tile), panels * N, LTN_MIN(end - c, SLICE),
+                                   (ltn_panels){(real *)a, w->tile},
+                                   (ltn_panels){(real *)u + k * next + (c - first) * N, w->depth + 1},
+                                   (ltn_panels){m + k * step + r * N, w->rows}, c > 0);
+            }
 }
 
 static inline void add(real *y, const real *x)
@@ -133,79 +191,57 @@ static inline void activate(const ltn_op *op, lanes *pixels)
     }
 }
 
-/* Row r of m to the pixels of patch i. */
-LTN_KERNEL static void store_patch(const winograd *w, const real *m, int64_t i, int64_t r,
-                                   const real *bias, const real *residual, real *y)
+/* A patch's points in m, `apart` lines apart, to the pixels of patch i in panel p. */
+LTN_KERNEL static void store_patch(const winograd *w, lanes *m, int64_t i, int64_t p, const real *bias,
+                                   const real *residual, real *y)
 {
-    const int64_t *s = w->n->dims.d, per_image = w->down * w->across;
+    const int64_t *s = w->n->dims.d, per_image = w->down * w->across, apart = w->group * w->rows;
     const int64_t image = i / per_image, top = i % per_image / w->across * OUT, left = i % w->across * OUT;
     const int64_t rows = LTN_MIN(OUT, s[1] - top), columns = LTN_MIN(OUT, s[2] - left);
-    for (int64_t p = 0; p < w->panels; p++) {
-        lanes d[POINTS], t[OUT * PATCH], out[OUT * OUT];
-        for (int64_t k = 0; k < POINTS; k++)
-            memcpy(d[k], m + ((k * w->panels + p) * w->block + r) * N, sizeof d[k]);
-        for (int k = 0; k < PATCH; k++) points_to_pixels(d + k, PATCH, t + k, PATCH);
-        for (int k = 0; k < OUT; k++) points_to_pixels(t + PATCH * k, 1, out + OUT * k, 1);
-        const int64_t at = ((image * s[1] + top) * s[2] + left) * s[3] + p * N;
-        if (bias) add_bias(out, bias + p * N);
-        if (w->fuse.before) activate(w->fuse.activation, out);
-        for (int64_t k = 0; k < rows * columns && residual; k++)
-            add(out[k / columns * OUT + k % columns],
-                residual + at + (k / columns * s[2] + k % columns) * s[3]);
-        if (!w->fuse.before) activate(w->fuse.activation, out);
-        for (int64_t k = 0; k < rows * columns; k++)
-            memcpy(y + at + (k / columns * s[2] + k % columns) * s[3], out[k / columns * OUT + k % columns],
-                   sizeof out[0]);
+    const int64_t at = ((image * s[1] + top) * s[2] + left) * s[3] + p * N;
+    lanes t[OUT * PATCH], out[OUT * OUT];
+    for (int k = 0; k < PATCH; k++) points_to_pixels(m + k * apart, PATCH * apart, t + k, PATCH);
+    for (int k = 0; k < OUT; k++) points_to_pixels(t + PATCH * k, 1, out + OUT * k, 1);
+    if (bias) add_bias(out, bias + p * N);
+    if (w->fuse.before) activate(w->fuse.activation, out);
+    for (int64_t k = 0; k < rows * columns && residual; k++)
+        add(out[k / columns * OUT + k % columns], residual + at + (k / columns * s[2] + k % columns) * s[3]);
+    if (!w->fuse.before) activate(w->fuse.activation, out);
+    for (int64_t k = 0; k < rows * columns; k++)
+        memcpy(y + at + (k / columns * s[2] + k % columns) * s[3], out[k / columns * OUT + k % columns], sizeof out[0]);
+}
+
+static size_t room_of(const winograd *w)
+{
+    return (size_t)(POINTS * w->group * (w->depth + 1 + w->rows) * N);
+}
+
+/* Panels [p, p + panels) of blocks [b, end) of the chunk of patches that begins with `first`. One block meets a slice
+ * of the weights at a time, several meet all of them. */
+static void run_task(const winograd *w, const real *const *src, const real *v, int64_t first, int64_t b, int64_t end,
+                     int64_t p, int64_t panels, real *room, real *y)
+{
+    const real *residual = w->fuse.residual ? src[w->n->nsrc] : NULL;
+    real *u = room, *m = u + POINTS * w->group * (w->depth + 1) * N;
+    for (int64_t c = 0; c < w->in; c += w->depth) {
+        const int64_t last = LTN_MIN(c + w->depth, w->in);
+        load_weights(w, p, panels, c, last, u);
+        for (int64_t k = b; k < end; k++) {
+            const int64_t from = first + k * w->block, count = LTN_MIN(w->block, w->count - from);
+            multiply(w, v + k * POINTS * w->apart * N, u, c, last, count, panels, m);
+            for (int64_t r = 0; r < count * panels && last == w->in; r++)
+                store_patch(w, (lanes *)m + r / count * w->rows + r % count, from + r % count, p + r / count, src[2],
+                            residual, y);
+        }
     }
 }
 
 /* ---- The cell ---- */
 
-/* Weights (out, in, 3, 3) to 36 matrices (in, out) in panels, or for the adjoint (out, in). */
-LTN_KERNEL static void transform_weights(const real *g, int64_t from, int64_t panels, bool adjoint, real *u)
-{
-    for (int64_t p = 0; p < panels; p++)
-        for (int64_t c = 0; c < from; c++) {
-            lanes k[9], t[3 * PATCH], d[POINTS];
-            for (int i = 0; i < 9; i++)
-                for (int64_t o = 0; o < N; o++)
-                    k[i][o] = adjoint ? g[(c * panels * N + p * N + o) * 9 + 8 - i]
-                                      : g[((p * N + o) * from + c) * 9 + i];
-            for (int i = 0; i < 3; i++) kernel_to_points(k + i, 3, t + i, 3);
-            for (int i = 0; i < PATCH; i++) kernel_to_points(t + 3 * i, 1, d + PATCH * i, 1);
-            for (int i = 0; i < POINTS; i++)
-                memcpy(u + ((i * panels + p) * from + c) * N, d[i], sizeof d[i]);
-        }
-}
-
-static real *transformed(ltn_ctx *ctx, ltn_weight *weight, int64_t in, int64_t panels, bool adjoint)
-{
-    const char *key = adjoint ? "winograd adjoint" : "winograd";
-    real *u = ltn__weight_copy(weight, key);
-    if (u) return u;
-    const int64_t count = panels * N * in * 9;
-    real *plain = ltn__alloc(ctx, (size_t)count, sizeof *plain);
-    if (plain) u = ltn__weight_make_copy(ctx, weight, key, (size_t)(panels * N * in * POINTS) * sizeof *u);
-    if (u) {
-        ltn__weight_widen(weight, 0, count, plain);
-        transform_weights(plain, in, panels, adjoint, u);
-    }
-    ltn__free(ctx, plain);
-    return u;
-}
-
 static int64_t patches(const ltn_node *n)
 {
     const int64_t *d = n->dims.d;
     return d[0] * ((d[1] + OUT - 1) / OUT) * ((d[2] + OUT - 1) / OUT);
-}
-
-/* The weights grow fourfold and are read once for each block of patches: there must be enough of those to pay
- * for it. */
-static bool worth_it(const ltn_node *n)
-{
-    const int64_t *w = n->src[1]->dims.d;
-    return patches(n) >= 16 && w[0] * w[1] <= 4096 * patches(n);
 }
 
 static bool fits(const ltn_node *n, const ltn_fusion *f)
@@ -217,48 +253,59 @@ static bool fits(const ltn_node *n, const ltn_fusion *f)
            w[1] % N == 0;
 }
 
+/* Enough tasks for all threads: groups of panels, and where those are few, parts of the blocks. */
+static void share_work(winograd *w)
+{
+    w->group = w->panels >= 4 * w->threads ? GROUP : 1;
+    w->block = LTN_MIN(BLOCK, ltn__eights(w->count));
+    w->rows = w->block + 1;
+    w->tile = LTN_MIN(LTN_TILE_M, w->block);
+    w->apart = (w->block + w->tile - 1) / w->tile * w->tile * (w->in / N) + 1;
+    const int64_t fit = LTN_MAX(CHUNK / (POINTS * w->apart * N * (int64_t)sizeof(real)), 1);
+    const int64_t blocks = LTN_MIN(fit, (w->count + w->block - 1) / w->block);
+    const int64_t groups = (w->panels + w->group - 1) / w->group;
+    w->chunk = blocks * w->block;
+    w->parts = LTN_MIN((4 * w->threads + groups - 1) / groups, blocks);
+    w->depth = blocks == w->parts ? SLICE : w->in;
+}
+
 static ltn_status winograd_open(ltn_ctx *ctx, const ltn_node *n, const ltn_fusion *fuse, int threads,
                                 ltn_kernel *out)
 {
-    if (!fits(n, fuse) || !worth_it(n)) return LTN_DONE;
-    const bool adjoint = n->op == &ltn__op_conv2d_dx;
-    const int64_t *d = n->dims.d, in = n->src[0]->dims.d[3];
-    winograd w = {.n = n, .fuse = *fuse, .in = in, .panels = d[3] / N};
-    w.top = adjoint ? 2 - n->i[1] : n->i[1];
-    w.left = adjoint ? 2 - n->i[2] : n->i[2];
-    w.down = (d[1] + OUT - 1) / OUT;
-    w.across = (d[2] + OUT - 1) / OUT;
-    w.count = patches(n);
-    const int64_t room = CACHE / (int64_t)sizeof(real) / (POINTS * (in + d[3]));
-    const double products = (double)(w.count * in * d[3]) * POINTS;
-    w.threads = ltn__worth(threads, products);
-    w.block = LTN_MIN(LTN_MAX(room, LTN_TILE_M), (w.count + w.threads - 1) / w.threads);
-    w.block = (w.block + LTN_TILE_M - 1) / LTN_TILE_M * LTN_TILE_M;
-    winograd *state = ltn__alloc(ctx, 1, sizeof *state);
-    if (!state) return LTN_ENOMEM;
-    w.u = transformed(ctx, n->src[1]->weight, in, w.panels, adjoint);
-    *state = w;
-    *out = (ltn_kernel){state, (size_t)(w.threads * POINTS * w.block * (in + d[3])) * sizeof(real), 1u << 1};
-    if (w.u) return LTN_OK;
-    ltn__free(ctx, state);
-    return LTN_ENOMEM;
+    if (!fits(n, fuse)) return LTN_DONE;
+    winograd *w = ltn__alloc(ctx, 1, sizeof *w);
+    if (!w) return LTN_ENOMEM;
+    const int64_t *d = n->dims.d;
+    *w = (winograd){.n = n, .fuse = *fuse, .weight = n->src[1]->weight, .in = n->src[0]->dims.d[3], .panels = d[3] / N};
+    w->adjoint = n->op == &ltn__op_conv2d_dx;
+    w->top = w->adjoint ? 2 - n->i[1] : n->i[1];
+    w->left = w->adjoint ? 2 - n->i[2] : n->i[2];
+    w->down = (d[1] + OUT - 1) / OUT;
+    w->across = (d[2] + OUT - 1) / OUT;
+    w->count = patches(n);
+    w->threads = ltn__worth(threads, (double)(w->count * w->in * d[3]) * POINTS);
+    share_work(w);
+    const size_t v = (size_t)(w->chunk / w->block * POINTS * w->apart * N);
+    *out = (ltn_kernel){w, (v + (size_t)w->threads * room_of(w)) * sizeof(real), 1u << 1};
+    return LTN_OK;
 }
 
 static void winograd_run(void *state, const real *const *src, real *dst, void *scratch)
 {
     const winograd *w = state;
-    const int64_t blocks = (w->count + w->block - 1) / w->block,
-                  part = POINTS * w->block * (w->in + w->panels * N);
-    const real *residual = w->fuse.residual ? src[w->n->nsrc] : NULL;
-#pragma omp parallel for num_threads(w->threads)
-    for (int t = 0; t < w->threads; t++) {
-        real *v = (real *)scratch + t * part;
-        real *m = v + POINTS * w->block * w->in;
-        for (int64_t b = blocks * t / w->threads; b < blocks * (t + 1) / w->threads; b++) {
-            const int64_t first = b * w->block, count = LTN_MIN(w->block, w->count - first);
-            for (int64_t r = 0; r < count; r++) load_patch(w, src[0], first + r, r, v);
-            multiply(w, v, count, m);
-            for (int64_t r = 0; r < count; r++) store_patch(w, m, first + r, r, src[2], residual, dst);
+    const int64_t groups = (w->panels + w->group - 1) / w->group, one = POINTS * w->apart * N;
+    real *v = scratch, *rooms = v + w->chunk / w->block * one;
+#pragma omp parallel num_threads(w->threads)
+    for (int64_t first = 0; first < w->count; first += w->chunk) {
+        const int64_t count = LTN_MIN(w->chunk, w->count - first), blocks = (count + w->block - 1) / w->block;
+        real *room = rooms + (size_t)ltn__thread() * room_of(w);
+#pragma omp for
+        for (int64_t i = 0; i < count; i++) load_patch(w, src[0], first + i, i % w->block, v + i / w->block * one);
+#pragma omp for schedule(dynamic)
+        for (int64_t k = 0; k < groups * w->parts; k++) {
+            const int64_t p = k / w->parts * w->group, part = k % w->parts;
+            run_task(w, src, v, first, blocks * part / w->parts, blocks * (part + 1) / w->parts, p,
+                     LTN_MIN(w->group, w->panels - p), room, dst);
         }
     }
 }
