@@ -50,9 +50,9 @@ TEST(the_end_of_a_prompt_by_its_id)
 {
     folder f = small;
     ltn_ctx *ctx;
-    f.from_2 = "\"eos_token_id\": 2", f.to_2 = "\"eos_token_id\": 256";
+    f.from_2 = "\"eos_token_id\": 2", f.to_2 = "\"eos_token_id\": 839";
     ltn_model *m = open_folder(&ctx, &f);
-    if (m) text_test(m, "mark", "a cat ! in the snow !");
+    if (m) text_test(m, "mark", "a cat in the snow, another cat!");
     ltn_model_close(&m);
     ltn_close(&ctx);
 }

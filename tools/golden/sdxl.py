@@ -1,9 +1,9 @@
 """A tiny SDXL: what diffusers' pipeline makes of prompts and sizes, and what its UNet answers.
 
 Weights and inputs follow model.py's formula; the vocabulary is the small prior's."""
+import importlib.util
 import os
 import pathlib
-import sys
 
 import diffusers
 import torch
@@ -12,14 +12,16 @@ from diffusers import AutoencoderKL, EulerDiscreteScheduler, StableDiffusionXLPi
 from safetensors.torch import save_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from model import PROMPTS, Golden, values  # noqa: E402
+spec = importlib.util.spec_from_file_location("model_golden", pathlib.Path(__file__).with_name("model.py"))
+base = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(base)
+PROMPTS, values = base.PROMPTS, base.values
 
 PRIOR = pathlib.Path(__file__).resolve().parents[2] / "models" / "prior" / "tokenizer"
-FACTOR, MARK = 4, 256  # of the autoencoder "kl"; the id of "!</w>"
+FACTOR, MARK = 4, 839  # of the autoencoder "kl"; the id of "cat</w>"
 
 
-class Own(Golden):
+class Own(base.Golden):
     def __init__(self, out):
         super().__init__(out)
         self.file = os.path.join(out, "sdxl.safetensors")
@@ -71,7 +73,7 @@ def make(out):
             g.keep(f"text{i}", rows(hidden, pooled))
         g.keep("none", rows(none, none_pooled))
         p.text_encoder_2.text_model.eos_token_id = p.text_encoder_2.config.eos_token_id = MARK
-        hidden, _, pooled, _ = p.encode_prompt("a cat ! in the snow !", device="cpu", num_images_per_prompt=1)
+        hidden, _, pooled, _ = p.encode_prompt("a cat in the snow, another cat!", device="cpu", num_images_per_prompt=1)
         g.keep("mark", rows(hidden, pooled))
     sample = values("sample", (2, 4, 8, 12)).requires_grad_()
     text = values("text", (2, 78, 56)).requires_grad_()
