@@ -1,6 +1,7 @@
 /* attention.c - softmax(q k^T / sqrt(d)) v by heads, q (n,1,t,c), k and v (n,1,s,c), c = heads d. The scores
- * exist for a few queries at a time, so few that they stay in the cache (compare Dao et al. 2022, arXiv
- * 2205.14135, where it is a few keys as well). i[0]: heads, i[1]: 1 if causal. */
+ * exist for a few queries and a few keys at a time, and never leave the cache; when a higher score comes, what was
+ * summed so far is scaled down to it (Milakov and Gimelshein 2018, arXiv 1805.02867; Dao et al. 2022, arXiv
+ * 2205.14135). i[0]: heads, i[1]: 1 if causal. */
 #include "attention.h"
 #include "real_math.h"
 
@@ -59,7 +60,7 @@ int64_t ltn__attention_scores(const ltn_attention *a, ltn_panels k, ltn_panels q
 typedef struct workplace {
     ltn_panels k, vt;  /* of a head: (keys, d), (d, keys) */
     ltn_panels qt;     /* of a block: (d, QUERIES) */
-    ltn_panels score;  /* (keys, QUERIES) */
+    ltn_panels score;  /* (KEYS, QUERIES) */
     ltn_panels yt;     /* (d, QUERIES) */
 } workplace;
 
@@ -70,7 +71,7 @@ static workplace workplace_at(const ltn_attention *a, real *scratch, int64_t *at
     w.k = (ltn_panels){ltn__take(scratch, at, wide * a->rows), a->rows};
     w.vt = (ltn_panels){ltn__take(scratch, at, keys * a->tall), a->tall};
     w.qt = (ltn_panels){ltn__take(scratch, at, LTN_QUERIES * a->d), a->d};
-    w.score = (ltn_panels){ltn__take(scratch, at, LTN_QUERIES * a->rows), a->rows};
+    w.score = (ltn_panels){ltn__take(scratch, at, LTN_QUERIES * KEYS), KEYS};
     w.yt = (ltn_panels){ltn__take(scratch, at, LTN_QUERIES * a->tall), a->tall};
     return w;
 }
@@ -88,22 +89,41 @@ static size_t attention_scratch(const ltn_node *n, int threads)
     return (size_t)threads * workplace_size(&a) * sizeof(real);
 }
 
-/* A panel of scores, (keys, 16), into exponentials relative to the highest; weight: their sums. */
-LTN_KERNEL static void soften(real *restrict s, int64_t keys, real scale, real weight[N])
+/* Sixteen queries: the highest score so far, and the sum of what the exponentials relative to it weigh. */
+typedef struct softmax {
+    real highest[N], weight[N];
+} softmax;
+
+/* A panel of scores, (keys, 16), into exponentials; what was summed before, in yt (d, 16), is brought to their scale. */
+LTN_KERNEL static void soften(real *restrict s, int64_t keys, real scale, softmax *m, real *restrict yt, int64_t d)
 {
-    real highest[N], sum[N] = {0};
-    for (int r = 0; r < N; r++) highest[r] = s[r];
-    for (int64_t j = 1; j < keys; j++)
+    real highest[N], sum[N], down[N];
+    memcpy(highest, m->highest, sizeof highest);
+    for (int64_t j = 0; j < keys; j++)
         for (int r = 0; r < N; r++) highest[r] = s[j * N + r] > highest[r] ? s[j * N + r] : highest[r];
+#pragma omp simd
+    for (int r = 0; r < N; r++) down[r] = falling_exp((m->highest[r] - highest[r]) * scale);
+    for (int r = 0; r < N; r++) sum[r] = m->weight[r] * down[r];
     for (int64_t j = 0; j < keys; j++) {
 #pragma omp simd
         for (int r = 0; r < N; r++) {
-            const real e = fast_exp((s[j * N + r] - highest[r]) * scale);
+            const real e = falling_exp((s[j * N + r] - highest[r]) * scale);
             s[j * N + r] = e;
             sum[r] += e;
         }
     }
-    memcpy(weight, sum, sizeof sum);
+    for (int64_t e = 0; e < d; e++)
+        for (int r = 0; r < N; r++) yt[e * N + r] *= down[r];
+    memcpy(m->highest, highest, sizeof highest);
+    memcpy(m->weight, sum, sizeof sum);
+}
+
+/* No query sees a key behind its own. Keys [j, j + count), queries [first, first + m). */
+static void hide(ltn_panels score, int64_t j, int64_t count, int64_t first, int64_t m)
+{
+    for (int64_t r = 0; r < m; r++)
+        for (int64_t k = LTN_MAX(first + r + 1 - j, 0); k < count; k++)
+            score.v[(r / N * score.rows + k) * N + r % N] = -INFINITY;
 }
 
 /* The queries [first, first + m) of the head whose keys and values are packed. */
@@ -111,15 +131,26 @@ static void block(const ltn_attention *a, const real *q, real *y, int64_t first,
                   const workplace *w)
 {
     const real scale = (real)(1 / sqrt((double)a->d));
-    real weight[LTN_QUERIES];
+    const int64_t end = a->causal ? first + m : a->keys;
+    softmax state[LTN_QUERIES / N];
     ltn__attention_pack_transposed(a, q + first * a->c, m, w->qt);
-    const int64_t keys = ltn__attention_scores(a, w->k, w->qt, first, m, w->score);
-    for (int64_t p = 0; p < ltn__panels(m); p++)
-        soften(w->score.v + p * w->score.rows * N, keys, scale, weight + p * N);
-    ltn__panel_product(0, a->d, m, keys, w->vt, w->score, w->yt, false);
+    memset(w->yt.v, 0, (size_t)(LTN_QUERIES * a->tall) * sizeof(real));
+    for (int64_t r = 0; r < LTN_QUERIES; r++) {
+        state[r / N].highest[r % N] = -(real)1e30;
+        state[r / N].weight[r % N] = 0;
+    }
+    for (int64_t j = 0; j < end; j += KEYS) {
+        const int64_t count = LTN_MIN(KEYS, end - j);
+        ltn__panel_product(0, count, m, a->d, (ltn_panels){w->k.v + j * N, w->k.rows}, w->qt, w->score, false);
+        if (a->causal) hide(w->score, j, count, first, m);
+        for (int64_t p = 0; p < ltn__panels(m); p++)
+            soften(w->score.v + p * KEYS * N, count, scale, &state[p], w->yt.v + p * a->tall * N, a->d);
+        ltn__panel_product(0, a->d, m, count, (ltn_panels){w->vt.v + j * w->vt.rows, w->vt.rows}, w->score, w->yt,
+                           true);
+    }
     for (int64_t r = 0; r < m; r++)
         for (int64_t e = 0; e < a->d; e++)
-            y[(first + r) * a->c + e] = w->yt.v[(r / N * a->tall + e) * N + r % N] / weight[r];
+            y[(first + r) * a->c + e] = w->yt.v[(r / N * a->tall + e) * N + r % N] / state[r / N].weight[r % N];
 }
 
 static void attention_run(const ltn_node *n, const real *const *src, real *dst, void *scratch, int threads)

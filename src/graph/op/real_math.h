@@ -46,6 +46,14 @@ static inline float short_exp(float x)
     return p * from_bits((whole - 129) << 23);
 }
 
+/* For x <= 0; below -87 it stays at e^-87, where the weights of a softmax are nothing. */
+static inline real falling_exp(real value)
+{
+    if (sizeof(real) == sizeof(double)) return (real)exp((double)value);
+    const float x = (float)value;
+    return (real)short_exp(x < -87 ? -87 : x);
+}
+
 /* 2^n in two factors, so that the ends of float's range come out as 0 and infinity. */
 static inline real fast_exp(real value)
 {
