@@ -94,15 +94,25 @@ static bool has_word(const char *words, const char *word)
     return false;
 }
 
+/* A number, with K, M or G behind it if that is legal; *end is where it ends. */
+static double number(const char *text, bool size, char **end)
+{
+    static const char *const units = "KMG";
+    const double v = strtod(text, end);
+    const char *unit = size && *end != text && **end ? strchr(units, **end) : NULL;
+    *end += unit != NULL;
+    return unit ? v * pow(1000, (double)(unit - units + 1)) : v;
+}
+
 static int check_value(const cmd_option *o, const char *text)
 {
     const char *dash = dashes(o->name);
     if (o->type == CMD_CHOICE && !has_word(o->value, text))
         return cmd_usage("%s%s %s: expected one of %s", dash, o->name, text, o->value);
-    if (o->type != CMD_INT && o->type != CMD_REAL) return CMD_DONE;
+    if (o->type != CMD_INT && o->type != CMD_REAL && o->type != CMD_SIZE) return CMD_DONE;
     char *end;
-    const double v = strtod(text, &end);
-    const char *what = o->type == CMD_INT ? "a whole number" : "a number";
+    const double v = number(text, o->type == CMD_SIZE, &end);
+    const char *what = o->type == CMD_INT ? "a whole number" : o->type == CMD_SIZE ? "a size, as 2.5G," : "a number";
     if (end == text || *end || !isfinite(v) || (o->type == CMD_INT && v != floor(v)))
         return cmd_usage("%s%s %s: expected %s", dash, o->name, text, what);
     if (v < o->min || v > o->max)
@@ -212,7 +222,8 @@ const char *cmd_nth(const cmd_args *a, const char *name, int i)
 double cmd_number(const cmd_args *a, const char *name, double absent)
 {
     const char *text = cmd_text(a, name);
-    return text ? strtod(text, NULL) : absent;
+    char *end;
+    return text ? number(text, true, &end) : absent;
 }
 
 bool cmd_given(const cmd_args *a, const char *name)

@@ -11,7 +11,7 @@
 enum { CMD_DONE = 0, CMD_FAILED = 1, CMD_USAGE = 2 }; /* exit codes; 128 + n after signal n */
 enum { CMD_MAXOPTION = 24, CMD_MAXOPERAND = 2, CMD_MAXMORE = 64 };
 
-typedef enum cmd_type { CMD_FLAG, CMD_TEXT, CMD_FILE, CMD_CHOICE, CMD_INT, CMD_REAL, CMD_SPEC } cmd_type;
+typedef enum cmd_type { CMD_FLAG, CMD_TEXT, CMD_FILE, CMD_CHOICE, CMD_INT, CMD_REAL, CMD_SIZE, CMD_SPEC } cmd_type;
 typedef struct cmd_option {
     const char *name;  /* "sigma"; one letter is written -o */
     const char *value; /* as the help shows it: "S"; of a choice, the words: "8|16" */
@@ -68,6 +68,11 @@ struct cmd_args {
         .name = "threads", .value = "N", .type = CMD_INT, .min = 1, .max = 1024, \
         .help = "processor threads; without it one per core"                     \
     }
+#define CMD_MEMORY                                                                                     \
+    {                                                                                                  \
+        .name = "memory", .value = "SIZE", .type = CMD_SIZE, .min = 1e8, .max = 1e15,                  \
+        .help = "bytes to make do with, as 800M or 2.5G; large pictures then take longer"              \
+    }
 #define CMD_BITS \
     {.name = "bits", .value = "8|16", .type = CMD_CHOICE, .def = "8", .help = "of a PNG's samples"}
 #define CMD_QUALITY \
@@ -87,7 +92,7 @@ void cmd_fill(cmd_args *a, const cmd_args *from);
 int cmd_check(const cmd_args *a);
 const char *cmd_text(const cmd_args *a, const char *name); /* given or default; NULL: neither */
 const char *cmd_nth(const cmd_args *a, const char *name, int i); /* the i-th time it is given; NULL past the last */
-double cmd_number(const cmd_args *a, const char *name, double absent);
+double cmd_number(const cmd_args *a, const char *name, double absent); /* 2.5G is 2.5e9 */
 bool cmd_given(const cmd_args *a, const char *name);
 /* Cuts the first spec off a list "psnr,ms_ssim:scales=4,ssim"; a comma before key= belongs to the spec. False: the
  * list is at its end. A spec that does not fit comes out cut. */

@@ -39,7 +39,9 @@ static int run(cmd_args *a)
 {
     static char text[16384]; /* the words of --from */
     ltn_ctx *ctx = NULL;
-    const ltn_options opt = {.threads = (int)cmd_number(a, "threads", 0), .log = log_line};
+    const ltn_options opt = {.threads = (int)cmd_number(a, "threads", 0),
+                             .memory = (size_t)cmd_number(a, "memory", 0),
+                             .log = log_line};
     if (ltn_open(&ctx, &opt) != LTN_OK) {
         cmd_say("out of memory");
         return CMD_FAILED;

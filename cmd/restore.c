@@ -374,6 +374,7 @@ static const cmd_option options[] = {
     CMD_QUALITY,
     CMD_FROM,
     CMD_THREADS,
+    CMD_MEMORY,
     {.name = NULL},
 };
 

@@ -55,6 +55,8 @@ typedef struct ltn_options {
     void *(*realloc)(void *user, void *p, size_t n); /* n == 0 frees; NULL: the C library's */
     void (*log)(void *user, int level, const char *line); /* level 0 warning, 1 note; NULL: silent */
     void *user;
+    size_t memory;      /* bytes that the process may hold at once; large pictures are then made stripe by stripe, more
+                         * slowly; 0: no bound */
 } ltn_options;
 
 LTN_API const char *ltn_version(void);

@@ -155,3 +155,68 @@ TEST(stripes_in_little_memory)
     ltn__graph_close(&g);
     coder_close(&c);
 }
+
+/* An allocator that knows the most bytes that were out at once. */
+typedef struct gauge {
+    size_t now, most;
+} gauge;
+
+static void *gauge_realloc(void *user, void *p, size_t n)
+{
+    gauge *u = user;
+    size_t *old = p ? (size_t *)p - 2 : NULL; /* two, for the alignment that malloc gives */
+    if (old) u->now -= *old;
+    if (!n) {
+        free(old);
+        return NULL;
+    }
+    size_t *block = realloc(old, n + 2 * sizeof *block);
+    if (!block) return NULL;
+    u->now += *block = n;
+    u->most = u->now > u->most ? u->now : u->most;
+    return block + 2;
+}
+
+/* What a context within so much memory decodes, or encodes, and the bytes it took. */
+static ltn_array coded(ltn_part_kind part, const ltn_array *in, size_t memory, size_t *most)
+{
+    gauge u = {0};
+    ltn_ctx *ctx;
+    ltn_model *m;
+    ltn_array out, copy;
+    OK(NULL, ltn_open(&ctx, &(ltn_options){.threads = 1, .memory = memory, .realloc = gauge_realloc, .user = &u}));
+    OK(ctx, ltn_model_open(ctx, PRIOR, &m));
+    OK(ctx, (part == LTN_ENCODE ? ltn_model_encode : ltn_model_decode)(m, in, &out));
+    const size_t n = (size_t)(out.dim[0] * out.dim[1] * out.dim[2] * out.dim[3]);
+    copy = out;
+    copy.data = malloc(n * sizeof *copy.data);
+    memcpy(copy.data, out.data, n * sizeof *copy.data);
+    ltn_array_free(ctx, &out);
+    ltn_model_close(&m);
+    ltn_close(&ctx);
+    CHECK(u.now == 0);
+    *most = u.most;
+    return copy;
+}
+
+TEST(memory_of_a_context)
+{
+    static const struct {
+        ltn_part_kind part;
+        ltn_array in;
+    } cases[] = {{LTN_DECODE, {.rank = 4, .dim = {2, 32, 32, 24}}}, {LTN_ENCODE, {.rank = 4, .dim = {1, 3, 256, 192}}}};
+    for (int k = 0; k < LTN_COUNT(cases); k++) {
+        ltn_array in = cases[k].in;
+        const size_t bound = 75u << 20;
+        size_t free_most, bound_most;
+        in.data = values("in", (size_t)(in.dim[0] * in.dim[1] * in.dim[2] * in.dim[3]), 1);
+        ltn_array a = coded(cases[k].part, &in, 0, &free_most), b = coded(cases[k].part, &in, bound, &bound_most);
+        CHECK(free_most > bound_most);
+        CHECK(bound_most + (48 << 20) <= bound); /* of which the program has its part */
+        const double e = test_error(b.data, a.data, (size_t)(a.dim[0] * a.dim[1] * a.dim[2] * a.dim[3]));
+        if (!(e <= 1e-5)) test_fail(__FILE__, __LINE__, "error %.3g of the range", e);
+        free(in.data);
+        free(a.data);
+        free(b.data);
+    }
+}

@@ -24,6 +24,7 @@
 struct ltn_ctx {
     ltn_options opt;
     int threads;
+    size_t used; /* bytes allocated now */
     char error[1024];
 };
 
@@ -41,6 +42,8 @@ ltn_status ltn__alloc_each(ltn_ctx *ctx, size_t count, float **const *room, int 
 /* The new tail is zeroed; p stays on failure. */
 void *ltn__grow(ltn_ctx *ctx, void *p, size_t old_count, size_t count, size_t size);
 void ltn__free(ltn_ctx *ctx, void *p);
+/* What the bound in the options leaves for more of it; SIZE_MAX: there is none. */
+size_t ltn__memory_left(const ltn_ctx *ctx);
 char *ltn__strdup(ltn_ctx *ctx, const char *s);
 char *ltn__format(ltn_ctx *ctx, const char *fmt, ...) LTN_PRINTF(2, 3);
 

@@ -4,11 +4,12 @@
 
 #include "base.h"
 
-enum { ALIGN = 64, ARENA_ALIGN = 16, ARENA_BLOCK = 16384 };
+enum { ALIGN = 64, ARENA_ALIGN = 16, ARENA_BLOCK = 16384, PROGRAM = 48 << 20 };
 
 /* Stands right before every aligned block. */
 typedef struct header {
     void *raw; /* what realloc gave */
+    size_t bytes;
 } header;
 
 static bool product(size_t count, size_t size, size_t *bytes)
@@ -30,7 +31,8 @@ static void *blank(ltn_ctx *ctx, size_t count, size_t size)
     }
     const uintptr_t first = (uintptr_t)raw + sizeof(header);
     char *p = raw + sizeof(header) + (ALIGN - first % ALIGN) % ALIGN;
-    ((header *)(void *)p)[-1].raw = raw;
+    ((header *)(void *)p)[-1] = (header){raw, bytes};
+    ctx->used += bytes;
     return p;
 }
 
@@ -60,7 +62,18 @@ void *ltn__grow(ltn_ctx *ctx, void *p, size_t old_count, size_t count, size_t si
 
 void ltn__free(ltn_ctx *ctx, void *p)
 {
-    if (p) ctx->opt.realloc(ctx->opt.user, ((header *)p)[-1].raw, 0);
+    if (!p) return;
+    const header h = ((header *)p)[-1];
+    ctx->used -= h.bytes;
+    ctx->opt.realloc(ctx->opt.user, h.raw, 0);
+}
+
+/* The program and its libraries take their part. */
+size_t ltn__memory_left(const ltn_ctx *ctx)
+{
+    const size_t taken = ctx->used + PROGRAM;
+    if (!ctx->opt.memory) return SIZE_MAX;
+    return ctx->opt.memory > taken ? ctx->opt.memory - taken : 0;
 }
 
 char *ltn__strdup(ltn_ctx *ctx, const char *s)

@@ -49,6 +49,7 @@ void *ltn__weight_make_copy(ltn_ctx *ctx, ltn_weight *w, const char *key, size_t
 void ltn__weight_free(ltn_ctx *ctx, ltn_weight *w);
 /* All of it as real: where it lies if it is that already, else the copy "real". NULL: LTN_ENOMEM. */
 const real *ltn__weight_real(ltn_ctx *ctx, ltn_weight *w);
+size_t ltn__weight_bytes(const ltn_weight *w); /* in its file */
 /* Widens values [first, first + n) to real. */
 void ltn__weight_widen(const ltn_weight *w, int64_t first, int64_t n, real *out);
 
@@ -237,6 +238,8 @@ void ltn__plan_run(ltn_plan *p);
 void ltn__plan_run_to(ltn_plan *p, const char *output);
 void ltn__plan_run_on(ltn_plan *p, const char *output);
 size_t ltn__plan_bytes(const ltn_plan *p); /* slab and scratch */
+/* At most so many bytes are the layouts that kernels make of node n's weights. */
+size_t ltn__packed_bytes(const ltn_node *n);
 
 /* ---- What a run costs ---- */
 typedef struct ltn_work {

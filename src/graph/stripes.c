@@ -272,7 +272,6 @@ typedef struct shape {
 
 static shape shape_of(ltn_stripes *s, int id)
 {
-    enum { GROWTH = 4 }; /* winograd.c: 36 numbers for 9 */
     shape p = {0};
     walk(s, id, (ltn_span){0, 1});
     for (int i = 0; i <= id; i++) {
@@ -282,9 +281,7 @@ static shape shape_of(ltn_stripes *s, int id)
         p.row = LTN_MAX(p.row, size / (size_t)s->v[id].n->dims.d[1]);
         if (!v->n->op || (v->kept && i != id)) continue;
         p.whole = p.whole || !v->n->op->rows;
-        for (int k = 0; k < v->n->nsrc; k++)
-            if (v->n->src[k] && v->n->src[k]->weight)
-                p.weights += GROWTH * (size_t)ltn__count(v->n->src[k]->dims) * sizeof(real);
+        p.weights += ltn__packed_bytes(v->n);
     }
     return p;
 }

@@ -80,11 +80,19 @@ WIDEN(widen_f16, uint16_t, from_half(v))
 WIDEN(widen_bf16, uint16_t, from_bits((uint32_t)v << 16))
 WIDEN(widen_f64, double, v)
 
+static const size_t size[] = {[LTN_F32] = 4, [LTN_F16] = 2, [LTN_BF16] = 2, [LTN_F64] = 8};
+
+size_t ltn__weight_bytes(const ltn_weight *w)
+{
+    size_t n = size[w->dtype];
+    for (int k = 0; k < w->rank; k++) n *= (size_t)w->dim[k];
+    return n;
+}
+
 void ltn__weight_widen(const ltn_weight *w, int64_t first, int64_t n, real *out)
 {
     static void (*const widen[])(const char *, int64_t, real *) = {
         [LTN_F32] = widen_f32, [LTN_F16] = widen_f16, [LTN_BF16] = widen_bf16, [LTN_F64] = widen_f64};
-    static const size_t size[] = {[LTN_F32] = 4, [LTN_F16] = 2, [LTN_BF16] = 2, [LTN_F64] = 8};
     widen[w->dtype]((const char *)w->data + (size_t)first * size[w->dtype], n, out);
 }
 

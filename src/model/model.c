@@ -370,6 +370,7 @@ void ltn_model_close(ltn_model **model)
     for (ltn_part *p = m->parts, *next; p; p = next) {
         next = p->next;
         ltn__plan_close(&p->plan);
+        ltn__stripes_close(&p->stripes);
         ltn__graph_close(&p->graph);
         ltn__free(m->ctx, p);
     }
@@ -402,10 +403,25 @@ static ltn_status check_finite(ltn_model *m, ltn_part_kind kind, ltn_graph *g)
     return LTN_OK;
 }
 
-ltn_status ltn__model_part(ltn_model *m, ltn_part_kind kind, int64_t n, int64_t h, int64_t w, ltn_part **out)
+/* Whether a plan takes at most `most` bytes, the layouts of its weights included; asked of the reference kernels, which
+ * make none. LTN_DONE: it does not. */
+static ltn_status fits(ltn_graph *g, size_t most)
 {
+    size_t packed = 0;
+    ltn_plan *p = NULL;
+    for (int i = 0; i < ltn__graph_size(g); i++) packed += ltn__packed_bytes(ltn__graph_node(g, i));
+    if (most <= packed) return LTN_DONE;
+    const ltn_status s = ltn__plan_open(g, &(ltn_plan_options){.reference = true, .most = most - packed}, &p);
+    ltn__plan_close(&p);
+    return s;
+}
+
+/* In stripes if its plan would take more than `most` bytes; 0: planned in any case. */
+static ltn_status open_part(ltn_model *m, ltn_part_kind kind, ltn_part_size size, size_t most, ltn_part **out)
+{
+    const int64_t n = size.n, h = size.h, w = size.w;
     for (ltn_part *p = m->parts; p; p = p->next)
-        if (p->kind == kind && p->n == n && p->h == h && p->w == w) {
+        if (p->kind == kind && p->n == n && p->h == h && p->w == w && (p->plan || most)) {
             *out = p;
             return LTN_OK;
         }
@@ -415,13 +431,53 @@ ltn_status ltn__model_part(ltn_model *m, ltn_part_kind kind, int64_t n, int64_t 
     m->parts = p;
     ltn_status s = build(m, kind, (ltn_part_size){n, h, w, m->tokens}, &p->graph);
     if (!s) s = check_finite(m, kind, p->graph);
-    if (!s) s = ltn__plan_open(p->graph, NULL, &p->plan);
+    if (!s && most) s = fits(p->graph, most);
+    if (s == LTN_DONE) s = ltn__stripes_open(p->graph, 0, &p->stripes);
+    else if (!s) s = ltn__plan_open(p->graph, NULL, &p->plan);
     if (!s) return LTN_OK;
     m->parts = p->next;
     ltn__graph_close(&p->graph);
     ltn__free(m->ctx, p);
     *out = NULL;
     return s;
+}
+
+ltn_status ltn__model_part(ltn_model *m, ltn_part_kind kind, int64_t n, int64_t h, int64_t w, ltn_part **out)
+{
+    return open_part(m, kind, (ltn_part_size){n, h, w, m->text_length}, 0, out);
+}
+
+/* A plan stays, beside those of other parts: it may take half of what is left. */
+ltn_status ltn__model_coder(ltn_model *m, ltn_part_kind kind, int64_t h, int64_t w, ltn_part **out)
+{
+    const size_t left = ltn__memory_left(m->ctx);
+    return open_part(m, kind, (ltn_part_size){1, h, w, m->text_length}, m->ctx->opt.memory ? left / 2 + 1 : 0, out);
+}
+
+float *ltn__coder_data(ltn_part *p, const char *name)
+{
+    return p->plan ? ltn__plan_data(p->plan, name) : ltn__stripes_data(p->stripes, name);
+}
+
+/* Bytes of the part's weights in their file, whose pages are read. */
+static size_t mapped_bytes(const ltn_part *p)
+{
+    size_t bytes = 0;
+    for (int i = 0; i < ltn__graph_size(p->graph); i++) {
+        const ltn_weight *w = ltn__graph_node(p->graph, i)->weight;
+        if (w) bytes += ltn__weight_bytes(w);
+    }
+    return bytes;
+}
+
+ltn_status ltn__coder_run(ltn_model *m, ltn_part *p)
+{
+    if (p->plan) {
+        ltn__plan_run(p->plan);
+        return LTN_OK;
+    }
+    const size_t left = ltn__memory_left(m->ctx), mapped = mapped_bytes(p);
+    return ltn__stripes_run(p->stripes, left > mapped ? left - mapped : 1);
 }
 
 int ltn__time_width(const ltn_model *m)
@@ -614,11 +670,19 @@ static ltn_status code(ltn_model *m, ltn_part_kind kind, const char *input, cons
                        ltn_array *out)
 {
     ltn_part *p;
-    ltn_status s = ltn__model_part(m, kind, in->dim[0], in->dim[2], in->dim[3], &p);
+    const int64_t *d = in->dim, each = d[1] * d[2] * d[3];
+    ltn_status s = ltn__model_coder(m, kind, d[2], d[3], &p);
     if (s) return s;
-    ltn__to_last(in->data, ltn__plan_data(p->plan, input), in->dim[0], in->dim[1], in->dim[2] * in->dim[3]);
-    ltn__plan_run(p->plan);
-    return take_output(m, p, out);
+    const ltn_dims to = dims_of(p->graph, "out");
+    s = new_array(m->ctx, 4, (const int64_t[]){d[0], to.d[3], to.d[1], to.d[2]}, out);
+    for (int64_t i = 0; i < d[0] && !s; i++) {
+        ltn__to_last(in->data + i * each, ltn__coder_data(p, input), 1, d[1], d[2] * d[3]);
+        s = ltn__coder_run(m, p);
+        if (!s)
+            ltn__to_planar(ltn__coder_data(p, "out"), out->data + i * ltn__count(to), 1, to.d[3], to.d[1] * to.d[2]);
+    }
+    if (s) ltn_array_free(m->ctx, out);
+    return s;
 }
 
 ltn_status ltn_model_encode(ltn_model *m, const ltn_array *picture, ltn_array *out)

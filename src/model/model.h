@@ -131,12 +131,13 @@ typedef struct ltn_arch {
 const ltn_arch *ltn__arch_row(int i);
 const ltn_entry *ltn__arch_entry(int i);
 
-/* A part planned for one shape; kept by the model until it closes. */
+/* A part for one shape, planned, or in stripes; kept by the model until it closes. */
 typedef struct ltn_part {
     ltn_part_kind kind;
     int64_t n, h, w;
     ltn_graph *graph;
     ltn_plan *plan;
+    ltn_stripes *stripes; /* in the plan's place */
     struct ltn_part *next;
 } ltn_part;
 
@@ -164,6 +165,11 @@ struct ltn_model {
 /* The plan of a part for this shape, made on first use. */
 ltn_status ltn__model_part(ltn_model *m, ltn_part_kind kind, int64_t n, int64_t h, int64_t w, ltn_part **out);
 const ltn_entry *ltn__part_entry(int i); /* the parts by name, as ltn_bench_part takes them */
+/* The autoencoder's half for one picture of this shape, LTN_ENCODE or LTN_DECODE: in stripes where the context's bound on
+ * memory leaves too little for a plan. Its arrays by name; its run. */
+ltn_status ltn__model_coder(ltn_model *m, ltn_part_kind kind, int64_t h, int64_t w, ltn_part **out);
+float *ltn__coder_data(ltn_part *p, const char *name);
+ltn_status ltn__coder_run(ltn_model *m, ltn_part *p);
 /* The sinusoid that goes into the UNet's time embedding, ltn__time_width values. */
 void ltn__time_sinusoid(const ltn_model *m, double t, float *out);
 int ltn__time_width(const ltn_model *m);

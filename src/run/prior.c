@@ -75,19 +75,19 @@ static void from_canvas(const model_prior *p, const float *canvas, float *x)
 static ltn_status encode(ltn_prior *base, const float *x, float *z)
 {
     model_prior *p = (model_prior *)base;
-    to_canvas(p, x, ltn__plan_data(p->encode->plan, "picture"));
-    ltn__plan_run(p->encode->plan);
-    memcpy(z, ltn__plan_data(p->encode->plan, "out"), base->latent_count * sizeof *z);
-    return LTN_OK;
+    to_canvas(p, x, ltn__coder_data(p->encode, "picture"));
+    ltn_status s = ltn__coder_run(p->m, p->encode);
+    if (!s) memcpy(z, ltn__coder_data(p->encode, "out"), base->latent_count * sizeof *z);
+    return s;
 }
 
 static ltn_status decode(ltn_prior *base, const float *z, float *x)
 {
     model_prior *p = (model_prior *)base;
-    memcpy(ltn__plan_data(p->decode->plan, "latent"), z, base->latent_count * sizeof *z);
-    ltn__plan_run(p->decode->plan);
-    from_canvas(p, ltn__plan_data(p->decode->plan, "out"), x);
-    return LTN_OK;
+    memcpy(ltn__coder_data(p->decode, "latent"), z, base->latent_count * sizeof *z);
+    ltn_status s = ltn__coder_run(p->m, p->decode);
+    if (!s) from_canvas(p, ltn__coder_data(p->decode, "out"), x);
+    return s;
 }
 
 /* Row r of window k of the canvas. */
@@ -410,9 +410,9 @@ static ltn_status open_parts(model_prior *p)
 {
     ltn_model *m = p->m;
     int64_t f = m->factor, h = p->y.length, w = p->x.length;
-    ltn_status s = ltn__model_part(m, LTN_ENCODE, 1, h * f, w * f, &p->encode);
-    if (!s) s = ltn__model_part(m, LTN_DECODE, 1, h, w, &p->decode);
-    if (!s) s = ltn__model_part(m, LTN_UNET, p->batch, p->y.window, p->x.window, &p->unet);
+    ltn_status s = ltn__model_part(m, LTN_UNET, p->batch, p->y.window, p->x.window, &p->unet);
+    if (!s) s = ltn__model_coder(m, LTN_ENCODE, h * f, w * f, &p->encode);
+    if (!s) s = ltn__model_coder(m, LTN_DECODE, h, w, &p->decode);
     return s;
 }
 

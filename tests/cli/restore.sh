@@ -34,6 +34,9 @@ claim "another seed gives another one" sh -c '! cmp -s a.png c.png'
 $run -o one.png --seed 5 --threads 1 > /dev/null
 $run -o two.png --seed 5 --threads 2 > /dev/null
 claim "whatever the number of threads" similar one.png two.png 60
+$run -o little.png --seed 5 --memory 100M > /dev/null
+claim "in little memory" similar a.png little.png 60
+refuses "an unknown unit of memory" 2 "--memory 2Q: expected a size, as 2.5G" $run -o x.png --memory 2Q
 
 claim "settings repeat the command" restore --from a.png -o again.png
 claim "to the same picture" same a.png again.png
