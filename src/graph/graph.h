@@ -238,8 +238,6 @@ void ltn__plan_run(ltn_plan *p);
 void ltn__plan_run_to(ltn_plan *p, const char *output);
 void ltn__plan_run_on(ltn_plan *p, const char *output);
 size_t ltn__plan_bytes(const ltn_plan *p); /* slab and scratch */
-/* At most so many bytes are the layouts that kernels make of node n's weights. */
-size_t ltn__packed_bytes(const ltn_node *n);
 
 /* ---- What a run costs ---- */
 typedef struct ltn_work {

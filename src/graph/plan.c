@@ -383,15 +383,6 @@ void ltn__plan_run_on(ltn_plan *p, const char *output)
     run_steps(p, steps_to(p, output), p->nstep);
 }
 
-/* winograd.c makes 36 numbers of 9. */
-size_t ltn__packed_bytes(const ltn_node *n)
-{
-    size_t bytes = 0;
-    for (int k = 0; k < n->nsrc; k++)
-        if (n->src[k] && n->src[k]->weight) bytes += 4 * (size_t)ltn__count(n->src[k]->dims) * sizeof(real);
-    return bytes;
-}
-
 size_t ltn__plan_bytes(const ltn_plan *p)
 {
     return p->slab_size + p->scratch_size;

@@ -24,7 +24,6 @@ typedef struct value {
     ltn_store store;
     ltn_span need;  /* the rows that the stripe at hand has of it */
     ltn_node *part; /* its node in the stripe's graph */
-    ltn_weight weight; /* a weight whose copies live for a pass */
     /* A group norm's, for each group: mean and sum of squares around it of `count` numbers; what it takes. */
     double *moment, count;
     real *stat;
@@ -92,10 +91,9 @@ static void walk(ltn_stripes *s, int id, ltn_span rows)
 
 /* ---- The graph of a stripe ---- */
 
-static ltn_node *leaf(ltn_graph *g, value *v)
+static ltn_node *leaf(ltn_graph *g, const ltn_node *n)
 {
-    if (v->n->weight) return ltn__weight_node(g, &v->weight);
-    return ltn__constant(g, v->n->dims, v->n->constant);
+    return n->weight ? ltn__weight_node(g, n->weight) : ltn__constant(g, n->dims, n->constant);
 }
 
 static ltn_node *given(ltn_graph *g, const value *v)
@@ -112,7 +110,7 @@ static ltn_node *source_of(ltn_stripes *s, ltn_graph *g, value *v, int k, ltn_sp
 {
     if (!v->n->src[k]) return NULL;
     value *source = &s->v[v->n->src[k]->id];
-    if (!source->n->op && !source->n->input) return leaf(g, source);
+    if (!source->n->op && !source->n->input) return leaf(g, source->n);
     const ltn_span part = within(need, source->n);
     return ltn__slice(g, source->part, 1, part.first - source->need.first, part.end - part.first);
 }
@@ -265,9 +263,8 @@ static ltn_status choose_store(ltn_stripes *s, int id, size_t *held)
 
 /* What a pass is like. */
 typedef struct shape {
-    bool whole;     /* something in it needs all rows at once */
-    size_t row;     /* bytes of the largest value, for a row of the result */
-    size_t weights; /* bytes of the layouts that kernels make of them, at most */
+    bool whole; /* something in it needs all rows at once */
+    size_t row; /* bytes of the largest value, for a row of the result */
 } shape;
 
 static shape shape_of(ltn_stripes *s, int id)
@@ -281,7 +278,6 @@ static shape shape_of(ltn_stripes *s, int id)
         p.row = LTN_MAX(p.row, size / (size_t)s->v[id].n->dims.d[1]);
         if (!v->n->op || (v->kept && i != id)) continue;
         p.whole = p.whole || !v->n->op->rows;
-        p.weights += ltn__packed_bytes(v->n);
     }
     return p;
 }
@@ -328,7 +324,6 @@ static void end_pass(ltn_stripes *s, int id)
     close_plan(s);
     for (int i = 0; i < s->nodes; i++) {
         value *v = &s->v[i];
-        ltn__weight_free(s->ctx, &v->weight);
         if (i == id || !v->last || !v->store.row) continue;
         ltn__store_close(s->ctx, &v->store);
         v->kept = false;
@@ -341,7 +336,7 @@ static ltn_status pass(ltn_stripes *s, int id)
     size_t held;
     ltn_status status = choose_store(s, id, &held);
     const shape p = shape_of(s, id);
-    const size_t most = s->memory > held + p.weights ? s->memory - held - p.weights : 1;
+    const size_t most = s->memory > held ? s->memory - held : 1;
     int64_t step = first_height(s, &p, height, most), first = 0;
     while (!status && first < height) {
         const ltn_span rows = {first, LTN_MIN(first + step, height)};
@@ -359,7 +354,7 @@ static ltn_status pass(ltn_stripes *s, int id)
 ltn_status ltn__stripes_run(ltn_stripes *s, size_t memory)
 {
     ltn_status status = LTN_OK;
-    s->memory = memory;
+    s->memory = memory - memory / 16; /* the rest for what is small: statistics, the kernels' own states */
     for (int i = 0; i < s->nodes; i++) {
         value *v = &s->v[i];
         v->count = 0;
@@ -385,10 +380,6 @@ static ltn_status enter(ltn_stripes *s, const ltn_node *n)
 {
     value *v = &s->v[n->id];
     v->n = n;
-    if (n->weight) {
-        v->weight = *n->weight;
-        v->weight.copies = NULL;
-    }
     if (n->input) s->from = n;
     if (n->output) s->to = n;
     v->kept = n->input != NULL;

@@ -403,19 +403,6 @@ static ltn_status check_finite(ltn_model *m, ltn_part_kind kind, ltn_graph *g)
     return LTN_OK;
 }
 
-/* Whether a plan takes at most `most` bytes, the layouts of its weights included; asked of the reference kernels, which
- * make none. LTN_DONE: it does not. */
-static ltn_status fits(ltn_graph *g, size_t most)
-{
-    size_t packed = 0;
-    ltn_plan *p = NULL;
-    for (int i = 0; i < ltn__graph_size(g); i++) packed += ltn__packed_bytes(ltn__graph_node(g, i));
-    if (most <= packed) return LTN_DONE;
-    const ltn_status s = ltn__plan_open(g, &(ltn_plan_options){.reference = true, .most = most - packed}, &p);
-    ltn__plan_close(&p);
-    return s;
-}
-
 /* In stripes if its plan would take more than `most` bytes; 0: planned in any case. */
 static ltn_status open_part(ltn_model *m, ltn_part_kind kind, ltn_part_size size, size_t most, ltn_part **out)
 {
@@ -429,11 +416,10 @@ static ltn_status open_part(ltn_model *m, ltn_part_kind kind, ltn_part_size size
     if (!p) return LTN_ENOMEM;
     *p = (ltn_part){.kind = kind, .n = n, .h = h, .w = w, .next = m->parts};
     m->parts = p;
-    ltn_status s = build(m, kind, (ltn_part_size){n, h, w, m->tokens}, &p->graph);
+    ltn_status s = build(m, kind, size, &p->graph);
     if (!s) s = check_finite(m, kind, p->graph);
-    if (!s && most) s = fits(p->graph, most);
+    if (!s) s = ltn__plan_open(p->graph, &(ltn_plan_options){.most = most}, &p->plan);
     if (s == LTN_DONE) s = ltn__stripes_open(p->graph, 0, &p->stripes);
-    else if (!s) s = ltn__plan_open(p->graph, NULL, &p->plan);
     if (!s) return LTN_OK;
     m->parts = p->next;
     ltn__graph_close(&p->graph);
@@ -444,14 +430,14 @@ static ltn_status open_part(ltn_model *m, ltn_part_kind kind, ltn_part_size size
 
 ltn_status ltn__model_part(ltn_model *m, ltn_part_kind kind, int64_t n, int64_t h, int64_t w, ltn_part **out)
 {
-    return open_part(m, kind, (ltn_part_size){n, h, w, m->text_length}, 0, out);
+    return open_part(m, kind, (ltn_part_size){n, h, w, m->tokens}, 0, out);
 }
 
 /* A plan stays, beside those of other parts: it may take half of what is left. */
 ltn_status ltn__model_coder(ltn_model *m, ltn_part_kind kind, int64_t h, int64_t w, ltn_part **out)
 {
     const size_t left = ltn__memory_left(m->ctx);
-    return open_part(m, kind, (ltn_part_size){1, h, w, m->text_length}, m->ctx->opt.memory ? left / 2 + 1 : 0, out);
+    return open_part(m, kind, (ltn_part_size){1, h, w, m->tokens}, m->ctx->opt.memory ? left / 2 + 1 : 0, out);
 }
 
 float *ltn__coder_data(ltn_part *p, const char *name)
