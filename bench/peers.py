@@ -37,7 +37,7 @@ ROWS = {
     "small-photo": ("small prior, 1024 x 768, whole command", "prior", 1024, TORCH, 1, None),
     "unet-xl": ("SDXL's UNet call", "sdxl", 1024, ["torch f32"], 1, .6),
 }
-COMMAND = {"latino": "latino:rule=discrepancy,times=999/874/749/624/499/374/249/124", "small": "latino"}
+COMMAND = {"latino": "latino:rule=discrepancy,start=adjoint,times=999/874/749/624/499/374/249/124", "small": "latino"}
 SEED, BOUND, LIMIT = 7, 1e-3, 1500  # LIMIT: seconds of one measurement; torch.compile has 300
 
 

@@ -17,6 +17,7 @@ import numpy as np
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 T = 499  # the time step of the UNet calls
+STREAM = 16  # of a solver's random numbers in its first step
 SIGMA, PROMPT = .1, "a photo of a cat"
 
 
@@ -253,7 +254,9 @@ def denoise_paper(L, y, sigma, c, p, seed):
     x = y.clamp(-1, 1)
     for k, t in enumerate(L.TIMES):
         clean = p.E(x)
-        z = p.a(t) ** .5 * clean + (1 - p.a(t)) ** .5 * L.normals(seed, L.STEP + k, *clean.shape)
+        _, n, h, w = clean.shape
+        eps = L.normals(seed, STREAM + k, 1, h, w, n).permute(0, 3, 1, 2)  # drawn channels last
+        z = p.a(t) ** .5 * clean + (1 - p.a(t)) ** .5 * eps
         u = p.D(p.f(z, t, c))
         x = y + min(1, sigma * (y.numel() / L.sq(u - y)) ** .5) * (u - y)
     return x
