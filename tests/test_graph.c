@@ -193,7 +193,7 @@ TEST(reference_kernels)
 
 static int fits[32]; /* how often each cell took a node */
 
-/* As an input, the second source is packed in each run; as a weight, once. */
+/* As an input, the second source (of gather the first) is packed in each run; as a weight, once or not at all. */
 static void check_cells(ltn_ctx *ctx, ltn_graph *g, ltn_node *n)
 {
     const ltn_fusion plain = {.result = n};
@@ -207,20 +207,22 @@ static void check_cells(ltn_ctx *ctx, ltn_graph *g, ltn_node *n)
     bench weights = bench_new(n);
     ltn_weight w = {.name = "w", .dtype = LTN_F32, .rank = 4};
     const ltn_cell *cell;
+    const int table = n->op == &ltn__op_gather ? 0 : 1;
+    ltn_node *leaf_of = n->nsrc > table && n->op != &ltn__op_group_norm ? n->src[table] : NULL;
     for (int i = 0; (cell = ltn__cell(i)); i++)
         for (int k = 0; cell->op == n->op && k < LTN_COUNT(fusions); k++) {
             bench expected = run_reference(n, 1, false);
             apply(&fusions[k], &expected, n->nsrc);
-            for (int leaf = 0; leaf <= (n->nsrc > 1 && n->src[1] && n->op != &ltn__op_group_norm); leaf++)
+            for (int leaf = 0; leaf <= (leaf_of != NULL); leaf++)
                 for (int threads = 1; threads <= 2; threads++) {
                     if (leaf) {
-                        memcpy(w.dim, n->src[1]->dims.d, sizeof w.dim);
-                        w.data = weights.data[1];
-                        n->src[1]->weight = &w;
+                        memcpy(w.dim, leaf_of->dims.d, sizeof w.dim);
+                        w.data = weights.data[table];
+                        leaf_of->weight = &w;
                     }
                     fits[i] += check_cell(ctx, cell, n, &fusions[k], threads, &expected);
                 }
-            if (n->nsrc > 1 && n->src[1]) n->src[1]->weight = NULL;
+            if (leaf_of) leaf_of->weight = NULL;
             bench_free(&expected);
         }
     ltn__weight_free(ctx, &w);

@@ -42,11 +42,13 @@ void *ltn__tensors_copy(ltn_tensors *t, const char *name, size_t bytes, ltn_stat
 ltn_status ltn__tensors_add(ltn_tensors *t, ltn_weight w, const uint8_t *p, size_t bytes)
 {
     w.data = p;
+    w.mapped = t->mapped.data && p >= t->mapped.data && p - t->mapped.data < (ptrdiff_t)t->mapped.size;
     if ((uintptr_t)p % (unsigned)element(w.dtype)) {
         ltn_status s;
         void *q = ltn__tensors_copy(t, w.name, bytes, &s);
         if (!q) return s;
         w.data = memcpy(q, p, bytes);
+        w.mapped = false;
     }
     uint32_t h = hash(w.name);
     for (; t->slot[h & t->mask]; h++)

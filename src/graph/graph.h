@@ -40,6 +40,7 @@ typedef struct ltn_weight {
     int64_t dim[4];
     const void *data; /* of any alignment */
     struct ltn_copy *copies;
+    bool mapped; /* data are pages of a file, which can be read again */
     bool used;
 } ltn_weight;
 /* The copy made under this key ("real", "onednn:<layout>"), or NULL. */
@@ -50,6 +51,8 @@ void ltn__weight_free(ltn_ctx *ctx, ltn_weight *w);
 /* All of it as real: where it lies if it is that already, else the copy "real". NULL: LTN_ENOMEM. */
 const real *ltn__weight_real(ltn_ctx *ctx, ltn_weight *w);
 size_t ltn__weight_bytes(const ltn_weight *w); /* in its file */
+/* Gives back the memory of the file's pages until somebody reads them again. */
+void ltn__weight_leave(const ltn_weight *w);
 /* Widens values [first, first + n) to real. */
 void ltn__weight_widen(const ltn_weight *w, int64_t first, int64_t n, real *out);
 
@@ -226,6 +229,7 @@ const ltn_cell *ltn__cell(int i); /* NULL past the last */
 typedef struct ltn_plan_options {
     int threads;      /* 0: the context's */
     bool reference;   /* only reference kernels, nothing fused */
+    bool frugal;      /* gives the weights' pages back after each step that read them */
     size_t most;      /* bytes; a plan that takes more is LTN_DONE, without a message; 0: any number */
 } ltn_plan_options;
 ltn_status ltn__plan_open(ltn_graph *g, const ltn_plan_options *opt, ltn_plan **out);

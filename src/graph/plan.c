@@ -27,6 +27,7 @@ struct ltn_plan {
     ltn_graph *g;
     ltn_ctx *ctx;
     int threads, nodes, nstep, nbuffer;
+    bool frugal;
     step *step;
     buffer *buffer;
     /* By node id. */
@@ -303,6 +304,7 @@ ltn_status ltn__plan_open(ltn_graph *g, const ltn_plan_options *opt, ltn_plan **
     p->g = g;
     p->ctx = ctx;
     p->threads = opt && opt->threads ? opt->threads : ctx->threads;
+    p->frugal = opt && opt->frugal;
     p->nodes = ltn__graph_size(g);
     if (!make_tables(p)) {
         status = LTN_ENOMEM;
@@ -312,6 +314,8 @@ ltn_status ltn__plan_open(ltn_graph *g, const ltn_plan_options *opt, ltn_plan **
         status = make_steps(p, opt && opt->reference);
         if (!status) status = lay_out(p, opt ? opt->most : 0);
     }
+    for (int i = 0; i < p->nodes && p->frugal; i++)
+        if (ltn__graph_node(g, i)->weight) ltn__weight_leave(ltn__graph_node(g, i)->weight);
     if (status) ltn__plan_close(out);
     return status;
 }
@@ -350,12 +354,19 @@ ltn_dims ltn__plan_dims(const ltn_plan *p, const char *name)
     return n ? n->dims : ltn__dims(0, 0, 0, 0);
 }
 
+static void leave_weights(const step *s)
+{
+    for (int k = 0; k < s->node->nsrc; k++)
+        if (s->node->src[k] && s->node->src[k]->weight) ltn__weight_leave(s->node->src[k]->weight);
+}
+
 static void run_steps(ltn_plan *p, int first, int end)
 {
     for (int i = first; i < end; i++) {
         const step *s = &p->step[i];
         if (s->cell) s->cell->run(s->kernel.state, s->src, s->dst, p->scratch);
         else s->node->op->run(s->node, s->src, s->dst, p->scratch, p->threads);
+        if (p->frugal) leave_weights(s);
     }
 }
 

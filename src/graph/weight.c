@@ -3,6 +3,8 @@
 #include "graph.h"
 
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 struct ltn_copy {
     struct ltn_copy *next;
@@ -94,6 +96,12 @@ void ltn__weight_widen(const ltn_weight *w, int64_t first, int64_t n, real *out)
     static void (*const widen[])(const char *, int64_t, real *) = {
         [LTN_F32] = widen_f32, [LTN_F16] = widen_f16, [LTN_BF16] = widen_bf16, [LTN_F64] = widen_f64};
     widen[w->dtype]((const char *)w->data + (size_t)first * size[w->dtype], n, out);
+}
+
+void ltn__weight_leave(const ltn_weight *w)
+{
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), first = (uintptr_t)w->data / page * page;
+    if (w->mapped) madvise((void *)first, (uintptr_t)w->data + ltn__weight_bytes(w) - first, MADV_DONTNEED);
 }
 
 const real *ltn__weight_real(ltn_ctx *ctx, ltn_weight *w)

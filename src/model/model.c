@@ -398,9 +398,16 @@ static ltn_status check_finite(ltn_model *m, ltn_part_kind kind, ltn_graph *g)
         if (w && !ltn__weight_finite(w))
             return ltn__fail(m->ctx, LTN_EFORMAT, "%s/%s: %s: not finite", m->path,
                              folders[kinds[kind].folder], w->name);
+        if (w) ltn__weight_leave(w);
     }
     m->finite[base] = true;
     return LTN_OK;
+}
+
+/* Texts are encoded once; other weights are read in every step, and stay if there is no bound. */
+static bool is_frugal(const ltn_model *m, ltn_part_kind kind)
+{
+    return m->ctx->opt.memory || kinds[kind].folder == TEXT_ENCODER || kinds[kind].folder == TEXT_ENCODER_2;
 }
 
 /* In stripes if its plan would take more than `most` bytes; 0: planned in any case. */
@@ -418,7 +425,7 @@ static ltn_status open_part(ltn_model *m, ltn_part_kind kind, ltn_part_size size
     m->parts = p;
     ltn_status s = build(m, kind, size, &p->graph);
     if (!s) s = check_finite(m, kind, p->graph);
-    if (!s) s = ltn__plan_open(p->graph, &(ltn_plan_options){.most = most}, &p->plan);
+    if (!s) s = ltn__plan_open(p->graph, &(ltn_plan_options){.most = most, .frugal = is_frugal(m, kind)}, &p->plan);
     if (s == LTN_DONE) s = ltn__stripes_open(p->graph, 0, &p->stripes);
     if (!s) return LTN_OK;
     m->parts = p->next;

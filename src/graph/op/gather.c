@@ -54,6 +54,32 @@ const ltn_op ltn__op_gather = {
     .example = gather_example,
 };
 
+/* ---- A cell: the rows of a weight where it lies in its file ---- */
+
+static ltn_status gather_open(ltn_ctx *ctx, const ltn_node *n, const ltn_fusion *fuse, int threads, ltn_kernel *out)
+{
+    if (!n->src[0]->weight || fuse->residual || fuse->activation) return LTN_DONE;
+    *out = (ltn_kernel){(void *)n, 0, 1u << 0};
+    return LTN_OK;
+}
+
+static void gather_rows(void *state, const real *const *src, real *dst, void *scratch)
+{
+    const ltn_node *n = state;
+    const int64_t c = n->dims.d[3], rows = n->src[0]->dims.d[2];
+    for (int64_t k = 0; k < ltn__count(n->src[1]->dims); k++) {
+        const int64_t row = row_of(src[1][k], rows);
+        if (row < 0) memset(dst + k * c, 0, (size_t)c * sizeof(real));
+        else ltn__weight_widen(n->src[0]->weight, row * c, c, dst + k * c);
+    }
+}
+
+static void gather_close(ltn_ctx *ctx, void *state)
+{
+}
+
+const ltn_cell ltn__cell_gather = {"rows:gather", &ltn__op_gather, gather_open, gather_rows, gather_close};
+
 ltn_node *ltn__scatter(ltn_graph *g, ltn_node *x, ltn_node *ids, int64_t rows)
 {
     const int64_t *s = x->dims.d, *d = ids->dims.d;
