@@ -404,10 +404,10 @@ static ltn_status check_finite(ltn_model *m, ltn_part_kind kind, ltn_graph *g)
     return LTN_OK;
 }
 
-/* Texts are encoded once; other weights are read in every step, and stay if there is no bound. */
+/* The UNet's weights are read in every step, and stay if there is no bound. */
 static bool is_frugal(const ltn_model *m, ltn_part_kind kind)
 {
-    return m->ctx->opt.memory || kinds[kind].folder == TEXT_ENCODER || kinds[kind].folder == TEXT_ENCODER_2;
+    return m->ctx->opt.memory || kinds[kind].folder != UNET;
 }
 
 /* In stripes if its plan would take more than `most` bytes; 0: planned in any case. */
