@@ -5,10 +5,13 @@
  * Barabasz et al. 2018, arXiv 1803.10986). The adjoint by x is the convolution of dy with w's taps reversed and
  * its channels exchanged.
  *
- *     for chunks of patches:  V = B^T d B, in blocks of 96 patches
- *         for groups of panels of the result's channels:  U = G g G^T, from the file's weights: no copy is kept
- *             for blocks:  M = V U, point by point and a slice of the channels after the other;
- *                          Y = A^T M A, bias, residual, activation
+ *     V = B^T d B       for a block of patches
+ *     U = G g G^T       for a group of panels of the result's channels, from the file's weights: no copy is kept
+ *     M = V U           point by point and a slice of the channels after the other
+ *     Y = A^T M A       then bias, residual, activation
+ *
+ * Where there are many patches U is made first, all of it, and each block goes through all groups while its V and M
+ * are in the cache; where there are few, V is made first and each group meets all blocks.
  *
  * Rows and panels stand one line further apart than they are long, so that the 36 points of a patch do not meet in
  * the same place of a cache. */
@@ -16,7 +19,7 @@
 #include "tile.h"
 
 enum { N = LTN_TILE_N, PATCH = 6, POINTS = PATCH * PATCH, OUT = 4 };
-enum { BLOCK = 4 * LTN_TILE_M, SLICE = 128, GROUP = 2, CHUNK = 24 << 20 };
+enum { BLOCK = 4 * LTN_TILE_M, SLICE = 128, GROUP = 2, CACHE = 5 << 18 };
 static const real P = (real)0.75, Q = (real)1.5;
 typedef real lanes[N]; /* sixteen channels of one value */
 
@@ -26,9 +29,10 @@ typedef struct winograd {
     const ltn_weight *weight;
     bool adjoint;
     int64_t down, across, count; /* patches: in a column, in a row, in all */
-    int64_t block, chunk;        /* at once: in M, in V (whole blocks) */
+    bool many;
+    int64_t block, blocks;       /* patches at once, and how often */
     int64_t in, panels;          /* channels; panels of 16 outputs */
-    int64_t group, parts;        /* panels at once; tasks that share a group's blocks */
+    int64_t group, groups;       /* panels at once, and how often */
     int64_t depth;               /* channels of x in U at once */
     int64_t tile, apart;         /* rows of V that run as one; lines from one point to the next */
     int64_t rows;                /* from one panel to the next in M */
@@ -211,27 +215,49 @@ LTN_KERNEL static void store_patch(const winograd *w, lanes *m, int64_t i, int64
         memcpy(y + at + (k / columns * s[2] + k % columns) * s[3], out[k / columns * OUT + k % columns], sizeof out[0]);
 }
 
-static size_t room_of(const winograd *w)
+/* Numbers in one block's V, one group's U, and M for both. */
+static int64_t v_size(const winograd *w) { return POINTS * w->apart * N; }
+static int64_t u_size(const winograd *w) { return POINTS * w->group * (w->depth + 1) * N; }
+static int64_t m_size(const winograd *w) { return POINTS * w->group * w->rows * N; }
+
+static int64_t panels_of(const winograd *w, int64_t group)
 {
-    return (size_t)(POINTS * w->group * (w->depth + 1 + w->rows) * N);
+    return LTN_MIN(w->group, w->panels - group * w->group);
 }
 
-/* Panels [p, p + panels) of blocks [b, end) of the chunk of patches that begins with `first`. One block meets a slice
- * of the weights at a time, several meet all of them. */
-static void run_task(const winograd *w, const real *const *src, const real *v, int64_t first, int64_t b, int64_t end,
-                     int64_t p, int64_t panels, real *room, real *y)
+static int64_t patches_of(const winograd *w, int64_t block)
+{
+    return LTN_MIN(w->block, w->count - block * w->block);
+}
+
+static void store(const winograd *w, const real *const *src, real *m, int64_t block, int64_t group, real *y)
 {
     const real *residual = w->fuse.residual ? src[w->n->nsrc] : NULL;
-    real *u = room, *m = u + POINTS * w->group * (w->depth + 1) * N;
+    for (int64_t k = 0; k < panels_of(w, group); k++)
+        for (int64_t r = 0; r < patches_of(w, block); r++)
+            store_patch(w, (lanes *)m + k * w->rows + r, block * w->block + r, group * w->group + k, src[2], residual, y);
+}
+
+/* Many patches: one block through all groups; u holds them all. */
+static void run_block(const winograd *w, const real *const *src, const real *u, int64_t block, real *v, real *m, real *y)
+{
+    const int64_t count = patches_of(w, block);
+    for (int64_t r = 0; r < count; r++) load_patch(w, src[0], block * w->block + r, r, v);
+    for (int64_t g = 0; g < w->groups; g++) {
+        multiply(w, v, u + g * u_size(w), 0, w->in, count, panels_of(w, g), m);
+        store(w, src, m, block, g, y);
+    }
+}
+
+/* Few patches: one group meets all blocks, whose v is there; a single block a slice of the weights at a time. */
+static void run_group(const winograd *w, const real *const *src, const real *v, int64_t group, real *u, real *m, real *y)
+{
     for (int64_t c = 0; c < w->in; c += w->depth) {
-        const int64_t last = LTN_MIN(c + w->depth, w->in);
-        load_weights(w, p, panels, c, last, u);
-        for (int64_t k = b; k < end; k++) {
-            const int64_t from = first + k * w->block, count = LTN_MIN(w->block, w->count - from);
-            multiply(w, v + k * POINTS * w->apart * N, u, c, last, count, panels, m);
-            for (int64_t r = 0; r < count * panels && last == w->in; r++)
-                store_patch(w, (lanes *)m + r / count * w->rows + r % count, from + r % count, p + r / count, src[2],
-                            residual, y);
+        const int64_t end = LTN_MIN(c + w->depth, w->in);
+        load_weights(w, group * w->group, panels_of(w, group), c, end, u);
+        for (int64_t b = 0; b < w->blocks; b++) {
+            multiply(w, v + b * v_size(w), u, c, end, patches_of(w, b), panels_of(w, group), m);
+            if (end == w->in) store(w, src, m, b, group, y);
         }
     }
 }
@@ -253,20 +279,21 @@ static bool fits(const ltn_node *n, const ltn_fusion *f)
            w[1] % N == 0;
 }
 
-/* Enough tasks for all threads: groups of panels, and where those are few, parts of the blocks. */
+/* How the work is cut: by what the cache holds, and so that all threads have some. */
 static void share_work(winograd *w)
 {
-    w->group = w->panels >= 4 * w->threads ? GROUP : 1;
-    w->block = LTN_MIN(BLOCK, ltn__eights(w->count));
+    const int64_t cached = CACHE / (POINTS * w->in * (int64_t)sizeof(real)) / LTN_TILE_M * LTN_TILE_M;
+    const int64_t each = (w->count + w->threads - 1) / w->threads;
+    w->many = w->count >= w->panels * N / 2;
+    w->group = w->many || w->panels >= 4 * w->threads ? GROUP : 1;
+    w->block = w->many ? LTN_MIN(LTN_MAX(cached, LTN_TILE_M), each) : w->count;
+    w->block = ltn__eights(LTN_MIN(w->block, BLOCK));
+    w->blocks = (w->count + w->block - 1) / w->block;
+    w->groups = (w->panels + w->group - 1) / w->group;
+    w->depth = w->many || w->blocks > 1 ? w->in : SLICE;
     w->rows = w->block + 1;
     w->tile = LTN_MIN(LTN_TILE_M, w->block);
     w->apart = (w->block + w->tile - 1) / w->tile * w->tile * (w->in / N) + 1;
-    const int64_t fit = LTN_MAX(CHUNK / (POINTS * w->apart * N * (int64_t)sizeof(real)), 1);
-    const int64_t blocks = LTN_MIN(fit, (w->count + w->block - 1) / w->block);
-    const int64_t groups = (w->panels + w->group - 1) / w->group;
-    w->chunk = blocks * w->block;
-    w->parts = LTN_MIN((4 * w->threads + groups - 1) / groups, blocks);
-    w->depth = blocks == w->parts ? SLICE : w->in;
 }
 
 static ltn_status winograd_open(ltn_ctx *ctx, const ltn_node *n, const ltn_fusion *fuse, int threads,
@@ -285,28 +312,39 @@ static ltn_status winograd_open(ltn_ctx *ctx, const ltn_node *n, const ltn_fusio
     w->count = patches(n);
     w->threads = ltn__worth(threads, (double)(w->count * w->in * d[3]) * POINTS);
     share_work(w);
-    const size_t v = (size_t)(w->chunk / w->block * POINTS * w->apart * N);
-    *out = (ltn_kernel){w, (v + (size_t)w->threads * room_of(w)) * sizeof(real), 1u << 1};
+    const int64_t shared = w->many ? w->groups * u_size(w) : w->blocks * v_size(w);
+    const int64_t own = (w->many ? v_size(w) : u_size(w)) + m_size(w);
+    *out = (ltn_kernel){w, (size_t)(shared + w->threads * own) * sizeof(real), 1u << 1};
     return LTN_OK;
+}
+
+static void run_many(const winograd *w, const real *const *src, real *u, real *v, real *y)
+{
+    real *m = v + v_size(w);
+#pragma omp for
+    for (int64_t g = 0; g < w->groups; g++) load_weights(w, g * w->group, panels_of(w, g), 0, w->in, u + g * u_size(w));
+#pragma omp for schedule(dynamic)
+    for (int64_t b = 0; b < w->blocks; b++) run_block(w, src, u, b, v, m, y);
+}
+
+static void run_few(const winograd *w, const real *const *src, real *v, real *u, real *y)
+{
+    real *m = u + u_size(w);
+#pragma omp for
+    for (int64_t i = 0; i < w->count; i++)
+        load_patch(w, src[0], i, i % w->block, v + i / w->block * v_size(w));
+#pragma omp for schedule(dynamic)
+    for (int64_t g = 0; g < w->groups; g++) run_group(w, src, v, g, u, m, y);
 }
 
 static void winograd_run(void *state, const real *const *src, real *dst, void *scratch)
 {
     const winograd *w = state;
-    const int64_t groups = (w->panels + w->group - 1) / w->group, one = POINTS * w->apart * N;
-    real *v = scratch, *rooms = v + w->chunk / w->block * one;
+    real *shared = scratch, *rooms = shared + (w->many ? w->groups * u_size(w) : w->blocks * v_size(w));
 #pragma omp parallel num_threads(w->threads)
-    for (int64_t first = 0; first < w->count; first += w->chunk) {
-        const int64_t count = LTN_MIN(w->chunk, w->count - first), blocks = (count + w->block - 1) / w->block;
-        real *room = rooms + (size_t)ltn__thread() * room_of(w);
-#pragma omp for
-        for (int64_t i = 0; i < count; i++) load_patch(w, src[0], first + i, i % w->block, v + i / w->block * one);
-#pragma omp for schedule(dynamic)
-        for (int64_t k = 0; k < groups * w->parts; k++) {
-            const int64_t p = k / w->parts * w->group, part = k % w->parts;
-            run_task(w, src, v, first, blocks * part / w->parts, blocks * (part + 1) / w->parts, p,
-                     LTN_MIN(w->group, w->panels - p), room, dst);
-        }
+    {
+        real *own = rooms + ltn__thread() * ((w->many ? v_size(w) : u_size(w)) + m_size(w));
+        (w->many ? run_many : run_few)(w, src, shared, own, dst);
     }
 }
 
