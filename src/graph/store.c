@@ -1,15 +1,16 @@
-/* store.c - rows of a value, each in memory of its own; rounded they are x = scale q, |q| <= 32767, with the
+/* store.c - rows of a value in blocks, a sixteenth of it each; rounded they are x = scale q, |q| <= 32767, with the
  * scales (c) before the numbers (width, c). */
 #include "store.h"
 
 #include <string.h>
 
-enum { LARGEST = 32767 };
+enum { LARGEST = 32767, BLOCKS = 16, ALIGN = 64 };
 
 static size_t row_bytes(int64_t width, int64_t c, bool rounded)
 {
-    return rounded ? (size_t)c * sizeof(real) + (size_t)(width * c) * sizeof(int16_t)
-                   : (size_t)(width * c) * sizeof(real);
+    const size_t bytes = rounded ? (size_t)c * sizeof(real) + (size_t)(width * c) * sizeof(int16_t)
+                                 : (size_t)(width * c) * sizeof(real);
+    return (bytes + ALIGN - 1) / ALIGN * ALIGN;
 }
 
 size_t ltn__store_bytes(ltn_dims dims, bool rounded)
@@ -20,6 +21,7 @@ size_t ltn__store_bytes(ltn_dims dims, bool rounded)
 ltn_status ltn__store_open(ltn_ctx *ctx, ltn_dims dims, bool rounded, ltn_store *out)
 {
     *out = (ltn_store){.rows = dims.d[1], .width = dims.d[2], .c = dims.d[3], .rounded = rounded};
+    out->block = (dims.d[1] + BLOCKS - 1) / BLOCKS;
     out->row = ltn__alloc(ctx, (size_t)out->rows, sizeof *out->row);
     return out->row ? LTN_OK : LTN_ENOMEM;
 }
@@ -34,8 +36,8 @@ void ltn__store_close(ltn_ctx *ctx, ltn_store *s)
 void ltn__store_drop(ltn_ctx *ctx, ltn_store *s, int64_t end)
 {
     for (; s->gone < end; s->gone++) {
-        ltn__free(ctx, s->row[s->gone]);
-        s->row[s->gone] = NULL;
+        const int64_t past = s->gone % s->block;
+        if (past == s->block - 1 || s->gone == s->rows - 1) ltn__free(ctx, s->row[s->gone - past]);
     }
 }
 
@@ -68,13 +70,16 @@ ltn_status ltn__store_put(ltn_ctx *ctx, ltn_store *s, int64_t first, int64_t n, 
 {
     const int64_t count = s->width * s->c;
     const size_t bytes = row_bytes(s->width, s->c, s->rounded);
-    for (int64_t r = first; r < first + n; r++)
-        if (!(s->row[r] = ltn__alloc(ctx, bytes, 1))) return LTN_ENOMEM;
+    for (int64_t r = first; r < first + n; r++) {
+        const int64_t past = r % s->block, together = LTN_MIN(s->block, s->rows - r);
+        if (past) s->row[r] = (char *)s->row[r - past] + (size_t)past * bytes;
+        else if (!(s->row[r] = ltn__alloc(ctx, (size_t)together, bytes))) return LTN_ENOMEM;
+    }
 #pragma omp parallel for num_threads(threads)
     for (int64_t r = 0; r < n; r++) {
         real *row = s->row[first + r];
         if (s->rounded) round_row(x + r * count, s->width, s->c, row, (int16_t *)(row + s->c));
-        else memcpy(row, x + r * count, bytes);
+        else memcpy(row, x + r * count, (size_t)count * sizeof *x);
     }
     return LTN_OK;
 }

@@ -1,4 +1,4 @@
-/* store.h - a value kept row by row outside of any plan, so that one takes the memory that another gives back:
+/* store.h - a value kept outside of any plan, a few rows in a block, so that one takes the memory that another gives back:
  * as it is, or as 16-bit whole numbers with a scale for each row and channel (an error of 1/65534 of the
  * largest number there). */
 #ifndef LTN_STORE_H
@@ -9,7 +9,8 @@
 typedef struct ltn_store {
     int64_t rows, width, c;
     bool rounded;
-    void **row; /* NULL: not made yet, or given back; the array itself NULL: nothing is kept */
+    int64_t block; /* rows in one piece of memory: large ones go back to the system when they are freed */
+    void **row;    /* NULL: nothing is kept */
     int64_t gone; /* rows given back */
 } ltn_store;
 

@@ -354,7 +354,7 @@ static ltn_status pass(ltn_stripes *s, int id)
 ltn_status ltn__stripes_run(ltn_stripes *s, size_t memory)
 {
     ltn_status status = LTN_OK;
-    s->memory = memory - memory / 16; /* the rest for what is small: statistics, the kernels' own states */
+    s->memory = memory - memory / 8; /* the rest for statistics, the kernels' own states, gaps between rows */
     for (int i = 0; i < s->nodes; i++) {
         value *v = &s->v[i];
         v->count = 0;
