@@ -177,7 +177,7 @@ static const struct {
      "latino-pro:estimator=samples,samples=2,rounds=2,times=999/500,step=0.4,radius=8,steps=2,frozen=4", ""},
 };
 
-TEST(pro_equals_the_pytorch_script)
+TEST(estimated_prompts_equal_the_pytorch_script)
 {
     ltn_ctx *ctx;
     OK(NULL, ltn_open(&ctx, NULL));
