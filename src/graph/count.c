@@ -82,8 +82,7 @@ static const struct row *row_of(const ltn_node *n)
 
 static double array_bytes(const ltn_node *n)
 {
-    static const double size[] = {[LTN_F32] = 4, [LTN_F16] = 2, [LTN_BF16] = 2, [LTN_F64] = 8};
-    return (double)ltn__count(n->dims) * (n->weight ? size[n->weight->dtype] : (double)sizeof(real));
+    return n->weight ? (double)ltn__weight_bytes(n->weight) : (double)ltn__count(n->dims) * (double)sizeof(real);
 }
 
 /* Of a source no more than the result holds where only a part is read. */

@@ -42,15 +42,21 @@ void ltn__attention_pack_transposed(const ltn_attention *a, const real *x, int64
         ltn__panel(a->d, count, p, x, 1, a->c, out.v + p * out.rows * N);
 }
 
+/* No query sees a key behind its own. Keys [j, j + count), queries [first, first + m). */
+static void hide(ltn_panels score, int64_t j, int64_t count, int64_t first, int64_t m)
+{
+    for (int64_t r = 0; r < m; r++)
+        for (int64_t k = LTN_MAX(first + r + 1 - j, 0); k < count; k++)
+            score.v[(r / N * score.rows + k) * N + r % N] = -INFINITY;
+}
+
 int64_t ltn__attention_scores(const ltn_attention *a, ltn_panels k, ltn_panels qt, int64_t first, int64_t m,
                               ltn_panels score)
 {
     const int64_t end = a->causal ? first + m : a->keys;
     for (int64_t j = 0; j < end; j += KEYS)
         ltn__panel_product(j, LTN_MIN(KEYS, end - j), m, a->d, k, qt, score, false);
-    for (int64_t r = 0; a->causal && r < m; r++)
-        for (int64_t j = first + r + 1; j < end; j++)
-            score.v[(r / N * score.rows + j) * N + r % N] = -INFINITY;
+    if (a->causal) hide(score, 0, end, first, m);
     return end;
 }
 
@@ -116,14 +122,6 @@ LTN_KERNEL static void soften(real *restrict s, int64_t keys, real scale, softma
         for (int r = 0; r < N; r++) yt[e * N + r] *= down[r];
     memcpy(m->highest, highest, sizeof highest);
     memcpy(m->weight, sum, sizeof sum);
-}
-
-/* No query sees a key behind its own. Keys [j, j + count), queries [first, first + m). */
-static void hide(ltn_panels score, int64_t j, int64_t count, int64_t first, int64_t m)
-{
-    for (int64_t r = 0; r < m; r++)
-        for (int64_t k = LTN_MAX(first + r + 1 - j, 0); k < count; k++)
-            score.v[(r / N * score.rows + k) * N + r % N] = -INFINITY;
 }
 
 /* The queries [first, first + m) of the head whose keys and values are packed. */

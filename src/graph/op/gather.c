@@ -25,14 +25,21 @@ ltn_node *ltn__gather(ltn_graph *g, ltn_node *table, ltn_node *ids)
     return ltn__node(g, &ltn__op_gather, ltn__dims(d[0], 1, d[2], t[3]), 2, (ltn_node *[]){table, ids});
 }
 
-static void gather_run(const ltn_node *n, const real *const *src, real *dst, void *scratch, int threads)
+/* The rows of the table, or where that is NULL of the weight that the node's is. */
+static void take_rows(const ltn_node *n, const real *table, const real *ids, real *dst)
 {
     const int64_t c = n->dims.d[3], rows = n->src[0]->dims.d[2];
     for (int64_t k = 0; k < ltn__count(n->src[1]->dims); k++) {
-        const int64_t row = row_of(src[1][k], rows);
+        const int64_t row = row_of(ids[k], rows);
         if (row < 0) memset(dst + k * c, 0, (size_t)c * sizeof(real));
-        else memcpy(dst + k * c, src[0] + row * c, (size_t)c * sizeof(real));
+        else if (table) memcpy(dst + k * c, table + row * c, (size_t)c * sizeof(real));
+        else ltn__weight_widen(n->src[0]->weight, row * c, c, dst + k * c);
     }
+}
+
+static void gather_run(const ltn_node *n, const real *const *src, real *dst, void *scratch, int threads)
+{
+    take_rows(n, src[0], src[1], dst);
 }
 
 static void gather_vjp(ltn_graph *g, ltn_node *n, ltn_node *dy, const bool *want, ltn_node **gsrc)
@@ -65,13 +72,7 @@ static ltn_status gather_open(ltn_ctx *ctx, const ltn_node *n, const ltn_fusion 
 
 static void gather_rows(void *state, const real *const *src, real *dst, void *scratch)
 {
-    const ltn_node *n = state;
-    const int64_t c = n->dims.d[3], rows = n->src[0]->dims.d[2];
-    for (int64_t k = 0; k < ltn__count(n->src[1]->dims); k++) {
-        const int64_t row = row_of(src[1][k], rows);
-        if (row < 0) memset(dst + k * c, 0, (size_t)c * sizeof(real));
-        else ltn__weight_widen(n->src[0]->weight, row * c, c, dst + k * c);
-    }
+    take_rows(state, NULL, src[1], dst);
 }
 
 static void gather_close(ltn_ctx *ctx, void *state)

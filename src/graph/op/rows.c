@@ -6,7 +6,7 @@
  *         for tasks of x's rows, for three panels:
  *             for slices of the depth:  c += rows by panels
  *             y = c, its bias, residual and activation */
-#include "real_math.h"
+#include "finish.h"
 #include "tile.h"
 
 enum { N = LTN_TILE_N, WIDE = LTN_WIDE, BLOCK = 1 << 20, TASK = 96, SLICE = 640 };
@@ -32,23 +32,6 @@ static void pack_weight(const rows *s, int64_t p, real *out)
     const int64_t width = LTN_MIN(s->out - p * N, N);
     if (width < N) memset(out, 0, (size_t)(s->in * N) * sizeof *out);
     for (int64_t i = 0; i < s->in; i++) ltn__weight_widen(s->w, i * s->out + p * N, width, out + i * N);
-}
-
-static inline void activate(const ltn_op *op, real *y, int64_t n)
-{
-    if (op == &ltn__op_relu) {
-#pragma omp simd
-        for (int64_t j = 0; j < n; j++) y[j] = y[j] > 0 ? y[j] : 0;
-    } else if (op == &ltn__op_silu) {
-#pragma omp simd
-        for (int64_t j = 0; j < n; j++) y[j] = y[j] * fast_sigmoid(y[j]);
-    }
-}
-
-static inline void add(real *y, const real *x, int64_t n)
-{
-#pragma omp simd
-    for (int64_t j = 0; j < n; j++) y[j] += x[j];
 }
 
 /* Sums c of `count` rows from `row` on, in `n` columns from `at` on: what follows them, and away to y. */
@@ -100,8 +83,7 @@ static void rows_run(void *state, const real *const *src, real *dst, void *scrat
 
 static bool fits(const ltn_node *n, const ltn_fusion *f)
 {
-    const bool activation = !f->activation || f->activation == &ltn__op_relu || f->activation == &ltn__op_silu;
-    if (!n->src[1]->weight || !activation) return false;
+    if (!n->src[1]->weight || !can_finish(f)) return false;
     if (n->op == &ltn__op_linear) return true;
     const int64_t *w = n->src[1]->dims.d, *i = n->i;
     return w[2] == 1 && w[3] == 1 && i[0] == 1 && !i[1] && !i[2] && !i[3] && !i[4];

@@ -15,7 +15,7 @@
  *
  * Rows and panels stand one line further apart than they are long, so that the 36 points of a patch do not meet in
  * the same place of a cache. */
-#include "real_math.h"
+#include "finish.h"
 #include "tile.h"
 
 enum { N = LTN_TILE_N, PATCH = 6, POINTS = PATCH * PATCH, OUT = 4 };
@@ -172,27 +172,9 @@ static void multiply(const winograd *w, const real *v, const real *u, int64_t fi
             }
 }
 
-static inline void add(real *y, const real *x)
-{
-#pragma omp simd
-    for (int l = 0; l < N; l++) y[l] += x[l];
-}
-
 static inline void add_bias(lanes *y, const real *bias)
 {
-    for (int k = 0; k < OUT * OUT; k++) add(y[k], bias);
-}
-
-static inline void activate(const ltn_op *op, lanes *pixels)
-{
-    real *y = pixels[0];
-    if (op == &ltn__op_relu) {
-#pragma omp simd
-        for (int i = 0; i < OUT * OUT * N; i++) y[i] = y[i] > 0 ? y[i] : 0;
-    } else if (op == &ltn__op_silu) {
-#pragma omp simd
-        for (int i = 0; i < OUT * OUT * N; i++) y[i] = y[i] * fast_sigmoid(y[i]);
-    }
+    for (int k = 0; k < OUT * OUT; k++) add(y[k], bias, N);
 }
 
 /* A patch's points in m, `apart` lines apart, to the pixels of patch i in panel p. */
@@ -207,10 +189,10 @@ LTN_KERNEL static void store_patch(const winograd *w, lanes *m, int64_t i, int64
     for (int k = 0; k < PATCH; k++) points_to_pixels(m + k * apart, PATCH * apart, t + k, PATCH);
     for (int k = 0; k < OUT; k++) points_to_pixels(t + PATCH * k, 1, out + OUT * k, 1);
     if (bias) add_bias(out, bias + p * N);
-    if (w->fuse.before) activate(w->fuse.activation, out);
+    if (w->fuse.before) activate(w->fuse.activation, out[0], OUT * OUT * N);
     for (int64_t k = 0; k < rows * columns && residual; k++)
-        add(out[k / columns * OUT + k % columns], residual + at + (k / columns * s[2] + k % columns) * s[3]);
-    if (!w->fuse.before) activate(w->fuse.activation, out);
+        add(out[k / columns * OUT + k % columns], residual + at + (k / columns * s[2] + k % columns) * s[3], N);
+    if (!w->fuse.before) activate(w->fuse.activation, out[0], OUT * OUT * N);
     for (int64_t k = 0; k < rows * columns; k++)
         memcpy(y + at + (k / columns * s[2] + k % columns) * s[3], out[k / columns * OUT + k % columns], sizeof out[0]);
 }
@@ -273,9 +255,7 @@ static int64_t patches(const ltn_node *n)
 static bool fits(const ltn_node *n, const ltn_fusion *f)
 {
     const int64_t *w = n->src[1]->dims.d;
-    const bool activation =
-        !f->activation || f->activation == &ltn__op_relu || f->activation == &ltn__op_silu;
-    return n->src[1]->weight && activation && w[2] == 3 && w[3] == 3 && n->i[0] == 1 && w[0] % N == 0 &&
+    return n->src[1]->weight && can_finish(f) && w[2] == 3 && w[3] == 3 && n->i[0] == 1 && w[0] % N == 0 &&
            w[1] % N == 0;
 }
 
