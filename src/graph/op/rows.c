@@ -1,15 +1,14 @@
 /* rows.c - a cell for products with a weight: linear layers, their adjoints, and 1x1 convolutions. The weight is
  * read where it lies in its file and no copy is kept: what the inner product needs next is widened into panels that
- * stay in the cache, a block of them for all threads, and every row of x meets them there.
+ * stay in a thread's own cache, and a chunk of x's rows meets them there.
  *
- *     for blocks of y's columns:  widen the weight's panels
- *         for tasks of x's rows, for three panels:
- *             for slices of the depth:  c += rows by panels
- *             y = c, its bias, residual and activation */
+ *     for tasks, a chunk of x's rows and three panels of y's columns:
+ *         for slices of the depth:  widen the weight's panels;  c += rows by panels
+ *         y = c, its bias, residual and activation */
 #include "finish.h"
 #include "tile.h"
 
-enum { N = LTN_TILE_N, WIDE = LTN_WIDE, BLOCK = 1 << 20, TASK = 96, SLICE = 640 };
+enum { N = LTN_TILE_N, WIDE = LTN_WIDE, CHUNK = 1024, SLICE = 640 };
 
 typedef struct rows {
     const ltn_node *n;
@@ -17,21 +16,22 @@ typedef struct rows {
     const ltn_weight *w;
     bool adjoint;
     int64_t m, in, out;    /* y (m, out) = x (m, in) times the weight */
-    int64_t panels, block; /* of out: in all, at once */
+    int64_t panels, chunk; /* of out; rows at once */
+    int64_t tasks;         /* of panels, for each chunk */
     int threads;
 } rows;
 
-/* Panel p of the weight, in its orientation. */
-static void pack_weight(const rows *s, int64_t p, real *out)
+/* The depth [first, first + count) of panel p of the weight, in its orientation. */
+static void pack_weight(const rows *s, int64_t p, int64_t first, int64_t count, real *out)
 {
     if (!s->adjoint) {
-        for (int64_t i = 0; i < s->in; i += LTN_SLICE)
-            ltn__weight_panel(s->w, s->out, s->in, p, i, LTN_MIN(s->in - i, LTN_SLICE), out + i * N);
+        ltn__weight_panel(s->w, s->out, s->in, p, first, count, out);
         return;
     }
     const int64_t width = LTN_MIN(s->out - p * N, N);
-    if (width < N) memset(out, 0, (size_t)(s->in * N) * sizeof *out);
-    for (int64_t i = 0; i < s->in; i++) ltn__weight_widen(s->w, i * s->out + p * N, width, out + i * N);
+    if (width < N) memset(out, 0, (size_t)(count * N) * sizeof *out);
+    for (int64_t i = 0; i < count; i++)
+        ltn__weight_widen(s->w, (first + i) * s->out + p * N, width, out + i * N);
 }
 
 /* Sums c of `count` rows from `row` on, in `n` columns from `at` on: what follows them, and away to y. */
@@ -48,34 +48,32 @@ LTN_KERNEL static void finish(const rows *s, real *c, int64_t row, int64_t count
     }
 }
 
-/* `count` rows of x from `row` on by panels [p, p + wide), of which the first stands at `panels`. */
-static void run_task(const rows *s, const real *const *src, int64_t row, int64_t count, const real *panels, int64_t p,
-                     int64_t wide, real *y)
+/* `count` rows of x from `row` on by the panels [p, p + wide). */
+static void run_task(const rows *s, const real *const *src, int64_t row, int64_t count, int64_t p, int64_t wide,
+                     real *panels, real *c, real *y)
 {
-    _Alignas(64) real c[TASK * WIDE * N];
     const real *residual = s->fuse.residual ? src[s->n->nsrc] : NULL, *x = src[0] + row * s->in;
-    const int64_t next = s->in * N;
-    for (int64_t i = 0; i < wide; i += WIDE, panels += WIDE * next) {
-        const int64_t some = LTN_MIN(wide - i, WIDE), at = (p + i) * N;
-        memset(c, 0, (size_t)(count * WIDE * N) * sizeof *c);
-        for (int64_t k = 0; k < s->in; k += SLICE)
-            ltn__rows_product(count, LTN_MIN(s->in - k, SLICE), some, x + k, s->in, panels + k * N, next, c, WIDE * N);
-        finish(s, c, row, count, at, LTN_MIN(some * N, s->out - at), src[2], residual, y);
+    memset(c, 0, (size_t)(count * WIDE * N) * sizeof *c);
+    for (int64_t k = 0; k < s->in; k += SLICE) {
+        const int64_t depth = LTN_MIN(s->in - k, SLICE);
+        for (int64_t j = 0; j < wide; j++) pack_weight(s, p + j, k, depth, panels + j * SLICE * N);
+        ltn__rows_product(count, depth, wide, x + k, s->in, panels, SLICE * N, c, WIDE * N);
     }
+    finish(s, c, row, count, p * N, LTN_MIN(wide * N, s->out - p * N), src[2], residual, y);
 }
+
+static int64_t room(const rows *s) { return WIDE * N * (SLICE + s->chunk); }
 
 static void rows_run(void *state, const real *const *src, real *dst, void *scratch)
 {
     const rows *s = state;
-    real *panels = scratch;
-#pragma omp parallel num_threads(s->threads)
-    for (int64_t p = 0; p < s->panels; p += s->block) {
-        const int64_t wide = LTN_MIN(s->block, s->panels - p);
-#pragma omp for
-        for (int64_t k = 0; k < wide; k++) pack_weight(s, p + k, panels + k * s->in * N);
-#pragma omp for schedule(dynamic)
-        for (int64_t row = 0; row < s->m; row += TASK)
-            run_task(s, src, row, LTN_MIN(TASK, s->m - row), panels, p, wide, dst);
+    const int64_t chunks = (s->m + s->chunk - 1) / s->chunk;
+#pragma omp parallel for schedule(dynamic) num_threads(s->threads)
+    for (int64_t i = 0; i < chunks * s->tasks; i++) {
+        real *panels = (real *)scratch + ltn__thread() * room(s);
+        const int64_t row = i / s->tasks * s->chunk, p = i % s->tasks * WIDE;
+        run_task(s, src, row, LTN_MIN(s->chunk, s->m - row), p, LTN_MIN(WIDE, s->panels - p), panels,
+                 panels + WIDE * N * SLICE, dst);
     }
 }
 
@@ -99,8 +97,10 @@ static ltn_status rows_open(ltn_ctx *ctx, const ltn_node *n, const ltn_fusion *f
     s->m = ltn__count(n->dims) / s->out;
     s->panels = ltn__panels(s->out);
     s->threads = ltn__worth(threads, (double)s->m * (double)s->in * (double)s->out);
-    s->block = LTN_MAX(LTN_MIN(BLOCK / (s->in * N * (int64_t)sizeof(real)), s->panels), 1);
-    *out = (ltn_kernel){s, (size_t)(s->block * N * s->in) * sizeof(real), 1u << 1};
+    s->tasks = (s->panels + WIDE - 1) / WIDE;
+    const int64_t chunks = (s->m + CHUNK - 1) / CHUNK;
+    s->chunk = LTN_MIN(ltn__eights((s->m + chunks - 1) / chunks), s->m);
+    *out = (ltn_kernel){s, (size_t)(s->threads * room(s)) * sizeof(real), 1u << 1};
     return LTN_OK;
 }
 
