@@ -492,6 +492,34 @@ TEST(weights_are_widened)
     ltn_close(&ctx);
 }
 
+/* IEEE 754 binary16 by its definition, all of them: by the processor's instruction and by whole numbers (the odd rest). */
+TEST(all_halves)
+{
+    enum { ALL = 1 << 16 };
+    ltn_ctx *ctx = open_context(NULL);
+    uint16_t *half = ltn__alloc(ctx, ALL, sizeof *half);
+    real *x = ltn__alloc(ctx, ALL, sizeof *x);
+    for (int i = 0; i < ALL; i++) half[i] = (uint16_t)i;
+    const ltn_weight w = {.name = "w", .dtype = LTN_F16, .rank = 1, .dim = {ALL}, .data = half};
+    for (int run = 0; run < 2; run++) {
+        if (!run) ltn__weight_widen(&w, 0, ALL, x);
+        for (int i = 0; i < ALL && run; i++) ltn__weight_widen(&w, i, 1, x + i);
+        int wrong = 0;
+        for (int i = 0; i < ALL; i++) {
+            const int exponent = i >> 10 & 31, fraction = i & 1023;
+            const double size = !exponent        ? ldexp(fraction, -24)
+                                : exponent == 31 ? (fraction ? NAN : INFINITY)
+                                                 : ldexp(1024 + fraction, exponent - 25);
+            const double want = i >> 15 ? -size : size;
+            wrong += isnan(want) ? !isnan((double)x[i]) : (double)x[i] != want;
+        }
+        CHECK(!wrong);
+    }
+    ltn__free(ctx, half);
+    ltn__free(ctx, x);
+    ltn_close(&ctx);
+}
+
 /* ---- Errors ---- */
 
 TEST(first_error_stays)

@@ -1,5 +1,6 @@
 /* weight.c - weights where they lie in their file, widened from f16, bf16, f32 or f64 to real, and the copies
  * in other layouts that all plans of a model share. */
+#include "../base/half.h"
 #include "graph.h"
 
 #include <string.h>
@@ -53,20 +54,6 @@ static inline float from_bits(uint32_t u)
     return f;
 }
 
-/* The exponent's bias grows by 112. f16's subnormals are read as 2^-14 (1 + fraction) less 2^-14; infinity and what is
- * no number keep the highest exponent. No branch, and no subnormal float, so this is fast vector code. */
-static inline float from_half(uint16_t h)
-{
-    const uint32_t sign = (uint32_t)(h & 0x8000) << 16, rest = (uint32_t)(h & 0x7fff) << 13;
-    const uint32_t endless = -(uint32_t)(rest >= 0x7c00u << 13) & 0x7f800000u;
-    const float normal = from_bits((rest + (112u << 23)) | endless);
-    const float small = from_bits(rest + (113u << 23)) - 0x1p-14f;
-    const float value = rest < 1u << 23 ? small : normal;
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    return from_bits(sign | bits);
-}
-
 /* One loop for each type, so that it becomes vector code. */
 #define WIDEN(name, type, value)                                                \
     LTN_KERNEL static void name(const char *p, int64_t n, real *restrict out)   \
@@ -78,9 +65,23 @@ static inline float from_half(uint16_t h)
         }                                                                       \
     }
 WIDEN(widen_f32, float, v)
-WIDEN(widen_f16, uint16_t, from_half(v))
 WIDEN(widen_bf16, uint16_t, from_bits((uint32_t)v << 16))
 WIDEN(widen_f64, double, v)
+
+static void widen_f16(const char *p, int64_t n, real *restrict out)
+{
+    enum { SOME = 256 };
+    float some[SOME];
+    if (sizeof(real) == sizeof(float)) {
+        ltn__halves(p, n, (float *)(void *)out);
+        return;
+    }
+    for (int64_t i = 0; i < n; i += SOME) {
+        const int64_t count = LTN_MIN(n - i, SOME);
+        ltn__halves(p + 2 * i, count, some);
+        for (int64_t k = 0; k < count; k++) out[i + k] = (real)some[k];
+    }
+}
 
 static const size_t size[] = {[LTN_F32] = 4, [LTN_F16] = 2, [LTN_BF16] = 2, [LTN_F64] = 8};
 
