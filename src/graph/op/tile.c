@@ -188,17 +188,18 @@ void ltn__rows_product(int64_t m, int64_t k, int64_t panels, const real *a, int6
 /* ---- All in panels: a row of A is 16 numbers, then 16 of the next panel, which is `next` numbers away ----
  */
 
-typedef void strip(int64_t k, const real *a, int64_t next, const real *b, real *c);
+typedef void strip(int64_t k, const real *a, int64_t next, const real *b, real *c, bool add);
 
 #define STRIP(name, level, rows, bytes)                                                                    \
-    level static void name(int64_t k, const real *a, int64_t next, const real *b, real *c)                 \
+    level static void name(int64_t k, const real *a, int64_t next, const real *b, real *c, bool add)       \
     {                                                                                                      \
         typedef real vec __attribute__((vector_size(bytes)));                                              \
         enum { WIDTH = LTN_TILE_N * sizeof(real) / bytes };                                                \
         const vec *restrict row = (const vec *)b;                                                          \
-        vec sum[rows][WIDTH], *out = (vec *)c;                                                             \
-        UNROLL for (int r = 0; r < rows; r++)                                                              \
-            for (int j = 0; j < WIDTH; j++) sum[r][j] = out[r * WIDTH + j];                                \
+        vec sum[rows][WIDTH] = {0}, *out = (vec *)c;                                                       \
+        if (add)                                                                                           \
+            UNROLL for (int r = 0; r < rows; r++)                                                          \
+                for (int j = 0; j < WIDTH; j++) sum[r][j] = out[r * WIDTH + j];                            \
         for (; k > 0; k -= LTN_TILE_N, a += next)                                                          \
             for (int64_t i = 0; i < LTN_MIN(k, LTN_TILE_N); i++, row += WIDTH)                             \
                 UNROLL for (int r = 0; r < rows; r++)                                                      \
@@ -223,8 +224,7 @@ void ltn__panel_product(int64_t first, int64_t m, int64_t n, int64_t k, ltn_pane
         for (int64_t i = first, rows; i < end; i += rows) {
             rows = level == 4 ? LTN_MIN(end - i, LTN_TILE_M) : 4;
             real *to = c.v + (p * c.rows + i) * LTN_TILE_N;
-            if (!add) memset(to, 0, (size_t)(rows * LTN_TILE_N) * sizeof(real));
             (level == 4 ? longest[rows / LTN_EIGHT - 1] : shorter)(
-                k, a.v + i * LTN_TILE_N, a.rows * LTN_TILE_N, b.v + p * b.rows * LTN_TILE_N, to);
+                k, a.v + i * LTN_TILE_N, a.rows * LTN_TILE_N, b.v + p * b.rows * LTN_TILE_N, to, add);
         }
 }
