@@ -309,7 +309,7 @@ def convert(task):
             model = openvino.convert_model(part, example_input=x, input=[a.shape for a in x])
             openvino.save_model(model, path, compress_to_fp16=False)
         else:
-            torch.onnx.export(part, x, path, input_names=["x", "text"][:len(x)], output_names=["y"], opset_version=17, dynamo=False)
+            torch.onnx.export(part, x, str(path), input_names=["x", "text"][:len(x)], output_names=["y"], opset_version=17, dynamo=False)
     return {}
 
 

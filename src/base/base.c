@@ -9,6 +9,7 @@
 #include <unistd.h>
 #ifdef __linux__
 #include <sched.h>
+#include <sys/mman.h>
 #endif
 
 enum { LINE = sizeof((ltn_ctx *)0)->error };
@@ -57,8 +58,23 @@ void ltn__log(ltn_ctx *ctx, int level, const char *fmt, ...)
     ctx->opt.log(ctx->opt.user, level, clean);
 }
 
+/* Large blocks ask for large pages: kernels go through many places of a slab in turn, and each small page would take an
+ * entry of the processor's table. */
+static void *large(size_t n)
+{
+    void *p = malloc(n);
+#ifdef MADV_HUGEPAGE
+    enum { PAGE = 2 << 20 };
+    const uintptr_t first = ((uintptr_t)p + PAGE - 1) / PAGE * PAGE, end = ((uintptr_t)p + n) / PAGE * PAGE;
+    if (p && end > first) madvise((void *)first, end - first, MADV_HUGEPAGE);
+#endif
+    return p;
+}
+
 static void *libc_realloc(void *user, void *p, size_t n)
 {
+    enum { LARGE = 4 << 20 };
+    if (!p && n >= LARGE) return large(n);
     if (n) return realloc(p, n);
     free(p);
     return NULL;
