@@ -42,22 +42,11 @@ void ltn__attention_pack_transposed(const ltn_attention *a, const real *x, int64
         ltn__panel(a->d, count, p, x, 1, a->c, out.v + p * out.rows * N);
 }
 
-/* No query sees a key behind its own. Keys [j, j + count), queries [first, first + m). */
-static void hide(ltn_panels score, int64_t j, int64_t count, int64_t first, int64_t m)
+void ltn__attention_hide(ltn_panels score, int64_t j, int64_t count, int64_t first, int64_t m)
 {
     for (int64_t r = 0; r < m; r++)
         for (int64_t k = LTN_MAX(first + r + 1 - j, 0); k < count; k++)
             score.v[(r / N * score.rows + k) * N + r % N] = -INFINITY;
-}
-
-int64_t ltn__attention_scores(const ltn_attention *a, ltn_panels k, ltn_panels qt, int64_t first, int64_t m,
-                              ltn_panels score)
-{
-    const int64_t end = a->causal ? first + m : a->keys;
-    for (int64_t j = 0; j < end; j += KEYS)
-        ltn__panel_product(j, LTN_MIN(KEYS, end - j), m, a->d, k, qt, score, false);
-    if (a->causal) hide(score, 0, end, first, m);
-    return end;
 }
 
 /* ---- The kernel ---- */
@@ -140,7 +129,7 @@ static void block(const ltn_attention *a, const real *q, real *y, int64_t first,
     for (int64_t j = 0; j < end; j += KEYS) {
         const int64_t count = LTN_MIN(KEYS, end - j);
         ltn__panel_product(0, count, m, a->d, (ltn_panels){w->k.v + j * N, w->k.rows}, w->qt, w->score, false);
-        if (a->causal) hide(w->score, j, count, first, m);
+        if (a->causal) ltn__attention_hide(w->score, j, count, first, m);
         for (int64_t p = 0; p < ltn__panels(m); p++)
             soften(w->score.v + p * KEYS * N, count, scale, &state[p], w->yt.v + p * a->tall * N, a->d);
         ltn__panel_product(0, a->d, m, count, (ltn_panels){w->vt.v + j * w->vt.rows, w->vt.rows}, w->score, w->yt,

@@ -1,6 +1,5 @@
 /* attention.h - what attention and its gradients share. A head's arrays are brought into panels (tile.h);
- * scores are made for QUERIES queries over all keys at once, transposed: panels of 16 queries with a row for
- * each key. */
+ * scores are made for QUERIES queries at once, transposed: panels of 16 queries with a row for each key. */
 #ifndef LTN_ATTENTION_H
 #define LTN_ATTENTION_H
 
@@ -28,10 +27,8 @@ static inline real *ltn__take(real *scratch, int64_t *at, int64_t numbers)
  * count). */
 void ltn__attention_pack(const ltn_attention *a, const real *x, int64_t count, ltn_panels out);
 void ltn__attention_pack_transposed(const ltn_attention *a, const real *x, int64_t count, ltn_panels out);
-/* score = k q^T, (keys, m), for queries [first, first + m); -infinity where a key is ahead of its query.
- * Returns how many keys they see at most. */
-int64_t ltn__attention_scores(const ltn_attention *a, ltn_panels k, ltn_panels qt, int64_t first, int64_t m,
-                              ltn_panels score);
+/* No query sees a key behind its own: -infinity there. score: keys [j, j + count), queries [first, first + m). */
+void ltn__attention_hide(ltn_panels score, int64_t j, int64_t count, int64_t first, int64_t m);
 
 /* The vjp of attention, whose work is attention_dx's. */
 void ltn__attention_vjp(ltn_graph *g, ltn_node *n, ltn_node *dy, const bool *want, ltn_node **gsrc);

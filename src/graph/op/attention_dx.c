@@ -1,7 +1,8 @@
 /* attention_dx.c - the gradients of attention by q, k and v. With P = softmax(q k^T / sqrt(d)) of a head and
  *     dP = dy v^T,   dS = P . (dP - rowsum(P . dP)) / sqrt(d):
  *     dq = dS k,   dk = dS^T q,   dv = P^T dy
- * (Dao et al. 2022, arXiv 2205.14135, appendix B). The scores are made again, for a few queries at a time.
+ * (Dao et al. 2022, arXiv 2205.14135, appendix B). The scores are made again, for a few queries at a time, and
+ * a block of keys meets all that is done with it while it is in the cache.
  * Sources dy, q, k, v; i[0]: heads, i[1]: 1 if causal, i[2]: what is wanted, 1 dq + 2 dk + 4 dv. The result
  * is what is wanted as one row of numbers, in this order; if that is one gradient it has its shape. */
 #include "attention.h"
@@ -57,6 +58,7 @@ typedef struct workplace {
     ltn_panels qt, yt, q, y; /* of a block: (d, QUERIES), (QUERIES, d) */
     ltn_panels p, ds;        /* (keys, QUERIES) */
     ltn_panels dqt;          /* (d, QUERIES) */
+    real *mark;              /* (keys / KEYS, QUERIES): what each block's exponentials are relative to */
 } workplace;
 
 static workplace workplace_at(const ltn_attention *a, real *scratch, int64_t *at)
@@ -73,6 +75,7 @@ static workplace workplace_at(const ltn_attention *a, real *scratch, int64_t *at
     w.p = (ltn_panels){ltn__take(scratch, at, LTN_QUERIES * a->rows), a->rows};
     w.ds = (ltn_panels){ltn__take(scratch, at, LTN_QUERIES * a->rows), a->rows};
     w.dqt = (ltn_panels){ltn__take(scratch, at, LTN_QUERIES * a->tall), a->tall};
+    w.mark = ltn__take(scratch, at, (a->keys + KEYS - 1) / KEYS * LTN_QUERIES);
     return w;
 }
 
@@ -89,31 +92,76 @@ static size_t attention_dx_scratch(const ltn_node *n, int threads)
     return (size_t)threads * workplace_size(&a) * sizeof(real);
 }
 
-/* Panels of 16 queries: p holds scores and becomes the softmax over the keys; ds holds dP and becomes dS. */
-LTN_KERNEL static void differentiate(real *restrict p, real *restrict ds, int64_t keys, real scale)
+/* Sixteen queries: the highest score so far; the sum of the exponentials relative to it, and of those times dP. */
+typedef struct softmax {
+    real highest[N], weight[N], slope[N];
+} softmax;
+
+/* A panel of scores, (keys, 16), becomes exponentials relative to `mark`, the highest score so far; ds holds dP. */
+LTN_KERNEL static void soften(real *restrict p, const real *restrict ds, int64_t keys, real scale, softmax *m,
+                              real *restrict mark)
 {
-    real highest[N], weight[N] = {0}, slope[N] = {0};
-    for (int r = 0; r < N; r++) highest[r] = p[r];
-    for (int64_t j = 1; j < keys; j++)
+    real highest[N], weight[N], slope[N];
+    memcpy(highest, m->highest, sizeof highest);
+    for (int64_t j = 0; j < keys; j++)
         for (int r = 0; r < N; r++) highest[r] = p[j * N + r] > highest[r] ? p[j * N + r] : highest[r];
+#pragma omp simd
+    for (int r = 0; r < N; r++) {
+        const real down = falling_exp((m->highest[r] - highest[r]) * scale);
+        weight[r] = m->weight[r] * down;
+        slope[r] = m->slope[r] * down;
+    }
     for (int64_t j = 0; j < keys; j++) {
 #pragma omp simd
         for (int r = 0; r < N; r++) {
-            const real e = fast_exp((p[j * N + r] - highest[r]) * scale);
+            const real e = falling_exp((p[j * N + r] - highest[r]) * scale);
             p[j * N + r] = e;
             weight[r] += e;
             slope[r] += e * ds[j * N + r];
         }
     }
+    memcpy(mark, highest, sizeof highest);
+    memcpy(m->highest, highest, sizeof highest);
+    memcpy(m->weight, weight, sizeof weight);
+    memcpy(m->slope, slope, sizeof slope);
+}
+
+/* The exponentials become P, and dP becomes dS. */
+LTN_KERNEL static void differentiate(real *restrict p, real *restrict ds, int64_t keys, real scale, const softmax *m,
+                                     const real *restrict mark)
+{
+    real to[N], slope[N];
+#pragma omp simd
     for (int r = 0; r < N; r++) {
-        weight[r] = 1 / weight[r];
-        slope[r] *= weight[r];
+        to[r] = falling_exp((mark[r] - m->highest[r]) * scale) / m->weight[r];
+        slope[r] = m->slope[r] / m->weight[r];
     }
     for (int64_t j = 0; j < keys; j++) {
 #pragma omp simd
         for (int r = 0; r < N; r++) {
-            p[j * N + r] *= weight[r];
+            p[j * N + r] *= to[r];
             ds[j * N + r] = p[j * N + r] * (ds[j * N + r] - slope[r]) * scale;
+        }
+    }
+}
+
+/* Scores and dP of the queries [first, first + m), block of keys after block while it is in the cache. */
+static void go_forward(const ltn_attention *a, int64_t first, int64_t m, int64_t end, softmax *state, const workplace *w)
+{
+    const real scale = (real)(1 / sqrt((double)a->d));
+    for (int64_t r = 0; r < LTN_QUERIES; r++) {
+        softmax *s = &state[r / N];
+        s->highest[r % N] = -(real)1e30;
+        s->weight[r % N] = s->slope[r % N] = 0;
+    }
+    for (int64_t j = 0; j < end; j += KEYS) {
+        const int64_t count = LTN_MIN(KEYS, end - j);
+        ltn__panel_product(j, count, m, a->d, w->k, w->qt, w->p, false);
+        ltn__panel_product(j, count, m, a->d, w->v, w->yt, w->ds, false);
+        if (a->causal) ltn__attention_hide((ltn_panels){w->p.v + j * N, w->p.rows}, j, count, first, m);
+        for (int64_t p = 0; p < ltn__panels(m); p++) {
+            const int64_t at = (p * a->rows + j) * N;
+            soften(w->p.v + at, w->ds.v + at, count, scale, &state[p], w->mark + (j / KEYS * (LTN_QUERIES / N) + p) * N);
         }
     }
 }
@@ -122,25 +170,27 @@ LTN_KERNEL static void differentiate(real *restrict p, real *restrict ds, int64_
 static void block(const ltn_attention *a, const real *q, const real *dy, real *dq, int64_t wanted,
                   int64_t first, int64_t m, const workplace *w)
 {
-    const int64_t c = a->c;
+    const int64_t c = a->c, end = a->causal ? first + m : a->keys;
+    softmax state[LTN_QUERIES / N];
     ltn__attention_pack_transposed(a, q + first * c, m, w->qt);
     ltn__attention_pack_transposed(a, dy + first * c, m, w->yt);
     ltn__attention_pack(a, q + first * c, m, w->q);
     ltn__attention_pack(a, dy + first * c, m, w->y);
-    const int64_t end = ltn__attention_scores(a, w->k, w->qt, first, m, w->p);
-    for (int64_t j = 0; j < end; j += KEYS)
-        ltn__panel_product(j, LTN_MIN(KEYS, end - j), m, a->d, w->v, w->yt, w->ds, false);
-    for (int64_t p = 0; p < ltn__panels(m); p++)
-        differentiate(w->p.v + p * a->rows * N, w->ds.v + p * a->rows * N, end,
-                      (real)(1 / sqrt((double)a->d)));
+    go_forward(a, first, m, end, state, w);
     for (int64_t j = 0; j < end; j += KEYS) {
         const int64_t count = LTN_MIN(KEYS, end - j);
+        for (int64_t p = 0; p < ltn__panels(m); p++) {
+            const int64_t at = (p * a->rows + j) * N;
+            differentiate(w->p.v + at, w->ds.v + at, count, (real)(1 / sqrt((double)a->d)), &state[p],
+                          w->mark + (j / KEYS * (LTN_QUERIES / N) + p) * N);
+        }
         if (wanted & 2) ltn__panel_product(j, count, a->d, m, w->ds, w->q, w->dk, true);
         if (wanted & 4) ltn__panel_product(j, count, a->d, m, w->p, w->y, w->dv, true);
+        if (dq)
+            ltn__panel_product(0, a->d, m, count, (ltn_panels){w->kt.v + j * w->kt.rows, w->kt.rows},
+                               (ltn_panels){w->ds.v + j * N, w->ds.rows}, w->dqt, j > 0);
     }
-    if (!dq) return;
-    ltn__panel_product(0, a->d, m, end, w->kt, w->ds, w->dqt, false);
-    for (int64_t r = 0; r < m; r++)
+    for (int64_t r = 0; r < m && dq; r++)
         for (int64_t e = 0; e < a->d; e++)
             dq[(first + r) * c + e] = w->dqt.v[(r / N * a->tall + e) * N + r % N];
 }
