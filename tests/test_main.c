@@ -1,9 +1,12 @@
-/* test_main.c - runs the tests of one program, all or those whose names hold argv[1]. */
+/* test_main.c - runs the tests of one program: all, or those whose names hold one of the words given, but none whose
+ * name holds a word given as -WORD. With TEST_SECONDS set, the processor time of each goes to stderr. */
 #define _GNU_SOURCE
 #include "test.h"
 
 #include <stdarg.h>
+#include <stdbool.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 static test_case *first, **last = &first;
@@ -101,14 +104,29 @@ const char *test_temp(const char *file)
     return pathf("%s/%s", temp_dir, file);
 }
 
+static bool chosen(const char *name, int words, char **word)
+{
+    bool any = false, named = false;
+    for (int i = 0; i < words; i++) {
+        const bool out = word[i][0] == '-';
+        const bool holds = strstr(name, word[i] + out) != NULL;
+        if (out && holds) return false;
+        any |= !out;
+        named |= !out && holds;
+    }
+    return named || !any;
+}
+
 int main(int argc, char **argv)
 {
     int bad = 0;
     for (test_case *t = first; t; t = t->next) {
-        if (argc > 1 && !strstr(t->name, argv[1])) continue;
+        if (!chosen(t->name, argc - 1, argv + 1)) continue;
         failures = 0;
         row[0] = skipped[0] = 0;
+        const clock_t start = clock();
         t->run();
+        if (getenv("TEST_SECONDS")) fprintf(stderr, "%8.2f %s\n", (double)(clock() - start) / CLOCKS_PER_SEC, t->name);
         if (failures) printf("not ok %s: %s\n", t->name, reason);
         else if (skipped[0]) printf("skip %s: %s\n", t->name, skipped);
         else printf("ok %s\n", t->name);
