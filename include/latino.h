@@ -104,8 +104,18 @@ LTN_API ltn_status ltn_array_read(ltn_ctx *ctx, const char *path, ltn_array *out
 LTN_API ltn_status ltn_array_write(ltn_ctx *ctx, const char *path, const ltn_array *a);
 LTN_API void ltn_array_free(ltn_ctx *ctx, ltn_array *a);
 
-/* ---- Models: a diffusers folder (model_index.json beside unet/, vae/, text_encoder/, tokenizer/, scheduler/) ---- */
+/* ---- Models: a diffusers folder (model_index.json beside unet/, vae/, text_encoder/, tokenizer/, scheduler/), or one file
+ * that holds all parts: .safetensors, .ckpt, .gguf of SD1.x, SD2.x and SDXL. What a file is, is read from its tensors. ---- */
+typedef struct ltn_model_options {
+    const char *unet;       /* a file or folder whose UNet takes the model's place */
+    const char *vae;        /* the same for the autoencoder; a tiny one's two files: "ENCODER+DECODER" */
+    const char *tokenizer;  /* a folder of CLIP's vocabulary, or its merges.txt; for files that bring none */
+    const char *prediction; /* "epsilon", "sample" or "v_prediction", in place of what the model says */
+    const char *const *lora; /* adapters, FILE[:scale] */
+    int loras;
+} ltn_model_options;
 LTN_API ltn_status ltn_model_open(ltn_ctx *ctx, const char *path, ltn_model **out);
+LTN_API ltn_status ltn_model_open_with(ltn_ctx *ctx, const char *path, const ltn_model_options *opt, ltn_model **out);
 LTN_API void ltn_model_close(ltn_model **m);
 /* A description in JSON: architecture, sizes, parameter counts, schedule. The model owns it. */
 LTN_API const char *ltn_model_describe(const ltn_model *m);

@@ -352,8 +352,12 @@ static ltn_status open_all(ltn_model *m)
     return describe(m);
 }
 
-ltn_status ltn_model_open(ltn_ctx *ctx, const char *path, ltn_model **out)
+ltn_status ltn_model_open_with(ltn_ctx *ctx, const char *path, const ltn_model_options *opt, ltn_model **out)
 {
+    static const ltn_model_options none;
+    *out = NULL;
+    if (!opt) opt = &none;
+    if (opt->loras) return ltn__fail(ctx, LTN_EINVAL, "%s: adapters are not read yet", opt->lora[0]);
     ltn_model *m = *out = ltn__alloc(ctx, 1, sizeof *m);
     if (!m) return LTN_ENOMEM;
     m->ctx = m->arena.ctx = ctx;
@@ -361,6 +365,11 @@ ltn_status ltn_model_open(ltn_ctx *ctx, const char *path, ltn_model **out)
     ltn_status s = m->path ? open_all(m) : LTN_ENOMEM;
     if (s) ltn_model_close(out);
     return s;
+}
+
+ltn_status ltn_model_open(ltn_ctx *ctx, const char *path, ltn_model **out)
+{
+    return ltn_model_open_with(ctx, path, NULL, out);
 }
 
 void ltn_model_close(ltn_model **model)
