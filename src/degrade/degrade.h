@@ -19,6 +19,19 @@ static inline size_t ltn__size_count(ltn_size s)
 
 typedef struct ltn_operator ltn_operator; /* one row with its state, for one size */
 
+/* A thin singular value decomposition A = U diag(s) V^T with count() coefficients, in no order: U^T U = V^T V = 1,
+ * and what A does not see of a picture is x - V V^T x. Where s is 0, V^T and U^T may write 0 instead (values below
+ * a thousandth of the largest may be taken for 0). A row has all six functions or none. In- and output are different
+ * arrays. */
+typedef struct ltn_svd {
+    size_t (*count)(const ltn_operator *op);
+    void (*values)(const ltn_operator *op, float *s);            /* s >= 0 */
+    void (*vt)(const ltn_operator *op, const float *x, float *c); /* c = V^T x */
+    void (*v)(const ltn_operator *op, const float *c, float *x);  /* x = V c */
+    void (*ut)(const ltn_operator *op, const float *y, float *c); /* c = U^T y */
+    void (*u)(const ltn_operator *op, const float *c, float *y);  /* y = U c */
+} ltn_svd;
+
 /* What an operator does. Nothing here allocates or fails, and no output overlaps an input except where it
  * says so. */
 typedef struct ltn_map {
@@ -34,6 +47,7 @@ typedef struct ltn_map {
     /* Where part of y is no measurement: clears that part and returns the number of values that are (y may be
      * NULL); NULL: all are. */
     size_t (*measured)(const ltn_operator *op, float *y);
+    const ltn_svd *svd; /* NULL: none is offered */
 } ltn_map;
 
 typedef struct ltn_degradation_row {
@@ -79,6 +93,21 @@ void ltn__to_signed(const ltn_degradation *d, const float *y, float *out);
 /* How many values of y are measurements: all of them, but for holes; y's other values become 0 (y may be
  * NULL). */
 size_t ltn__measured(const ltn_degradation *d, float *y);
+
+/* ---- Singular values (spectrum.c): see ltn_svd. A chain has them only when it is of one part. ---- */
+/* LTN_EINVAL and one line that names `who` and the degradation, if there are none. The others are only for what this
+ * has let pass. */
+ltn_status ltn__svd_needed(const ltn_degradation *d, const char *who);
+size_t ltn__svd_count(const ltn_degradation *d);
+void ltn__svd_values(const ltn_degradation *d, float *s);
+void ltn__svd_vt(const ltn_degradation *d, const float *x, float *c);
+void ltn__svd_v(const ltn_degradation *d, const float *c, float *x);
+void ltn__svd_ut(const ltn_degradation *d, const float *y, float *c);
+void ltn__svd_u(const ltn_degradation *d, const float *c, float *y);
+/* x = A^+ y, the shortest x with the least |A x - y|: exactly so where ltn__exact says so, otherwise
+ * (A^T A + 1e-7)^-1 A^T y. Any linear degradation, chains too. */
+void ltn__pseudo_inverse(const ltn_degradation *d, const float *y, float *x);
+bool ltn__exact(const ltn_degradation *d);
 
 /* ---- Noise: one row of noise.def ---- */
 typedef struct ltn_noise_row {
