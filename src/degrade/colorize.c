@@ -88,7 +88,7 @@ static ltn_status open(ltn_operator *op, const ltn_spec *s)
                          op->x.channels);
     op->y.channels = 1;
     op->map = (ltn_map){.forward = forward, .adjoint = adjoint, .prox = prox, .naive = naive, .exact = true,
-                        .svd = &svd};
+                        .gram = length() * length(), .svd = &svd};
     return LTN_OK;
 }
 

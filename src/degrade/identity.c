@@ -30,7 +30,7 @@ static const ltn_svd svd = {count, values, copy, copy, copy, copy};
 
 static ltn_status open(ltn_operator *op, const ltn_spec *s)
 {
-    op->map = (ltn_map){.forward = copy, .adjoint = copy, .prox = prox, .exact = true, .svd = &svd};
+    op->map = (ltn_map){.forward = copy, .adjoint = copy, .prox = prox, .gram = 1, .exact = true, .svd = &svd};
     return LTN_OK;
 }
 

@@ -214,8 +214,8 @@ static ltn_status open(ltn_operator *op, const ltn_spec *s)
     if (!st && mask) st = read_mask(op, mask, ltn__num(s, "invert") != 0, h->known);
     if (st) return st;
     for (size_t i = 0; i < pixels(op); i++) h->count += h->known[i];
-    op->map = (ltn_map){.forward = forward, .adjoint = forward, .prox = prox, .exact = true, .naive = naive,
-                        .measured = measured, .svd = &svd};
+    op->map = (ltn_map){.forward = forward, .adjoint = forward, .prox = prox, .gram = 1, .exact = true,
+                        .naive = naive, .measured = measured, .svd = &svd};
     return open_levels(op, h);
 }
 
