@@ -31,6 +31,12 @@ static ltn_status fit(ltn_ctx *ctx, ltn_image *x, int n)
     return LTN_OK;
 }
 
+static bool ends_in(const char *path, const char *extension)
+{
+    const size_t n = strlen(path), e = strlen(extension);
+    return n >= e && !strcmp(path + n - e, extension);
+}
+
 static int degrade_one(ltn_ctx *ctx, const cmd_args *a, const job *paths)
 {
     ltn_image x = {0}, y = {0};
@@ -43,9 +49,14 @@ static int degrade_one(ltn_ctx *ctx, const cmd_args *a, const job *paths)
     if (!s && size) s = fit(ctx, &x, size);
     if (!s && paths->truth) s = cmd_save(ctx, paths->truth, &x, a, NULL);
     if (!s) s = ltn_degradation_open(ctx, cmd_text(a, "degradation"), x.width, x.height, x.channels, &d);
-    if (!s) s = ltn_degrade(d, &x, cmd_text(a, "noise"), (uint64_t)cmd_number(a, "seed", 0), &y);
+    if (!s && !ltn_degradation_makes_picture(d) && !ends_in(paths->out, ".npy")) {
+        cmd_say("%s: \"%s\" makes no picture: its measurement goes to a .npy file", paths->out,
+                cmd_text(a, "degradation"));
+        code = CMD_FAILED;
+    }
+    if (!s && !code) s = ltn_degrade(d, &x, cmd_text(a, "noise"), (uint64_t)cmd_number(a, "seed", 0), &y);
     cmd_settings(a, paths->in, settings, sizeof settings);
-    if (!s) s = cmd_save(ctx, paths->out, &y, a, settings);
+    if (!s && !code) s = cmd_save(ctx, paths->out, &y, a, settings);
     if (s) code = cmd_fail(ctx, s);
     ltn_degradation_close(&d);
     ltn_image_free(ctx, &x);

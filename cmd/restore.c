@@ -66,9 +66,11 @@ static ltn_status prepare(const session *s, work *w)
     ltn_status status = ltn_image_read(s->ctx, w->job->in, &w->y);
     double sigma = cmd_number(s->args, "sigma", -1);
     w->estimated = sigma < 0;
-    if (!status && w->estimated) status = ltn_estimate_sigma(s->ctx, &w->y, &sigma);
+    const char *noise = cmd_text(s->args, "noise");
     if (!status)
         status = ltn_degradation_open_for(s->ctx, cmd_text(s->args, "degradation"), &w->y, &w->degradation);
+    if (!status && w->estimated) status = ltn_noise_level(w->degradation, &w->y, noise, &sigma);
+    w->estimated &= !noise;
     if (!status) status = ltn_naive(w->degradation, &w->y, &w->naive);
     if (!status && w->job->reference) status = ltn_image_read(s->ctx, w->job->reference, &w->reference);
     if (!status && w->job->reference) status = measure(s, &w->naive, &w->reference, w->metric[0]);
@@ -81,6 +83,7 @@ static ltn_status prepare(const session *s, work *w)
         .degradation = w->degradation,
         .y = &w->y,
         .sigma = cmd_number(&w->args, "sigma", 0), /* as the settings have it: they repeat it exactly */
+        .noise_kind = noise,
         .solver = cmd_text(s->args, "solver"),
         .prompt = cmd_text(s->args, "prompt"),
         .text = s->text.data ? &s->text : NULL,
@@ -349,6 +352,9 @@ static const cmd_option options[] = {
     CMD_DEGRADATION,
     {.name = "sigma", .value = "S", .type = CMD_REAL, .max = 10, .setting = true,
      .help = "standard deviation of the noise in IN, white being 1; without it estimated from IN"},
+    {.name = "noise", .value = "SPEC", .type = CMD_SPEC, .kind = LTN_NOISES, .setting = true,
+     .help = "what the noise in IN is, for instance poisson:peak=30 (latino list noises); without it white "
+             "and gaussian"},
     CMD_MODEL,
     {.name = "prompt", .value = "TEXT", .type = CMD_TEXT, .def = "", .setting = true,
      .help = "what the picture shows"},

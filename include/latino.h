@@ -134,6 +134,9 @@ LTN_API ltn_status ltn_model_tokens(ltn_model *m, const char *prompt, int *ids, 
 LTN_API ltn_status ltn_degradation_open(ltn_ctx *ctx, const char *spec, int width, int height, int channels, ltn_degradation **out);
 /* The same, with the size of x found from that of the measurement y. */
 LTN_API ltn_status ltn_degradation_open_for(ltn_ctx *ctx, const char *spec, const ltn_image *y, ltn_degradation **out);
+/* 0: the measurement is no picture (a spectrum, line integrals): it travels as .npy, has no alpha, and --sigma is not
+ * estimated from it. */
+LTN_API int ltn_degradation_makes_picture(const ltn_degradation *d);
 LTN_API void ltn_degradation_close(ltn_degradation **d);
 /* y = A x + n; noise by spec ("gaussian:sigma=0.05" in units of [0,1]; NULL: none), drawn from the seed. */
 LTN_API ltn_status ltn_degrade(ltn_degradation *d, const ltn_image *x, const char *noise, uint64_t seed, ltn_image *y);
@@ -144,6 +147,9 @@ LTN_API ltn_status ltn_prox(ltn_degradation *d, const ltn_image *y, double gamma
 LTN_API ltn_status ltn_naive(ltn_degradation *d, const ltn_image *y, ltn_image *x);
 /* An estimate of white gaussian noise in a picture, from the covariance of its patches, units of [0,1]. */
 LTN_API ltn_status ltn_estimate_sigma(ltn_ctx *ctx, const ltn_image *y, double *sigma);
+/* The root of the mean variance of the noise in a measurement: of a spec's noise, or (NULL) estimated, which is refused
+ * where the measurement is no picture. */
+LTN_API ltn_status ltn_noise_level(ltn_degradation *d, const ltn_image *y, const char *noise, double *sigma);
 
 /* ---- Restoring. The loop is the caller's: look at the estimate between steps, or stop. ---- */
 typedef struct ltn_task {
@@ -151,6 +157,8 @@ typedef struct ltn_task {
     ltn_degradation *degradation;
     const ltn_image *y;
     double sigma;        /* of the noise in y, units of [0,1]; 0 is exact (no noise); < 0: estimated from y */
+    const char *noise_kind; /* "poisson:peak=30": what the noise in y is, by spec; NULL: white and gaussian. With sigma < 0
+                             * its deviation is the spec's */
     const char *solver;  /* NULL: "latino" */
     const char *prompt;  /* NULL: "" */
     const ltn_array *text; /* (1, 77, d), in the prompt's place: as ltn_run_text and ltn_model_text give it; NULL: none */

@@ -92,6 +92,117 @@ static void diagonal_prox(const ltn_operator *op, const float *y, double gamma, 
     }
 }
 
+/* ---- Singular values, where A is diagonal: s = |H|, V the real basis of the transform, U = V turned by the
+ * phase of H. Cosine: orthonormal DCT-II. Fourier: Hartley's, c(k) = (Re - Im) f(k) / sqrt(n), which is real,
+ * orthonormal and has n coefficients; k and -k are the half spectrum's real and imaginary parts. ---- */
+/* The factor that makes the basis orthonormal, for frequency (a, b). */
+static float unit(const ltn_plane *p, int a, int b)
+{
+    const double n = (double)p->width * p->height;
+    if (p->basis == LTN_FOURIER) return (float)(1 / sqrt(n));
+    return (float)(sqrt((a ? 2 : 1) * (b ? 2 : 1) / n));
+}
+
+/* Where -k lies among the n coefficients, laid out [width][height]. */
+static size_t opposite(const ltn_plane *p, int a, int b)
+{
+    return (size_t)((p->width - a) % p->width * p->height + (p->height - b) % p->height);
+}
+
+static void pack(const ltn_plane *p, const float *f, float *c)
+{
+    for (int a = 0; a < p->lines; a++)
+        for (int b = 0; b < p->height; b++) {
+            const size_t k = (size_t)(a * p->height + b);
+            if (p->basis == LTN_COSINE) {
+                c[k] = f[k] * unit(p, a, b);
+            } else {
+                c[opposite(p, a, b)] = (f[2 * k] + f[2 * k + 1]) * unit(p, a, b);
+                c[k] = (f[2 * k] - f[2 * k + 1]) * unit(p, a, b);
+            }
+        }
+}
+
+static void unpack(const ltn_plane *p, const float *c, float *f)
+{
+    for (int a = 0; a < p->lines; a++)
+        for (int b = 0; b < p->height; b++) {
+            const size_t k = (size_t)(a * p->height + b);
+            const float over = 1 / unit(p, a, b);
+            if (p->basis == LTN_COSINE) {
+                f[k] = c[k] * over;
+            } else {
+                f[2 * k] = (c[k] + c[opposite(p, a, b)]) * 0.5f * over;
+                f[2 * k + 1] = (c[opposite(p, a, b)] - c[k]) * 0.5f * over;
+            }
+        }
+}
+
+/* f times H / |H|, or its conjugate; where H is 0, times 1. */
+static void turn(const convolution *c, bool back, float *f)
+{
+    const size_t n = ltn__plane_floats(&c->plane);
+    const float *h = c->response;
+    if (c->plane.basis == LTN_COSINE) {
+        for (size_t i = 0; i < n; i++) f[i] = h[i] < 0 ? -f[i] : f[i];
+        return;
+    }
+    for (size_t i = 0; i < n; i += 2) {
+        const float s = hypotf(h[i], h[i + 1]), re = s > 0 ? h[i] / s : 1,
+                    im = s > 0 ? (back ? -1 : 1) * h[i + 1] / s : 0, a = f[i], b = f[i + 1];
+        f[i] = re * a - im * b;
+        f[i + 1] = re * b + im * a;
+    }
+}
+
+static size_t count(const ltn_operator *op)
+{
+    return ltn__size_count(op->x);
+}
+
+static void values(const ltn_operator *op, float *s)
+{
+    const convolution *c = op->state;
+    const ltn_plane *p = &c->plane;
+    const size_t n = (size_t)op->x.width * (size_t)op->x.height;
+    const float *h = c->response;
+    for (int a = 0; a < p->lines; a++)
+        for (int b = 0; b < p->height; b++) {
+            const size_t k = (size_t)(a * p->height + b);
+            if (p->basis == LTN_COSINE) s[k] = fabsf(h[k]);
+            else s[opposite(p, a, b)] = s[k] = hypotf(h[2 * k], h[2 * k + 1]);
+        }
+    for (int i = 1; i < op->x.channels; i++) memcpy(s + (size_t)i * n, s, n * sizeof *s);
+}
+
+static void analyse(const ltn_operator *op, bool turned, const float *x, float *out)
+{
+    const convolution *c = op->state;
+    const size_t n = (size_t)op->x.width * (size_t)op->x.height;
+    for (size_t i = 0; i < count(op); i += n) {
+        ltn__plane_forward(&c->plane, x + i, c->spectrum[0]);
+        if (turned) turn(c, true, c->spectrum[0]);
+        pack(&c->plane, c->spectrum[0], out + i);
+    }
+}
+
+static void synthesise(const ltn_operator *op, bool turned, const float *in, float *x)
+{
+    const convolution *c = op->state;
+    const size_t n = (size_t)op->x.width * (size_t)op->x.height;
+    for (size_t i = 0; i < count(op); i += n) {
+        unpack(&c->plane, in + i, c->spectrum[0]);
+        if (turned) turn(c, false, c->spectrum[0]);
+        ltn__plane_inverse(&c->plane, c->spectrum[0], x + i);
+    }
+}
+
+static void vt(const ltn_operator *op, const float *x, float *c) { analyse(op, false, x, c); }
+static void v(const ltn_operator *op, const float *c, float *x) { synthesise(op, false, c, x); }
+static void ut(const ltn_operator *op, const float *y, float *c) { analyse(op, true, y, c); }
+static void u(const ltn_operator *op, const float *c, float *y) { synthesise(op, true, c, y); }
+static const ltn_svd svd = {count, values, vt, v, ut, u};
+
 /* ---- On an extended grid ---- */
 static void grid_forward(const ltn_operator *op, const float *x, float *y)
 {
@@ -264,7 +375,8 @@ static ltn_status open_state(ltn_operator *op, int border, const ltn_kernel *k)
     const bool cosine = border == MIRROR && symmetric(k);
     ltn_status s;
     if (border == CIRCULAR || cosine) {
-        op->map = (ltn_map){.forward = diagonal_forward, .adjoint = diagonal_adjoint, .prox = diagonal_prox};
+        op->map = (ltn_map){.forward = diagonal_forward, .adjoint = diagonal_adjoint, .prox = diagonal_prox,
+                            .svd = &svd};
         s = ltn__plane_open(op->ctx, cosine ? LTN_COSINE : LTN_FOURIER, op->x.width, op->x.height, &c->plane);
     } else {
         s = open_grid(op, c, border == MIRROR, k);

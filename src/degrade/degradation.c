@@ -1,13 +1,9 @@
-/* degradation.c - a chain of operators as one: forward and adjoint are compositions; the prox of a single
- * part is its own closed form, otherwise conjugate gradients (Hestenes and Stiefel 1952) on (A^T A + 1/gamma)
- * x = A^T y + u/gamma, started at u. */
+/* degradation.c - a chain of operators as one: forward, adjoint and derivative are compositions; how a spec becomes
+ * one, and latino.h on pictures. */
 #include <math.h>
 #include <string.h>
 
 #include "degrade.h"
-
-enum { LONGEST = 8, MAX_STEPS = 200 };
-static const double tolerance = 1e-6, least_lambda = 1e-7;
 
 #define ROW(id) extern const ltn_degradation_row ltn__degradation_##id;
 #include "degradation.def"
@@ -30,13 +26,46 @@ const ltn_entry *ltn__degradation_entry(int i)
 }
 
 /* ---- The chain ---- */
-void ltn__forward(const ltn_degradation *d, const float *x, float *y)
+static void forward(const ltn_degradation *d, const float *x, float *y)
 {
     for (int i = 0; i < d->n; i++) {
         float *to = i + 1 < d->n ? d->between[i % 2] : y;
         d->part[i].map.forward(&d->part[i], x, to);
         x = to;
     }
+}
+
+/* x in [0, 1], where the parts that are not linear want it. */
+static const float *unit(const ltn_degradation *d, const float *x)
+{
+    if (d->linear || !d->is_signed) return x;
+    for (size_t i = 0; i < ltn__size_count(d->x); i++) d->point[0][i] = (x[i] + 1) / 2;
+    return d->point[0];
+}
+
+static void times(float factor, float *y, size_t n)
+{
+    for (size_t i = 0; i < n; i++) y[i] *= factor;
+}
+
+ltn_degradation ltn__signed(const ltn_degradation *d)
+{
+    ltn_degradation s = *d;
+    s.is_signed = true;
+    return s;
+}
+
+ltn_status ltn__linear_needed(const ltn_degradation *d, const char *who)
+{
+    if (d->linear) return LTN_OK;
+    return ltn__fail(d->ctx, LTN_EINVAL, "%s needs a linear degradation, and \"%s\" is none", who, d->spec);
+}
+
+void ltn__forward(const ltn_degradation *d, const float *x, float *y)
+{
+    forward(d, unit(d, x), y);
+    if (!d->linear && d->is_signed) times(2, y, ltn__size_count(d->y));
+    ltn__lost(d, y);
 }
 
 void ltn__adjoint(const ltn_degradation *d, const float *y, float *x)
@@ -48,8 +77,50 @@ void ltn__adjoint(const ltn_degradation *d, const float *y, float *x)
     }
 }
 
+/* y is 2 y there if d is for [-1, 1]: halved for the row, and r doubled. */
+void ltn__misfit(const ltn_degradation *d, const float *y, const float *x, float *r)
+{
+    const ltn_operator *last = &d->part[d->n - 1];
+    const size_t m = ltn__size_count(d->y);
+    if (!last->map.misfit) {
+        ltn__forward(d, x, r);
+        for (size_t i = 0; i < m; i++) r[i] -= y[i];
+        return;
+    }
+    x = unit(d, x);
+    for (int i = 0; i + 1 < d->n; x = d->between[i++ % 2])
+        d->part[i].map.forward(&d->part[i], x, d->between[i % 2]);
+    for (size_t i = 0; i < m; i++) d->half[i] = d->is_signed ? y[i] / 2 : y[i];
+    last->map.misfit(last, d->half, x, r);
+    if (d->is_signed) times(2, r, m);
+}
+
+/* Both factors 2 of [-1, 1] cancel. */
+void ltn__vjp(const ltn_degradation *d, const float *x, const float *y, float *out)
+{
+    if (d->linear) {
+        ltn__adjoint(d, y, out);
+        return;
+    }
+    const float *at[LTN_CHAIN] = {unit(d, x)};
+    for (int i = 0; i + 1 < d->n; i++) {
+        d->part[i].map.forward(&d->part[i], at[i], d->point[i + 1]);
+        at[i + 1] = d->point[i + 1];
+    }
+    for (int i = d->n - 1; i >= 0; i--) {
+        const ltn_operator *op = &d->part[i];
+        float *to = i ? d->between[i % 2] : out;
+        if (op->map.nonlinear) op->map.vjp(op, at[i], y, to);
+        else op->map.adjoint(op, y, to);
+        y = to;
+    }
+}
+
 void ltn__naive(const ltn_degradation *d, const float *y, float *x)
 {
+    const bool shift = !d->linear && d->is_signed;
+    for (size_t i = 0; shift && i < ltn__size_count(d->y); i++) d->half[i] = y[i] / 2;
+    if (shift) y = d->half;
     for (int i = d->n - 1; i >= 0; i--) {
         const ltn_operator *op = &d->part[i];
         float *to = i ? d->between[i % 2] : x;
@@ -57,12 +128,14 @@ void ltn__naive(const ltn_degradation *d, const float *y, float *x)
         else memcpy(to, y, ltn__size_count(op->x) * sizeof *to);
         y = to;
     }
+    for (size_t i = 0; shift && i < ltn__size_count(d->x); i++) x[i] = 2 * x[i] - 1;
 }
 
 size_t ltn__measured(const ltn_degradation *d, float *y)
 {
     const ltn_operator *last = &d->part[d->n - 1];
-    return last->map.measured ? last->map.measured(last, y) : ltn__size_count(d->y);
+    const size_t n = last->map.measured ? last->map.measured(last, y) : ltn__size_count(d->y);
+    return n - ltn__lost(d, y);
 }
 
 void ltn__to_signed(const ltn_degradation *d, const float *y, float *out)
@@ -72,91 +145,12 @@ void ltn__to_signed(const ltn_degradation *d, const float *y, float *out)
     ltn__measured(d, out);
 }
 
-/* ---- Conjugate gradients ---- */
-static double dot(const float *a, const float *b, size_t n)
-{
-    double sum = 0;
-    for (size_t i = 0; i < n; i++) sum += (double)a[i] * b[i];
-    return sum;
-}
-
-/* q = (A^T A + lambda) p */
-static void normal(const ltn_degradation *d, double lambda, const float *p, float *t, float *q)
-{
-    const size_t n = ltn__size_count(d->x);
-    ltn__forward(d, p, t);
-    ltn__adjoint(d, t, q);
-    for (size_t i = 0; i < n; i++) q[i] += (float)lambda * p[i];
-}
-
-/* r = A^T (y - A x); returns |A^T y + lambda x|^2. */
-static double residual(const ltn_degradation *d, double lambda, const float *y, const float *x, float *t,
-                       float *r)
-{
-    const size_t n = ltn__size_count(d->x), m = ltn__size_count(d->y);
-    double norm = 0;
-    ltn__adjoint(d, y, r);
-    for (size_t i = 0; i < n; i++) norm += pow(r[i] + lambda * x[i], 2);
-    ltn__forward(d, x, t);
-    for (size_t i = 0; i < m; i++) t[i] = y[i] - t[i];
-    ltn__adjoint(d, t, r);
-    return norm;
-}
-
-/* z = M^-1 r; a chain has M = 1. */
-static void precondition(const ltn_degradation *d, double lambda, const float *r, float *z)
-{
-    const ltn_operator *op = &d->part[0];
-    if (d->n == 1 && op->map.precondition) op->map.precondition(op, lambda, r, z);
-    else memcpy(z, r, ltn__size_count(d->x) * sizeof *z);
-}
-
-static int conjugate_gradients(const ltn_degradation *d, double lambda, const float *y, float *x)
-{
-    const size_t n = ltn__size_count(d->x);
-    float *const p = d->cg[0], *const q = d->cg[1], *const r = d->cg[2], *const z = d->cg[3],
-                 *const t = d->cg[4];
-    const double enough = tolerance * tolerance * residual(d, lambda, y, x, t, r);
-    precondition(d, lambda, r, z);
-    memcpy(p, z, n * sizeof *p);
-    double rz = dot(r, z, n);
-    int step = 0;
-    for (; dot(r, r, n) > enough && step < MAX_STEPS; step++) {
-        normal(d, lambda, p, t, q);
-        const double pq = dot(p, q, n), alpha = rz / pq;
-        if (!(pq > 0)) break;
-        for (size_t i = 0; i < n; i++) {
-            x[i] += (float)alpha * p[i];
-            r[i] -= (float)alpha * q[i];
-        }
-        const double before = rz;
-        precondition(d, lambda, r, z);
-        rz = dot(r, z, n);
-        const float beta = (float)(rz / before);
-        for (size_t i = 0; i < n; i++) p[i] = z[i] + beta * p[i];
-    }
-    return step;
-}
-
-int ltn__prox(const ltn_degradation *d, const float *y, double gamma, const float *u, float *x)
-{
-    const ltn_operator *op = &d->part[0];
-    const bool closed = !d->cg[0];
-    if (!closed || !op->map.exact) gamma = LTN_MIN(gamma, 1 / least_lambda);
-    if (closed) {
-        op->map.prox(op, y, gamma, u, x);
-        return 0;
-    }
-    if (x != u) memcpy(x, u, ltn__size_count(d->x) * sizeof *x);
-    return gamma > 0 ? conjugate_gradients(d, 1 / gamma, y, x) : 0;
-}
-
 /* ---- Opening ---- */
 static ltn_status parse(ltn_ctx *ctx, const char *text, ltn_arena *arena, ltn_spec *spec, int *n)
 {
-    const char *part[LONGEST];
+    const char *part[LTN_CHAIN];
     if (!text) return ltn__fail(ctx, LTN_EINVAL, "no degradation given");
-    *n = ltn__spec_split(ctx, text, '+', arena, part, LONGEST);
+    *n = ltn__spec_split(ctx, text, '+', arena, part, LTN_CHAIN);
     ltn_status s = *n < 0 ? (ltn_status)*n : LTN_OK;
     for (int i = 0; !s && i < *n; i++)
         s = ltn__spec_parse(ctx, "degradation", ltn__degradation_entry, part[i], arena, &spec[i]);
@@ -180,12 +174,15 @@ static ltn_status open_parts(ltn_degradation *d, const ltn_spec *spec, int n)
     ltn_size size = d->x;
     if (!(d->part = ltn__alloc(ctx, (size_t)n, sizeof *d->part))) return LTN_ENOMEM;
     ltn_status s = check_size(ctx, spec[0].entry->name, size);
+    d->linear = true;
     for (int i = 0; !s && i < n; i++) {
         d->part[i] =
             (ltn_operator){.ctx = ctx, .row = ltn__degradation_row(spec[i].row), .x = size, .y = size};
         d->n = i + 1;
         s = d->part[i].row->open(&d->part[i], &spec[i]);
         size = d->part[i].y;
+        d->linear &= !d->part[i].map.nonlinear;
+        d->abstract |= d->part[i].row->abstract;
     }
     d->y = size;
     return s;
@@ -200,9 +197,12 @@ static ltn_status open_memory(ltn_degradation *d)
         if (!(d->between[i] = ltn__alloc(d->ctx, largest, sizeof(float)))) return LTN_ENOMEM;
     for (int i = 0; i < LTN_COUNT(d->cg) && (d->n > 1 || !d->part[0].map.prox); i++)
         if (!(d->cg[i] = ltn__alloc(d->ctx, i < 4 ? x : y, sizeof(float)))) return LTN_ENOMEM;
+    for (int i = 0; i < d->n && !d->linear; i++)
+        if (!(d->point[i] = ltn__alloc(d->ctx, ltn__size_count(d->part[i].x), sizeof(float)))) return LTN_ENOMEM;
+    if (!d->linear && !(d->half = ltn__alloc(d->ctx, y, sizeof *d->half))) return LTN_ENOMEM;
     float *one = ltn__alloc(d->ctx, x, sizeof *one);
     d->one = ltn__alloc(d->ctx, y, sizeof *d->one);
-    if (one && d->one) {
+    if (one && d->one && d->linear) {
         for (size_t i = 0; i < x; i++) one[i] = 1;
         ltn__forward(d, one, d->one);
     }
@@ -234,7 +234,7 @@ static int colours(int channels)
 ltn_status ltn_degradation_open(ltn_ctx *ctx, const char *text, int width, int height, int channels,
                                 ltn_degradation **out)
 {
-    ltn_spec spec[LONGEST];
+    ltn_spec spec[LTN_CHAIN];
     ltn_arena arena = {.ctx = ctx};
     int n = 0;
     *out = NULL;
@@ -246,12 +246,14 @@ ltn_status ltn_degradation_open(ltn_ctx *ctx, const char *text, int width, int h
 
 ltn_status ltn_degradation_open_for(ltn_ctx *ctx, const char *text, const ltn_image *y, ltn_degradation **out)
 {
-    ltn_spec spec[LONGEST];
+    ltn_spec spec[LTN_CHAIN];
     ltn_arena arena = {.ctx = ctx};
     int n = 0;
-    ltn_size size = {y->width, y->height, colours(y->channels)};
     *out = NULL;
     ltn_status s = parse(ctx, text, &arena, spec, &n);
+    bool abstract = false;
+    for (int i = 0; !s && i < n; i++) abstract |= ltn__degradation_row(spec[i].row)->abstract;
+    ltn_size size = {y->width, y->height, abstract ? y->channels : colours(y->channels)};
     if (!s) s = check_size(ctx, spec[0].entry->name, size);
     for (int i = n - 1; !s && i >= 0; i--) {
         const ltn_degradation_row *row = ltn__degradation_row(spec[i].row);
@@ -262,6 +264,11 @@ ltn_status ltn_degradation_open_for(ltn_ctx *ctx, const char *text, const ltn_im
     return s;
 }
 
+int ltn_degradation_makes_picture(const ltn_degradation *d)
+{
+    return !d->abstract;
+}
+
 void ltn_degradation_close(ltn_degradation **out)
 {
     if (!out || !*out) return;
@@ -270,6 +277,8 @@ void ltn_degradation_close(ltn_degradation **out)
         if (d->part[i].row->close) d->part[i].row->close(&d->part[i]);
     for (int i = 0; i < LTN_COUNT(d->between); i++) ltn__free(d->ctx, d->between[i]);
     for (int i = 0; i < LTN_COUNT(d->cg); i++) ltn__free(d->ctx, d->cg[i]);
+    for (int i = 0; i < LTN_COUNT(d->point); i++) ltn__free(d->ctx, d->point[i]);
+    ltn__free(d->ctx, d->half);
     ltn__free(d->ctx, d->part);
     ltn__free(d->ctx, d->one);
     ltn__free(d->ctx, d->spec);
@@ -278,17 +287,23 @@ void ltn_degradation_close(ltn_degradation **out)
 }
 
 /* ---- latino.h on pictures ---- */
-static ltn_status fits(const ltn_degradation *d, const char *what, const ltn_image *im, ltn_size s)
+static ltn_status fits(const ltn_degradation *d, const char *what, const ltn_image *im, ltn_size s, bool alpha)
 {
-    if (im->width == s.width && im->height == s.height && colours(im->channels) == s.channels) return LTN_OK;
+    const int channels = alpha ? colours(im->channels) : im->channels;
+    if (im->width == s.width && im->height == s.height && channels == s.channels) return LTN_OK;
     return ltn__fail(d->ctx, LTN_ESHAPE, "%s: the %s is %d x %d, %d channels; expected %d x %d, %d", d->spec,
                      what, im->width, im->height, im->channels, s.width, s.height, s.channels);
+}
+
+ltn_status ltn__fits(const ltn_degradation *d, const ltn_image *y)
+{
+    return fits(d, "measurement", y, d->y, !d->abstract);
 }
 
 /* A picture of size s, with what travels with `like`: its metadata and its alpha. */
 static ltn_status fresh(const ltn_degradation *d, ltn_size s, const ltn_image *like, ltn_image *out)
 {
-    const int colour = colours(like->channels), alpha = like->channels - colour;
+    const int colour = colours(like->channels), alpha = d->abstract ? 0 : like->channels - colour;
     ltn_status status = ltn_image_new(d->ctx, s.width, s.height, s.channels + alpha, like, out);
     if (status || !alpha) return status;
     const size_t pixels = (size_t)like->width * (size_t)like->height;
@@ -307,7 +322,7 @@ ltn_status ltn_degrade(ltn_degradation *d, const ltn_image *x, const char *noise
     ltn_arena arena = {.ctx = d->ctx};
     ltn_spec spec;
     *y = (ltn_image){0};
-    ltn_status s = fits(d, "picture", x, d->x);
+    ltn_status s = fits(d, "picture", x, d->x, true);
     if (!s && noise) s = ltn__spec_parse(d->ctx, "noise", ltn__noise_entry, noise, &arena, &spec);
     if (!s) s = fresh(d, d->y, x, y);
     if (!s) ltn__forward(d, x->data, y->data);
@@ -323,7 +338,8 @@ ltn_status ltn_degrade(ltn_degradation *d, const ltn_image *x, const char *noise
 ltn_status ltn_adjoint(ltn_degradation *d, const ltn_image *y, ltn_image *x)
 {
     *x = (ltn_image){0};
-    ltn_status s = fits(d, "measurement", y, d->y);
+    ltn_status s = ltn__linear_needed(d, "the adjoint");
+    if (!s) s = ltn__fits(d, y);
     if (!s) s = fresh(d, d->x, y, x);
     if (!s) ltn__adjoint(d, y->data, x->data);
     return s;
@@ -334,8 +350,8 @@ ltn_status ltn_prox(ltn_degradation *d, const ltn_image *y, double gamma, const 
     *x = (ltn_image){0};
     if (!(gamma >= 0))
         return ltn__fail(d->ctx, LTN_EINVAL, "%s: gamma is %g; expected 0 or more", d->spec, gamma);
-    ltn_status s = fits(d, "measurement", y, d->y);
-    if (!s) s = fits(d, "picture", u, d->x);
+    ltn_status s = ltn__fits(d, y);
+    if (!s) s = fits(d, "picture", u, d->x, true);
     if (!s) s = fresh(d, d->x, u, x);
     if (!s) ltn__prox(d, y->data, gamma, u->data, x->data);
     return s;
@@ -345,8 +361,8 @@ ltn_status ltn_consistency(ltn_degradation *d, const ltn_image *x, const ltn_ima
 {
     if (!(sigma >= 0))
         return ltn__fail(d->ctx, LTN_EINVAL, "%s: sigma is %g; expected 0 or more", d->spec, sigma);
-    ltn_status s = fits(d, "picture", x, d->x);
-    if (!s) s = fits(d, "measurement", y, d->y);
+    ltn_status s = fits(d, "picture", x, d->x, true);
+    if (!s) s = ltn__fits(d, y);
     if (s) return s;
     const size_t n = ltn__size_count(d->y);
     float *ax = ltn__alloc(d->ctx, n, 2 * sizeof *ax), *known = ax + n;
@@ -367,7 +383,7 @@ ltn_status ltn_consistency(ltn_degradation *d, const ltn_image *x, const ltn_ima
 ltn_status ltn_naive(ltn_degradation *d, const ltn_image *y, ltn_image *x)
 {
     *x = (ltn_image){0};
-    ltn_status s = fits(d, "measurement", y, d->y);
+    ltn_status s = ltn__fits(d, y);
     if (!s) s = fresh(d, d->x, y, x);
     if (!s) ltn__naive(d, y->data, x->data);
     return s;

@@ -25,6 +25,7 @@ typedef struct axis {
 typedef struct resizer {
     axis axis[2];
     float *between, *part[2], *back; /* planes */
+    float *value, *whole, *turned;   /* singular values of all channels; two measurements */
 } resizer;
 
 static size_t small(const ltn_operator *op) { return (size_t)op->y.width * (size_t)op->y.height; }
@@ -105,6 +106,81 @@ static void prox(const ltn_operator *op, const float *y, double gamma, const flo
     }
 }
 
+/* ---- Singular values: A A^T = U S^2 U^T, V = A^T U S^-1 ---- */
+static size_t count(const ltn_operator *op)
+{
+    return ltn__size_count(op->y);
+}
+
+static void values(const ltn_operator *op, float *s)
+{
+    const resizer *r = op->state;
+    memcpy(s, r->value, count(op) * sizeof *s);
+}
+
+/* What is below a thousandth of the largest is taken for 0: V would be rounding errors there. */
+static void find_values(const ltn_operator *op)
+{
+    const resizer *r = op->state;
+    float *s = r->value;
+    const int n = op->y.height, m = op->y.width;
+    float most = 0;
+    for (int i = 0; i < n; i++)
+        for (int j = 0; j < m; j++) {
+            const double square = LTN_MAX(r->axis[ROWS].value[i], 0) * LTN_MAX(r->axis[COLUMNS].value[j], 0);
+            s[i * m + j] = (float)sqrt(square);
+            most = LTN_MAX(most, s[i * m + j]);
+        }
+    for (size_t i = 0; i < small(op); i++) s[i] = s[i] > 1e-3f * most ? s[i] : 0;
+    for (int c = 1; c < op->x.channels; c++) memcpy(s + (size_t)c * small(op), s, small(op) * sizeof *s);
+}
+
+static void ut(const ltn_operator *op, const float *y, float *c)
+{
+    const resizer *r = op->state;
+    const int n = op->y.height, m = op->y.width, threads = op->ctx->threads;
+    for (int k = 0; k < op->y.channels; k++, y += small(op), c += small(op)) {
+        product(r->axis[ROWS].q, y, r->part[1], n, n, m, threads);
+        product(r->part[1], r->axis[COLUMNS].qt, c, n, m, m, threads);
+    }
+}
+
+static void u(const ltn_operator *op, const float *c, float *y)
+{
+    const resizer *r = op->state;
+    const int n = op->y.height, m = op->y.width, threads = op->ctx->threads;
+    for (int k = 0; k < op->y.channels; k++, y += small(op), c += small(op)) {
+        product(r->axis[ROWS].qt, c, r->part[1], n, n, m, threads);
+        product(r->part[1], r->axis[COLUMNS].q, y, n, m, m, threads);
+    }
+}
+
+/* c /= s, 0 where s is 0. */
+static void over_values(const ltn_operator *op, float *c)
+{
+    const resizer *r = op->state;
+    for (size_t i = 0; i < count(op); i++) c[i] = r->value[i] > 0 ? c[i] / r->value[i] : 0;
+}
+
+static void vt(const ltn_operator *op, const float *x, float *c)
+{
+    const resizer *r = op->state;
+    forward(op, x, r->whole);
+    ut(op, r->whole, c);
+    over_values(op, c);
+}
+
+static void v(const ltn_operator *op, const float *c, float *x)
+{
+    const resizer *r = op->state;
+    memcpy(r->whole, c, count(op) * sizeof *c);
+    over_values(op, r->whole);
+    u(op, r->whole, r->turned);
+    adjoint(op, r->turned, x);
+}
+
+static const ltn_svd svd = {count, values, vt, v, ut, u};
+
 /* ---- Opening ---- */
 static ltn_status open_vectors(ltn_ctx *ctx, axis *a)
 {
@@ -127,6 +203,15 @@ static ltn_status open_vectors(ltn_ctx *ctx, axis *a)
     }
     ltn__free(ctx, gram);
     return s;
+}
+
+static ltn_status open_values(ltn_operator *op)
+{
+    resizer *r = op->state;
+    float **const room[] = {&r->value, &r->whole, &r->turned};
+    if (ltn__alloc_each(op->ctx, count(op), room, LTN_COUNT(room))) return LTN_ENOMEM;
+    find_values(op);
+    return LTN_OK;
 }
 
 /* Where sample i of y looks: clip: the middle of its pixels; circular: factor i plus the centre of the
@@ -163,14 +248,16 @@ static ltn_status open(ltn_operator *op, const ltn_spec *s)
     if (!st) st = open_axis(op, s, op->x.width, op->y.width, vectors, &r->axis[COLUMNS]);
     if (st) return st;
     op->map = (ltn_map){.forward = forward, .adjoint = adjoint, .prox = vectors ? prox : NULL, .naive = naive,
-                        .exact = vectors && ltn__num(s, "filter") != LTN_GAUSSIAN};
+                        .exact = vectors && ltn__num(s, "filter") != LTN_GAUSSIAN,
+                        .svd = vectors ? &svd : NULL};
     const size_t between = LTN_MAX((size_t)op->x.height * (size_t)op->y.width,
                                    (size_t)op->y.height * (size_t)op->x.width);
     r->between = ltn__alloc(op->ctx, between, sizeof *r->between);
     r->part[0] = ltn__alloc(op->ctx, small(op), sizeof(float));
     r->part[1] = ltn__alloc(op->ctx, small(op), sizeof(float));
     r->back = ltn__alloc(op->ctx, large(op), sizeof(float));
-    return r->between && r->part[0] && r->part[1] && r->back ? LTN_OK : LTN_ENOMEM;
+    if (!r->between || !r->part[0] || !r->part[1] || !r->back) return LTN_ENOMEM;
+    return vectors ? open_values(op) : LTN_OK;
 }
 
 static void close(ltn_operator *op)
@@ -188,6 +275,9 @@ static void close(ltn_operator *op)
     }
     ltn__free(op->ctx, r->between);
     ltn__free(op->ctx, r->back);
+    ltn__free(op->ctx, r->value);
+    ltn__free(op->ctx, r->whole);
+    ltn__free(op->ctx, r->turned);
     ltn__free(op->ctx, r);
     op->state = NULL;
 }

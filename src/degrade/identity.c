@@ -16,9 +16,21 @@ static void prox(const ltn_operator *op, const float *y, double gamma, const flo
     for (size_t i = 0; i < n; i++) x[i] = pull == 1 ? y[i] : u[i] + pull * (y[i] - u[i]);
 }
 
+static size_t count(const ltn_operator *op)
+{
+    return ltn__size_count(op->x);
+}
+
+static void values(const ltn_operator *op, float *s)
+{
+    for (size_t i = 0; i < count(op); i++) s[i] = 1;
+}
+
+static const ltn_svd svd = {count, values, copy, copy, copy, copy};
+
 static ltn_status open(ltn_operator *op, const ltn_spec *s)
 {
-    op->map = (ltn_map){.forward = copy, .adjoint = copy, .prox = prox, .exact = true};
+    op->map = (ltn_map){.forward = copy, .adjoint = copy, .prox = prox, .gram = 1, .exact = true, .svd = &svd};
     return LTN_OK;
 }
 

@@ -54,6 +54,32 @@ static size_t measured(const ltn_operator *op, float *y)
     return h->count * (size_t)op->x.channels;
 }
 
+/* The coefficients are the known values, s = 1. */
+static size_t count(const ltn_operator *op)
+{
+    return measured(op, NULL);
+}
+
+static void values(const ltn_operator *op, float *s)
+{
+    for (size_t i = 0; i < count(op); i++) s[i] = 1;
+}
+
+static void gather(const ltn_operator *op, const float *x, float *c)
+{
+    const holes *h = op->state;
+    for (size_t i = 0; i < ltn__size_count(op->x); i++)
+        if (h->known[i % pixels(op)]) *c++ = x[i];
+}
+
+static void scatter(const ltn_operator *op, const float *c, float *x)
+{
+    const holes *h = op->state;
+    for (size_t i = 0; i < ltn__size_count(op->x); i++) x[i] = h->known[i % pixels(op)] ? *c++ : 0;
+}
+
+static const ltn_svd svd = {count, values, gather, scatter, gather, scatter};
+
 /* ---- Filling ---- */
 /* Each pixel of `small` is the mean of what its 2 x 2 pixels of `big` know. */
 static void shrink(const level *big, const level *small)
@@ -188,8 +214,8 @@ static ltn_status open(ltn_operator *op, const ltn_spec *s)
     if (!st && mask) st = read_mask(op, mask, ltn__num(s, "invert") != 0, h->known);
     if (st) return st;
     for (size_t i = 0; i < pixels(op); i++) h->count += h->known[i];
-    op->map = (ltn_map){.forward = forward, .adjoint = forward, .prox = prox, .exact = true, .naive = naive,
-                        .measured = measured};
+    op->map = (ltn_map){.forward = forward, .adjoint = forward, .prox = prox, .gram = 1, .exact = true,
+                        .naive = naive, .measured = measured, .svd = &svd};
     return open_levels(op, h);
 }
 

@@ -10,6 +10,8 @@ struct ltn_run {
     ltn_ctx *ctx;
     ltn_arena arena;
     ltn_problem problem;
+    ltn_degradation a; /* the task's, for pictures in [-1, 1] and this measurement's noise */
+    ltn_spec noise_spec;
     ltn_prior *prior;
     const ltn_solver_row *solver;
     void *state;
@@ -41,16 +43,27 @@ static ltn_status check_task(ltn_ctx *ctx, const ltn_task *t)
     return LTN_OK;
 }
 
+/* A likelihood other than that of white gaussian noise. */
+static ltn_status take_noise_kind(ltn_run *r, const ltn_task *t, double sigma)
+{
+    if (!t->noise_kind) return LTN_OK;
+    const ltn_status s =
+        ltn__spec_parse(r->ctx, "noise", ltn__noise_entry, t->noise_kind, &r->arena, &r->noise_spec);
+    return s ? s : ltn__likelihood_open(&r->a, &r->noise_spec, t->y->data, sigma);
+}
+
 static ltn_status take_measurement(ltn_run *r, const ltn_task *t)
 {
     const ltn_degradation *d = t->degradation;
     ltn_status s = LTN_OK;
     r->y = ltn__alloc(r->ctx, ltn__size_count(d->y), sizeof *r->y);
     if (!r->y) return LTN_ENOMEM;
-    ltn__to_signed(d, t->y->data, r->y);
-    r->problem = (ltn_problem){.ctx = r->ctx, .a = d, .y = r->y, .rng = {t->seed, LTN_STREAM_SOLVER}};
+    r->a = ltn__signed(d);
+    r->problem = (ltn_problem){.ctx = r->ctx, .a = &r->a, .y = r->y, .rng = {t->seed, LTN_STREAM_SOLVER}};
     double sigma = t->sigma;
-    if (sigma < 0) sigma = ltn__estimate_sigma(r->ctx, t->y->data, d->y, &s);
+    if (sigma < 0) s = ltn_noise_level(t->degradation, t->y, t->noise_kind, &sigma);
+    if (!s) s = take_noise_kind(r, t, sigma);
+    ltn__to_signed(&r->a, t->y->data, r->y);
     r->problem.sigma = 2 * sigma;
     if (s || (s = ltn__meta_copy(r->ctx, t->y->meta, &r->meta)) || !has_alpha(t->y, d)) return s;
     ltn_image plane = {t->y->width, t->y->height, 1, t->y->data + ltn__size_count(d->y), NULL};
@@ -94,6 +107,7 @@ static ltn_status open_solver(ltn_run *r, const ltn_task *t)
     ltn_status s = ltn__spec_parse(r->ctx, "solver", ltn__solver_entry, t->solver ? t->solver : "latino", &r->arena, &spec);
     if (s) return s;
     r->solver = ltn__solver_row(spec.row);
+    if (!r->solver->nonlinear && (s = ltn__linear_needed(&r->a, r->solver->entry.name))) return s;
     if (r->solver->needs_prior) {
         if (!t->model) return ltn__fail(r->ctx, LTN_EINVAL, "solver %s needs a model", r->solver->entry.name);
         s = ltn__prior_open(t->model, t->degradation->x, t->prompt ? t->prompt : "", &r->prior);
@@ -176,6 +190,7 @@ void ltn_run_close(ltn_run **pr)
     if (!r) return;
     if (r->state) r->solver->close(r->ctx, r->state);
     ltn__prior_close(&r->prior);
+    ltn__likelihood_close(&r->a);
     ltn__free(r->ctx, r->y);
     ltn__free(r->ctx, r->noise);
     ltn_image_free(r->ctx, &r->alpha);

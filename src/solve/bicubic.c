@@ -47,6 +47,7 @@ const ltn_solver_row ltn__solver_bicubic = {
     .entry = {.name = "bicubic", .alias = "naive",
               .help = "bicubic, or what else is naive for the degradation, no model",
               .cite = "Keys 1981"},
+    .nonlinear = true,
     .open = bicubic_open,
     .step = bicubic_step,
     .estimate = bicubic_estimate,

@@ -26,12 +26,9 @@ double ltn__data_gradient(const ltn_problem *q, const float *x, float *r, float 
 {
     const size_t m = ltn__size_count(q->a->y);
     double square = 0;
-    ltn__forward(q->a, x, r);
-    for (size_t i = 0; i < m; i++) {
-        r[i] -= q->y[i];
-        square += (double)r[i] * r[i];
-    }
-    ltn__adjoint(q->a, r, g);
+    ltn__misfit(q->a, q->y, x, r);
+    for (size_t i = 0; i < m; i++) square += (double)r[i] * r[i];
+    ltn__vjp(q->a, x, r, g);
     return sqrt(square);
 }
 

@@ -105,7 +105,8 @@ void ltn__latino_start(ltn_latino *l, int how)
     if (!l->rule) {
         ltn__matched_start(&l->matched, l->x);
     } else if (how == LTN_START_ADJOINT) {
-        ltn__adjoint(q->a, q->y, l->x);
+        memset(l->u, 0, l->n * sizeof *l->u);
+        ltn__vjp(q->a, l->u, q->y, l->x); /* A^T y where A is linear */
         for (size_t i = 0; i < l->n; i++) l->x[i] = fminf(fmaxf(l->x[i], -1), 1);
     } else {
         ltn__naive(q->a, q->y, l->x);
@@ -209,6 +210,7 @@ const ltn_solver_row ltn__solver_latino = {
     .entry = {.name = "latino", .help = "latent consistency model with a proximal data step", .cite = "arXiv 2503.12615",
               .param = latino_params},
     .needs_prior = true,
+    .nonlinear = true,
     .open = latino_open,
     .step = latino_step,
     .estimate = latino_estimate,

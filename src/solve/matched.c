@@ -65,8 +65,12 @@ static void smooth(const ltn_matched *m, const float *x, float *out)
 static double residual_error(const ltn_matched *m, const float *u)
 {
     const ltn_problem *q = m->q;
-    double count = (double)ltn__measured(q->a, NULL);
-    return (ltn__residual2(q->a, u, q->y, m->r) / count - q->sigma * q->sigma) / m->gain;
+    double count = (double)ltn__measured(q->a, NULL), gain = m->gain;
+    if (!q->a->linear) { /* E |J^T n|^2 at u */
+        ltn__vjp(q->a, u, m->n, m->b);
+        gain = fmax(mean_square(m->b, ltn__size_count(q->a->x)) * (double)ltn__size_count(q->a->x) / count, 1e-6);
+    }
+    return (ltn__residual2(q->a, u, q->y, m->r) / count - q->sigma * q->sigma) / gain;
 }
 
 static double gamma_of(const ltn_problem *q, double r2)
@@ -74,16 +78,41 @@ static double gamma_of(const ltn_problem *q, double r2)
     return q->sigma > 0 ? r2 / (q->sigma * q->sigma) : INFINITY;
 }
 
+/* Mean of (prox(y, u) - c)^2; b may be u. */
+static double moved(const ltn_matched *m, const float *y, double gamma, const float *u)
+{
+    size_t n = ltn__size_count(m->q->a->x);
+    double sum = 0;
+    ltn__prox(m->q->a, y, gamma, u, m->b);
+    for (size_t i = 0; i < n; i++) sum += ((double)m->b[i] - m->c[i]) * ((double)m->b[i] - m->c[i]);
+    return sum / (double)n;
+}
+
+/* A not linear: by how far the prox moves when u and y move by as much as they err. */
+static double carried_near(const ltn_matched *m, const float *u, double r2, double gamma)
+{
+    const ltn_problem *q = m->q;
+    size_t n = ltn__size_count(q->a->x), count = ltn__size_count(q->a->y);
+    ltn__prox(q->a, q->y, gamma, u, m->c);
+    for (size_t i = 0; i < n; i++) m->b[i] = u[i] + (float)(sqrt(r2) * m->w[i]);
+    double error = moved(m, q->y, gamma, m->b);
+    if (q->sigma == 0) return error;
+    for (size_t i = 0; i < count; i++) m->r[i] = q->y[i] + (float)(q->sigma * m->n[i]);
+    return error + moved(m, m->r, gamma, u);
+}
+
 /* What x = prox(u) errs by when u errs by r^2 and y by sigma^2, both white. */
-static double carried(const ltn_matched *m, double r2, double gamma)
+static double carried(const ltn_matched *m, const float *u, double r2, double gamma)
 {
     const ltn_degradation *a = m->q->a;
     size_t n = ltn__size_count(a->x);
-    ltn__prox(a, m->zero, gamma, m->w, m->a);
+    if (!a->linear) return carried_near(m, u, r2, gamma);
+    ltn__prox_weighed(a, m->zero, gamma, m->w, m->a);
     double error = r2 * mean_square(m->a, n);
     if (m->q->sigma == 0) return error;
     memset(m->b, 0, n * sizeof *m->b);
-    ltn__prox(a, m->n, gamma, m->b, m->a);
+    ltn__noise_like(a, m->n, m->r);
+    ltn__prox_weighed(a, m->r, gamma, m->b, m->a);
     return error + m->q->sigma * m->q->sigma * mean_square(m->a, n);
 }
 
@@ -99,7 +128,7 @@ void ltn__matched_start(ltn_matched *m, float *x)
         r2 = fmax(residual_error(m, m->a), 1e-5);
         ltn__prox(q->a, q->y, r2 / fmax(q->sigma * q->sigma, NO_NOISE2), m->a, x);
     }
-    m->error2 = carried(m, r2, gamma_of(q, r2));
+    m->error2 = carried(m, m->a, r2, gamma_of(q, r2));
 }
 
 static double deviation(const ltn_matched *m)
@@ -115,7 +144,8 @@ int ltn__matched_time(const ltn_matched *m)
 double ltn__matched_gamma(ltn_matched *m, const float *u)
 {
     double r2 = fmax(residual_error(m, u), m->p->error_at(m->p, deviation(m))), gamma = gamma_of(m->q, r2);
-    m->error2 = fmin(m->error2, carried(m, r2, gamma));
+    ltn__weigh(m->q->a, m->q->y, gamma, u);
+    m->error2 = fmin(m->error2, carried(m, u, r2, gamma));
     return gamma;
 }
 
@@ -131,7 +161,7 @@ static void draw_probes(ltn_matched *m)
 void ltn__matched_close(ltn_matched *m)
 {
     if (!m->q) return;
-    float *const block[] = {m->w, m->n, m->zero, m->a, m->b, m->r, m->row};
+    float *const block[] = {m->w, m->n, m->zero, m->a, m->b, m->c, m->r, m->row};
     for (int i = 0; i < LTN_COUNT(block); i++) ltn__free(m->q->ctx, block[i]);
     m->q = NULL;
 }
@@ -145,9 +175,11 @@ ltn_status ltn__matched_open(ltn_matched *m, const ltn_problem *q, const ltn_pri
         if (!(*data[i] = ltn__alloc(q->ctx, ltn__size_count(q->a->y), sizeof(float)))) return LTN_ENOMEM;
     }
     if (!(m->row = ltn__alloc(q->ctx, (size_t)q->a->x.width + 2 * SMOOTH_REACH, sizeof *m->row))) return LTN_ENOMEM;
+    if (!q->a->linear && !(m->c = ltn__alloc(q->ctx, ltn__size_count(q->a->x), sizeof *m->c))) return LTN_ENOMEM;
     draw_probes(m);
     size_t count = ltn__measured(q->a, NULL);
     if (!count) return ltn__fail(q->ctx, LTN_EINVAL, "\"%s\" measures nothing: there is nothing to restore from", q->a->spec);
+    if (!q->a->linear) return LTN_OK;
     ltn__forward(q->a, m->w, m->r);
     m->gain = mean_square(m->r, ltn__size_count(q->a->y)) * (double)ltn__size_count(q->a->y) / (double)count;
     return LTN_OK;

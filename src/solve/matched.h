@@ -8,11 +8,12 @@
 typedef struct ltn_matched {
     const ltn_problem *q;
     const ltn_prior *p;
-    double gain;   /* tr(A A^T) / m, by a probe */
+    double gain;   /* tr(A A^T) / m, by a probe; where A is not linear, found at every u */
     double error2; /* mean squared error that x is thought to carry */
     float *w, *n;  /* the probes: white noise as a picture, as a measurement */
     float *zero;   /* a measurement of zeros */
     float *a, *b;  /* room for pictures */
+    float *c;      /* and a third where A is not linear */
     float *r;      /* room for a measurement */
     float *row;    /* room for a padded row */
 } ltn_matched;

@@ -53,6 +53,7 @@ typedef struct ltn_problem {
 typedef struct ltn_solver_row {
     ltn_entry entry;
     bool needs_prior;
+    bool nonlinear; /* takes degradations that are not linear */
     ltn_status (*open)(const ltn_problem *q, ltn_prior *p, const ltn_spec *s, void **state, int *steps);
     ltn_status (*step)(void *state, ltn_progress *progress); /* LTN_OK, LTN_DONE, or an error */
     const float *(*estimate)(const void *state);             /* the current x, planar, [-1, 1] */

@@ -33,9 +33,14 @@ void ltn__step_noise(const ltn_problem *q, const ltn_prior *p, int k, float *eps
 
 double ltn__residual2(const ltn_degradation *a, const float *x, const float *y, float *r)
 {
-    ltn__forward(a, x, r);
     double sum = 0;
     size_t m = ltn__size_count(a->y);
+    if (!a->linear) {
+        ltn__misfit(a, y, x, r);
+        for (size_t i = 0; i < m; i++) sum += (double)r[i] * r[i];
+        return sum;
+    }
+    ltn__forward(a, x, r);
     for (size_t i = 0; i < m; i++) sum += ((double)r[i] - y[i]) * ((double)r[i] - y[i]);
     return sum;
 }
