@@ -40,7 +40,7 @@ static const example examples[] = {
     {"inpaint:box=3:4:10:5/20:1:2:2", 37, 53, 3, INFINITY},
     {"inpaint:scratches=5,text='Latino, 8 steps?',thick=1.5,seed=3", 37, 53, 3, INFINITY},
     {"blur:sigma=3,across=1,angle=30", 37, 53, 1, 1e4},
-    {"blur:sigma=2,across=1,angle=-60,boundary=circular", 37, 53, 3, 1e6},
+    {"blur:sigma=1.5,across=0.8,angle=-60,boundary=circular", 37, 53, 3, 1e6},
     {"varying:sigma=0.5,corner=2,levels=3", 37, 53, 3, 1e2},
     {"varying:boundary=circular,sigma=2,corner=1", 24, 26, 1, 1e2},
     {"varying:levels=1,boundary=valid,corner=1", 37, 53, 1, 1e2},
