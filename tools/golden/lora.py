@@ -5,6 +5,7 @@ import importlib.util
 import json
 import os
 import pathlib
+import re
 import tempfile
 
 import diffusers
@@ -74,9 +75,7 @@ def dotted(prefix, layers, rank, ends=(".lora_A.weight", ".lora_B.weight"), name
 
 def processor(n):
     """As diffusers named attention's adapters at first."""
-    for k in ("to_q", "to_k", "to_v", "to_out"):
-        n = n.replace(f".{k}.0", f".processor.{k}_lora").replace(f".{k}", f".processor.{k}_lora") if n.endswith((k, k + ".0")) else n
-    return n
+    return re.sub(r"\.(to_\w+)(\.0)?$", r".processor.\1", n)
 
 
 def small(g):
@@ -179,7 +178,7 @@ def make(out):
     states = {
         "lora_kohya": kohya("lora_unet_", everywhere, 3) | kohya("lora_te_", te, 2),
         "lora_peft": dotted("unet.", layers(unet, ["down_blocks.1", "up_blocks.2.resnets"]), 4) | dotted("text_encoder.", te, 2),
-        "lora_old": dotted("unet.", attention, 4, ("_lora.down.weight", "_lora.up.weight"), lambda n: processor(n).removesuffix("_lora")) |
+        "lora_old": dotted("unet.", attention, 4, ("_lora.down.weight", "_lora.up.weight"), processor) |
                     dotted("text_encoder.", layers_of(te, "q_proj"), 2, (".lora_linear_layer.down.weight", ".lora_linear_layer.up.weight")),
         "lora_meta": dotted("unet.", some, 4),
     }
@@ -205,18 +204,21 @@ def make(out):
 
 
 def same_as_diffusers(p, g, states):
-    """What diffusers and peft make of the UNet's half of a file; their loader of text encoders' adapters loses alphas."""
-    for name, metadata in (("lora_kohya", None), ("lora_peft", None), ("lora_meta", {"lora_adapter_metadata": json.dumps(METADATA)})):
+    """What diffusers and peft make of the UNet's half of a file without alphas, which this version of theirs loses for attention
+    and for text encoders."""
+    for name in ("lora_kohya", "lora_peft", "lora_old"):
+        state = {k: v for k, v in states[name].items() if not k.startswith(("lora_te", "text")) and not k.endswith(".alpha")}
+        ours, theirs = (Own(g.folder + "/..") for _ in range(2))
+        answers(ours, "", loaded(p, [(state, 1., None)]))
+        loaded(p, [])
         with tempfile.TemporaryDirectory() as folder:
-            state = {k: v for k, v in states[name].items() if "te_" not in k and "text" not in k}
-            save_file(state, os.path.join(folder, "a.safetensors"), metadata=metadata)
+            save_file(state, os.path.join(folder, "a.safetensors"))
             p.load_lora_weights(folder, weight_name="a.safetensors")
-        own = Own(g.folder + "/..")
-        answers(own, name, p)
-        e = (own.arrays[name + ".unet"] - g.arrays[name + ".unet"]).abs().max().item()
+        answers(theirs, "", p)
+        p.unload_lora_weights()
+        e = (ours.arrays[".unet"] - theirs.arrays[".unet"]).abs().max().item()
         print(f"  {name}: diffusers' UNet is {e:.1e} away")
         assert e < 1e-4
-        p.unload_lora_weights()
 
 
 def layers_of(layers, word):
