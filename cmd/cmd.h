@@ -21,6 +21,7 @@ typedef struct cmd_option {
     double min, max;   /* of numbers */
     ltn_kind kind;     /* of specs: the table that names come from */
     bool required;
+    bool automatic;    /* "auto" is the same as absent */
     bool repeat;       /* given again, it adds */
     bool setting;      /* decides the result: kept in the picture's settings */
 } cmd_option;

@@ -29,7 +29,7 @@ typedef struct session {
 typedef struct work {
     const job *job;
     cmd_args args; /* the session's, with this picture's sigma */
-    char sigma_text[32], settings[8192];
+    char sigma_text[32], noise_text[256], settings[8192];
     bool estimated;
     ltn_image y, naive, x, reference;
     ltn_degradation *degradation;
@@ -71,7 +71,7 @@ static ltn_status open_run(const session *s, work *w, int k)
         .degradation = w->degradation,
         .y = &w->y,
         .sigma = cmd_number(&w->args, "sigma", 0), /* as the settings have it: they repeat it exactly */
-        .noise_kind = cmd_text(s->args, "noise"),
+        .noise_kind = cmd_text(&w->args, "noise"),
         .solver = cmd_text(s->args, "solver"),
         .prompt = cmd_text(s->args, "prompt"),
         .text = s->text.data ? &s->text : NULL,
@@ -88,17 +88,25 @@ static ltn_status measure(const session *s, const ltn_image *x, const ltn_image 
     return status;
 }
 
+/* What is not told of the noise, from y. */
+static ltn_status take_noise(work *w, double *sigma)
+{
+    const char *noise = cmd_text(&w->args, "noise");
+    ltn_status s = noise ? ltn_estimate_noise(w->degradation, &w->y, noise, w->noise_text, sizeof w->noise_text) : LTN_OK;
+    if (!s && noise) cmd_set(&w->args, "noise", w->noise_text);
+    w->estimated = !noise || strcmp(noise, w->noise_text);
+    return s ? s : ltn_noise_level(w->degradation, &w->y, cmd_text(&w->args, "noise"), sigma);
+}
+
 /* Everything that can be wrong is found before the long work begins. */
 static ltn_status prepare(const session *s, work *w)
 {
     ltn_status status = ltn_image_read(s->ctx, w->job->in, &w->y);
     double sigma = cmd_number(s->args, "sigma", -1);
     w->estimated = sigma < 0;
-    const char *noise = cmd_text(s->args, "noise");
     if (!status)
         status = ltn_degradation_open_for(s->ctx, cmd_text(s->args, "degradation"), &w->y, &w->degradation);
-    if (!status && w->estimated) status = ltn_noise_level(w->degradation, &w->y, noise, &sigma);
-    w->estimated &= !noise;
+    if (!status && w->estimated) status = take_noise(w, &sigma);
     if (!status) status = ltn_naive(w->degradation, &w->y, &w->naive);
     if (!status && w->job->reference) status = ltn_image_read(s->ctx, w->job->reference, &w->reference);
     if (!status && w->job->reference) status = measure(s, &w->naive, &w->reference, w->metric[0]);
@@ -246,8 +254,9 @@ static ltn_status compare(const session *s, const work *w)
 static void print_report(const session *s, const work *w)
 {
     const ltn_progress p = ltn_run_progress(w->run);
-    printf("%s: %d x %d from %d x %d, sigma %s%s, %d step%s in %.2f s, peak memory %.0f MB\n", w->job->out,
-           w->x.width, w->x.height, w->y.width, w->y.height, w->sigma_text,
+    const bool kind = w->estimated && *w->noise_text;
+    printf("%s: %d x %d from %d x %d, %s%s%s, %d step%s in %.2f s, peak memory %.0f MB\n", w->job->out,
+           w->x.width, w->x.height, w->y.width, w->y.height, kind ? "noise " : "sigma ", kind ? w->noise_text : w->sigma_text,
            w->estimated ? " (estimated)" : "", p.step, p.step == 1 ? "" : "s", p.seconds, cmd_peak_memory() / 1e6);
     static const char *const name[] = {"naive", "restored"};
     for (int k = 0; k < 2 && w->reference.data; k++) {
@@ -311,6 +320,7 @@ static void json_report(const session *s, const work *w)
     cmd_json_text(j, "model", s->model_path);
     cmd_json_text(j, "degradation", cmd_text(&w->args, "degradation"));
     cmd_json_number(j, "sigma", cmd_number(&w->args, "sigma", 0));
+    cmd_json_text(j, "noise", cmd_text(&w->args, "noise"));
     cmd_json_bool(j, "sigma_estimated", w->estimated);
     cmd_json_text(j, "solver", cmd_text(&w->args, "solver"));
     cmd_json_text(j, "prompt", cmd_text(&w->args, "prompt"));
@@ -459,11 +469,11 @@ static int run(ltn_ctx *ctx, const cmd_args *given)
 static const cmd_option options[] = {
     CMD_OUT("where the restored picture goes"),
     CMD_DEGRADATION,
-    {.name = "sigma", .value = "S", .type = CMD_REAL, .max = 10, .setting = true,
-     .help = "standard deviation of the noise in IN, white being 1; without it estimated from IN"},
+    {.name = "sigma", .value = "S|auto", .type = CMD_REAL, .max = 10, .setting = true, .automatic = true,
+     .help = "standard deviation of the noise in IN, white being 1; auto, or nothing: estimated from IN"},
     {.name = "noise", .value = "SPEC", .type = CMD_SPEC, .kind = LTN_NOISES, .setting = true,
-     .help = "what the noise in IN is, for instance poisson:peak=30 (latino list noises); without it white "
-             "and gaussian"},
+     .help = "what the noise in IN is, for instance poisson:peak=30 (latino list noises); a bare name such as "
+             "poisson-gaussian has its strength estimated from IN; without it white and gaussian"},
     CMD_MODEL,
     {.name = "prompt", .value = "TEXT", .type = CMD_TEXT, .def = "", .setting = true,
      .help = "what the picture shows"},
