@@ -51,7 +51,8 @@ typedef struct ltn_run ltn_run;                 /* one restoration in progress *
 /* Zero means default, in every field of every struct below. */
 typedef struct ltn_options {
     const char *device; /* "cpu"; NULL takes the best */
-    int threads;        /* 0: one per core */
+    int threads;        /* 0: one per core. Beside other busy programs GNU's OpenMP needs GOMP_SPINCOUNT=1000 in the environment
+                         * the process starts with (the program latino sees to it): waiting threads spin for long by default */
     void *(*realloc)(void *user, void *p, size_t n); /* n == 0 frees; NULL: the C library's */
     void (*log)(void *user, int level, const char *line); /* level 0 warning, 1 note; NULL: silent */
     void *user;
