@@ -187,3 +187,35 @@ TEST(what_is_refused)
     ltn_model_close(&m);
     ltn_close(&ctx);
 }
+
+/* Every allocation fails once: a clean error, nothing leaks. */
+TEST(memory_fails_at_every_point)
+{
+    test_memory mem = {0};
+    ltn_options opt = test_options(&mem);
+    opt.threads = 1;
+    ltn_ctx *ctx;
+    ltn_model *m = NULL;
+    ltn_image x = {0};
+    OK(NULL, ltn_open(&ctx, &opt));
+    OK(ctx, ltn_model_open(ctx, write_folder(&small), &m));
+    ltn_image from = picture(ctx, 16, 16);
+    const ltn_generation g = {.model = m, .steps = 2, .width = 32, .height = 32, .image = &from, .guidance = 2, .sampler = "unipc"};
+    if (m) OK(ctx, ltn_generate(ctx, &g, &x)); /* the model's parts are planned from now on */
+    ltn_image_free(ctx, &x);
+    const long alive = mem.alive;
+    ltn_status s = m ? LTN_ENOMEM : LTN_OK;
+    for (long k = 1; s == LTN_ENOMEM && k < 500; k++) {
+        mem.calls = 0, mem.fail_at = k;
+        s = ltn_generate(ctx, &g, &x);
+        mem.fail_at = 0;
+        CHECK(s == LTN_OK || (s == LTN_ENOMEM && !x.data));
+        ltn_image_free(ctx, &x);
+        CHECK(mem.alive == alive);
+    }
+    CHECK(s == LTN_OK);
+    ltn_image_free(ctx, &from);
+    ltn_model_close(&m);
+    ltn_close(&ctx);
+    CHECK(mem.alive == 0);
+}
