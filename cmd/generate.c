@@ -10,7 +10,7 @@ static int run(ltn_ctx *ctx, const cmd_args *a)
     if (code) return code;
     ltn_model *m = NULL;
     ltn_image x = {0};
-    ltn_status s = ltn_model_open(ctx, path.s, &m);
+    ltn_status s = cmd_model_open(ctx, path.s, a, &m);
     const ltn_generation g = {
         .model = m,
         .prompt = cmd_text(a, "prompt"),
@@ -33,6 +33,7 @@ static const cmd_option options[] = {
     {.name = "prompt", .value = "TEXT", .type = CMD_TEXT, .required = true, .setting = true,
      .help = "what to show"},
     CMD_MODEL,
+    CMD_LORA,
     {.name = "width", .value = "W", .type = CMD_INT, .min = 8, .max = 8192, .setting = true,
      .help = "without it the model's own size"},
     {.name = "height", .value = "H", .type = CMD_INT, .min = 8, .max = 8192, .setting = true,
