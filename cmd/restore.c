@@ -86,6 +86,7 @@ static ltn_status prepare(const session *s, work *w)
         .noise_kind = noise,
         .solver = cmd_text(s->args, "solver"),
         .prompt = cmd_text(s->args, "prompt"),
+        .guidance = cmd_number(s->args, "guidance", 0),
         .text = s->text.data ? &s->text : NULL,
         .seed = (uint64_t)cmd_number(s->args, "seed", 0),
     };
@@ -364,6 +365,8 @@ static const cmd_option options[] = {
     {.name = "solver", .value = "SPEC", .type = CMD_SPEC, .kind = LTN_SOLVERS, .def = "latino",
      .setting = true,
      .help = "for instance latino:steps=8 (latino list solvers)"},
+    {.name = "guidance", .value = "W", .type = CMD_REAL, .max = 100, .setting = true,
+     .help = "told to models that take it as an input (LCM's full models); without it 8.5"},
     CMD_SEED,
     {.name = "reference", .value = "X", .type = CMD_FILE,
      .help = "the true picture: prints PSNR and SSIM of the naive inverse and of the restoration"},

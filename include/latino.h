@@ -167,6 +167,7 @@ typedef struct ltn_task {
     const char *solver;  /* NULL: "latino" */
     const char *prompt;  /* NULL: "" */
     const ltn_array *text; /* (1, 77, d), in the prompt's place: as ltn_run_text and ltn_model_text give it; NULL: none */
+    double guidance;     /* told to models that take it as an input (LCM: time_cond_proj_dim), which others do not; 0: 8.5 */
     uint64_t seed;
     const ltn_array *noise; /* the solver's first standard normal draws (n, c, h, w), for comparisons; the others, and all
                              * when NULL, are from the seed */
