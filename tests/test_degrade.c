@@ -22,6 +22,8 @@ static const example examples[] = {
     {"upscale:factor=4,boundary=circular", 32, 48, 3, INFINITY},
     {"sr:factor=4,boundary=circular,order=correlation", 37, 53, 1, INFINITY},
     {"downsample:factor=2,filter=gaussian,boundary=circular", 32, 48, 1, 1e3},
+    {"downsample:factor=3,boundary=mirror", 37, 53, 3, INFINITY},
+    {"downsample:factor=7,boundary=mirror,filter=lanczos", 7, 8, 1, INFINITY},
     {"blur:sigma=3", 37, 53, 3, 1e6},
     {"blur:sigma=3,boundary=circular", 37, 53, 3, 1e6},
     {"blur:sigma=1,boundary=circular", 1, 200, 1, 1e6},
