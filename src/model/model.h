@@ -35,6 +35,7 @@ typedef struct ltn_schedule {
     char spacing[16];
 } ltn_schedule;
 ltn_status ltn__schedule_read(ltn_ctx *ctx, const char *path, ltn_schedule *out);
+ltn_status ltn__schedule_parse(ltn_ctx *ctx, const char *path, const char *text, size_t n, ltn_schedule *out);
 void ltn__schedule_free(ltn_ctx *ctx, ltn_schedule *s);
 /* The clean latent from a network output at t, n values: z0 = c_skip z + c_out x0(z, out). */
 void ltn__schedule_predict(const ltn_schedule *s, int t, const float *z, const float *net, float *z0,

@@ -160,17 +160,28 @@ static ltn_status read_config(ltn_ctx *ctx, const ltn_json *c, ltn_schedule *s)
     return LTN_OK;
 }
 
-ltn_status ltn__schedule_read(ltn_ctx *ctx, const char *path, ltn_schedule *out)
+ltn_status ltn__schedule_parse(ltn_ctx *ctx, const char *path, const char *text, size_t n, ltn_schedule *out)
 {
     ltn_arena arena = {ctx, NULL};
     ltn_json *config;
     memset(out, 0, sizeof *out);
-    ltn_status s = ltn__json_read(ctx, path, &arena, &config);
+    ltn_status s = ltn__json_parse(ctx, path, text, n, &arena, &config);
     if (!s && (s = read_config(ctx, config, out))) {
         ltn__within(ctx, s, "%s", path);
         ltn__schedule_free(ctx, out);
     }
     ltn__arena_free(&arena);
+    return s;
+}
+
+ltn_status ltn__schedule_read(ltn_ctx *ctx, const char *path, ltn_schedule *out)
+{
+    ltn_bytes b;
+    memset(out, 0, sizeof *out);
+    ltn_status s = ltn__file_read(ctx, path, &b);
+    if (s) return s;
+    s = ltn__schedule_parse(ctx, path, (const char *)b.data, b.size, out);
+    ltn__free(ctx, b.data);
     return s;
 }
 
