@@ -488,6 +488,17 @@ int ltn__time_width(const ltn_model *m)
     return (int)first->number;
 }
 
+int ltn__unet_factor(const ltn_model *m)
+{
+    return 1 << (ltn__json_get(m->config[UNET], "block_out_channels")->count - 1);
+}
+
+bool ltn__unet_takes_guidance(const ltn_model *m)
+{
+    const ltn_json *dim = ltn__json_get(m->config[UNET], "time_cond_proj_dim");
+    return dim && dim->type != LTN_JSON_NULL;
+}
+
 /* Vaswani et al. 2017: sines and cosines of t at frequencies from 1 down to 1/10000. */
 static void sinusoid(const ltn_model *m, double t, int width, float *out)
 {
