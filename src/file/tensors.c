@@ -176,6 +176,16 @@ const ltn_json *ltn__tensors_metadata(const ltn_tensors *t)
     return t->metadata;
 }
 
+bool ltn__tensors_marked(ltn_tensors *t, const char *name)
+{
+    return ltn__tensors_find(t, name) || ltn__json_get(t->header, name);
+}
+
+ltn_ctx *ltn__tensors_ctx(const ltn_tensors *t)
+{
+    return t->ctx;
+}
+
 const char *ltn__tensors_path(const ltn_tensors *t)
 {
     return t->path;
