@@ -15,6 +15,11 @@ typedef struct ltn_tokenizer_files {
     ltn_bytes vocab, merges, config, map; /* vocab.json, merges.txt, tokenizer_config.json, special_tokens_map.json */
 } ltn_tokenizer_files;
 ltn_status ltn__tokenizer_parse(ltn_ctx *ctx, const char *dir, const ltn_tokenizer_files *files, ltn_tokenizer **out);
+/* The folder's, with another word for padding. */
+ltn_status ltn__tokenizer_open_padded(ltn_ctx *ctx, const char *dir, const char *pad, ltn_tokenizer **out);
+/* From merges.txt alone, as CLIP numbers its words: bytes, bytes that end a word, what the merges make, start and end.
+ * exclaims: padded with "!", as open_clip does. */
+ltn_status ltn__tokenizer_open_merges(ltn_ctx *ctx, const char *path, bool exclaims, ltn_tokenizer **out);
 void ltn__tokenizer_close(ltn_tokenizer **t);
 /* length ids: BOS, the text's (cut), EOS, padding; the attention of CLIP is causal, so no mask is needed. */
 ltn_status ltn__tokenize(ltn_tokenizer *t, const char *utf8, int *ids, int length);
@@ -125,6 +130,9 @@ struct ltn_model {
     ltn_json *config[4];
     const ltn_arch *arch[4];
     ltn_tensors *tensors[4];
+    ltn_tensors **source;      /* files that those are views of */
+    int sources;
+    ltn_json *index;           /* model_index.json; NULL: the model is one file */
     ltn_tokenizer *tokenizer[2];
     ltn_schedule schedule;
     int latent_channels, factor; /* of the autoencoder: 8 */
