@@ -74,6 +74,7 @@ static ltn_status open_run(const session *s, work *w, int k)
         .noise_kind = cmd_text(&w->args, "noise"),
         .solver = cmd_text(s->args, "solver"),
         .prompt = cmd_text(s->args, "prompt"),
+        .guidance = cmd_number(s->args, "guidance", 0),
         .text = s->text.data ? &s->text : NULL,
         .seed = (uint64_t)seed_of(s, k),
     };
@@ -458,7 +459,7 @@ static int run(ltn_ctx *ctx, const cmd_args *given)
     int code = open_words(&s);
     ltn_status status = LTN_OK;
     if (!code && cmd_text(a, "text")) status = ltn_array_read(ctx, cmd_text(a, "text"), &s.text);
-    if (!code && !status) status = ltn_model_open(ctx, path.s, &s.model);
+    if (!code && !status) status = cmd_model_open(ctx, path.s, a, &s.model);
     if (!code) code = status ? cmd_fail(ctx, status) : restore_all(&s, &j);
     ltn_model_close(&s.model);
     ltn_array_free(ctx, &s.text);
@@ -475,6 +476,7 @@ static const cmd_option options[] = {
      .help = "what the noise in IN is, for instance poisson:peak=30 (latino list noises); a bare name such as "
              "poisson-gaussian has its strength estimated from IN; without it white and gaussian"},
     CMD_MODEL,
+    CMD_LORA,
     {.name = "prompt", .value = "TEXT", .type = CMD_TEXT, .def = "", .setting = true,
      .help = "what the picture shows"},
     {.name = "text", .value = "FILE", .type = CMD_FILE, .setting = true,
@@ -482,6 +484,8 @@ static const cmd_option options[] = {
     {.name = "solver", .value = "SPEC", .type = CMD_SPEC, .kind = LTN_SOLVERS, .def = "latino",
      .setting = true,
      .help = "for instance latino:steps=8 (latino list solvers)"},
+    {.name = "guidance", .value = "W", .type = CMD_REAL, .max = 100, .setting = true,
+     .help = "told to models that take it as an input (LCM's full models); without it 8.5"},
     CMD_SEED,
     {.name = "samples", .value = "N", .type = CMD_INT, .min = 2, .max = MAXDRAW, .setting = true,
      .help = "draws N pictures that explain IN, with the seeds from --seed on: OUT becomes their mean, and beside it lie "

@@ -16,6 +16,8 @@ struct ltn_tensors {
     uint32_t mask;
     size_t copies; /* bytes that may still be copied */
     const ltn_json *metadata; /* safetensors' own, or NULL */
+    const ltn_json *header;   /* its header, or NULL */
+    int room; /* of a view */
 };
 /* Makes room for n weights; comes before the first of them. */
 ltn_status ltn__tensors_room(ltn_tensors *t, size_t n);
