@@ -184,8 +184,12 @@ int cmd_parse(const cmd_verb *verb, int n, const char *const *word, cmd_args *a)
 
 void cmd_fill(cmd_args *a, const cmd_args *from)
 {
-    for (int i = 0; a->verb->option[i].name; i++)
-        if (!a->value[i]) a->value[i] = from->value[i];
+    for (int i = 0; a->verb->option[i].name; i++) {
+        if (a->value[i]) continue;
+        a->value[i] = from->value[i];
+        for (int m = 0; m < from->mores && a->mores < CMD_MAXMORE; m++)
+            if (from->more[m].option == i) a->more[a->mores++] = from->more[m];
+    }
     for (int i = a->operands; i < from->operands; i++) a->operand[a->operands++] = from->operand[i];
 }
 

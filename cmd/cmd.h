@@ -63,6 +63,9 @@ struct cmd_args {
 #define CMD_MODEL                                                                                           \
     {.name = "model", .value = "DIR", .type = CMD_FILE, .setting = true,                                    \
      .help = "a diffusers folder; without it $LATINO_MODEL, then the small prior that comes with latino"}
+#define CMD_LORA                                                                                            \
+    {.name = "lora", .value = "FILE[:SCALE]", .type = CMD_FILE, .setting = true, .repeat = true,            \
+     .help = "an adapter (LoRA, LCM-LoRA) that is merged into the model; given again, one more"}
 #define CMD_THREADS                                                              \
     {                                                                            \
         .name = "threads", .value = "N", .type = CMD_INT, .min = 1, .max = 1024, \
@@ -148,6 +151,8 @@ ltn_status cmd_save_array(ltn_ctx *ctx, const char *path, const ltn_array *a);
 int cmd_write_text(const char *path, const char *text); /* whole or not at all; "-" is standard output */
 /* Options given by the user, else $LATINO_MODEL, else the prior of the build tree or the installation. */
 int cmd_model_path(const cmd_args *a, cmd_path *out);
+/* Opens it with what else the command says of it. */
+ltn_status cmd_model_open(ltn_ctx *ctx, const char *path, const cmd_args *a, ltn_model **out);
 
 /* ---- json.c: writing ---- */
 typedef struct cmd_json {

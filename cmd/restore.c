@@ -339,7 +339,7 @@ static int run(ltn_ctx *ctx, const cmd_args *a)
     int code = open_words(&s);
     ltn_status status = LTN_OK;
     if (!code && cmd_text(a, "text")) status = ltn_array_read(ctx, cmd_text(a, "text"), &s.text);
-    if (!code && !status) status = ltn_model_open(ctx, path.s, &s.model);
+    if (!code && !status) status = cmd_model_open(ctx, path.s, a, &s.model);
     if (!code) code = status ? cmd_fail(ctx, status) : restore_all(&s, &j);
     ltn_model_close(&s.model);
     ltn_array_free(ctx, &s.text);
@@ -356,6 +356,7 @@ static const cmd_option options[] = {
      .help = "what the noise in IN is, for instance poisson:peak=30 (latino list noises); without it white "
              "and gaussian"},
     CMD_MODEL,
+    CMD_LORA,
     {.name = "prompt", .value = "TEXT", .type = CMD_TEXT, .def = "", .setting = true,
      .help = "what the picture shows"},
     {.name = "text", .value = "FILE", .type = CMD_FILE, .setting = true,

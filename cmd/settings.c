@@ -33,11 +33,12 @@ void cmd_settings(const cmd_args *a, const char *in, char *text, size_t room)
     if (in) append_word(text, room, in);
     for (int i = 0; a->verb->option[i].name; i++) {
         const cmd_option *o = &a->verb->option[i];
-        const char *value = a->value[i] ? a->value[i] : o->def;
-        if (!o->setting || !value) continue;
-        append(text, room, " --");
-        append(text, room, o->name);
-        append_word(text, room, value);
+        const char *value;
+        for (int k = 0; o->setting && (value = cmd_nth(a, o->name, k)); k++) {
+            append(text, room, " --");
+            append(text, room, o->name);
+            append_word(text, room, value);
+        }
     }
 }
 

@@ -112,7 +112,8 @@ typedef struct ltn_model_options {
     const char *vae;        /* the same for the autoencoder; a tiny one's two files: "ENCODER+DECODER" */
     const char *tokenizer;  /* a folder of CLIP's vocabulary, or its merges.txt; for files that bring none */
     const char *prediction; /* "epsilon", "sample" or "v_prediction", in place of what the model says */
-    const char *const *lora; /* adapters, FILE[:scale] */
+    const char *const *lora; /* adapters (LoRA), FILE[:scale], merged into the weights that they name: W += scale alpha / rank
+                              * up down; a file of which no layer is in the model, or whose shapes do not fit, is refused */
     int loras;
 } ltn_model_options;
 LTN_API ltn_status ltn_model_open(ltn_ctx *ctx, const char *path, ltn_model **out);
@@ -120,6 +121,9 @@ LTN_API ltn_status ltn_model_open_with(ltn_ctx *ctx, const char *path, const ltn
 LTN_API void ltn_model_close(ltn_model **m);
 /* A description in JSON: architecture, sizes, parameter counts, schedule. The model owns it. */
 LTN_API const char *ltn_model_describe(const ltn_model *m);
+/* What an adapter touches, its ranks and alphas, in JSON, cut to room. LTN_EFORMAT: the file is none, or of a kind that is not
+ * supported (DoRA, LoHa, LoKr). */
+LTN_API ltn_status ltn_lora_describe(ltn_ctx *ctx, const char *path, char *json, size_t room);
 /* The parts, as diffusers lays them out: text (1, 77, d), for SDXL (1, 78, d), whose last row is the pooled text and zeros;
  * sample and latents (n, c, h, w); pictures (n, 3, 8h, 8w) in [-1, 1] scaled as the VAE's own encode and decode do, latents multiplied by the scaling factor. */
 LTN_API ltn_status ltn_model_text(ltn_model *m, const char *prompt, ltn_array *out);

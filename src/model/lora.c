@@ -615,29 +615,27 @@ static summary sum_up(const lora *l)
     return s;
 }
 
-static const char *describe(lora *l, ltn_arena *arena)
+static void describe(const lora *l, char *json, size_t room)
 {
     const summary s = sum_up(l);
-    char touches[160];
+    char touches[160] = "";
     size_t n = 0;
-    for (int f = 0; f < 4; f++)
+    for (int f = 0; f < LTN_COUNT(folders); f++)
         if (s.layers[f]) n += (size_t)snprintf(touches + n, sizeof touches - n, "%s\"%s\": %d", n ? ", " : "", folders[f], s.layers[f]);
-    if (s.unknown) n += (size_t)snprintf(touches + n, sizeof touches - n, "%s\"unnamed\": %d", n ? ", " : "", s.unknown);
-    touches[n] = 0;
-    return ltn__arena_format(arena,
-                             "{\n  \"family\": \"LoRA\",\n  \"layers\": {%s},\n  \"convolutions\": %d,\n  \"rank\": [%d, %d],\n"
-                             "  \"alpha\": [%g, %g],\n  \"parameters\": %lld,\n  \"type\": \"%s\"\n}",
-                             touches, s.convolutions, s.rank[0], s.rank[1], s.alpha[0], s.alpha[1], (long long)s.parameters,
-                             ltn__dtype_name(l->layer[0].weight[DOWN]->dtype));
+    if (s.unknown) snprintf(touches + n, sizeof touches - n, "%s\"unnamed\": %d", n ? ", " : "", s.unknown);
+    snprintf(json, room,
+             "{\n  \"family\": \"LoRA\",\n  \"layers\": {%s},\n  \"convolutions\": %d,\n  \"least_rank\": %d,\n"
+             "  \"rank\": %d,\n  \"least_alpha\": %g,\n  \"alpha\": %g,\n  \"parameters\": %lld,\n  \"type\": \"%s\"\n}",
+             touches, s.convolutions, s.rank[0], s.rank[1], s.alpha[0], s.alpha[1], (long long)s.parameters,
+             ltn__dtype_name(l->layer[0].weight[DOWN]->dtype));
 }
 
-ltn_status ltn__lora_describe(ltn_ctx *ctx, const char *path, ltn_arena *arena, const char **json)
+ltn_status ltn_lora_describe(ltn_ctx *ctx, const char *path, char *json, size_t room)
 {
     lora l = {.ctx = ctx, .arena.ctx = ctx, .path = path};
     ltn_status s = ltn__tensors_open(ctx, path, &l.tensors);
     if (!s) s = understand(&l);
-    *json = s ? NULL : describe(&l, arena);
-    if (!s && !*json) s = LTN_ENOMEM;
+    if (!s) describe(&l, json, room);
     lora_close(&l);
     return s;
 }
