@@ -2,6 +2,7 @@
  * weight found by its name. */
 #include "tensors.h"
 
+#include <math.h>
 #include <string.h>
 
 enum { SHARED = 8 }; /* how often the bytes of a file may be copied */
@@ -25,7 +26,7 @@ ltn_status ltn__tensors_room(ltn_tensors *t, size_t n)
 
 static int element(ltn_dtype d)
 {
-    return d == LTN_F64 ? 8 : d == LTN_F32 ? 4 : 2;
+    return d == LTN_F64 ? 8 : d == LTN_F32 ? 4 : d == LTN_F16 || d == LTN_BF16 ? 2 : 1;
 }
 
 void *ltn__tensors_copy(ltn_tensors *t, const char *name, size_t bytes, ltn_status *s)
@@ -67,6 +68,7 @@ ltn_status ltn__tensors_add(ltn_tensors *t, ltn_weight w, const uint8_t *p, size
 static ltn_status parse(ltn_tensors *t, const uint8_t *p, size_t n)
 {
     t->copies = n < SIZE_MAX / SHARED ? SHARED * n : n;
+    if (ltn__gguf_matches(p, n)) return ltn__gguf_parse(t, p, n);
     return ltn__torch_matches(p, n) ? ltn__torch_parse(t, p, n) : ltn__safetensors_parse(t, p, n);
 }
 
@@ -216,6 +218,19 @@ static bool finite64(const uint64_t *p, int64_t n)
     return !bad;
 }
 
+static bool finite_blocks(const ltn_weight *w, int64_t n)
+{
+    enum { SOME = 1024 };
+    real y[SOME];
+    for (int64_t i = 0; i < n; i += SOME) {
+        const int64_t some = LTN_MIN(n - i, SOME);
+        ltn__weight_widen(w, i, some, y);
+        for (int64_t k = 0; k < some; k++)
+            if (!isfinite(y[k])) return false;
+    }
+    return true;
+}
+
 bool ltn__weight_finite(const ltn_weight *w)
 {
     int64_t n = 1;
@@ -225,6 +240,6 @@ bool ltn__weight_finite(const ltn_weight *w)
     case LTN_F64: return finite64(w->data, n);
     case LTN_F16: return finite16(w->data, n, 0x7c00);
     case LTN_BF16: return finite16(w->data, n, 0x7f80);
+    default: return finite_blocks(w, n);
     }
-    return false;
 }
