@@ -1,5 +1,5 @@
-/* mri.c - masked Fourier measurements: y = M F x, F the orthonormal transform with the mean in the middle, M the columns that
- * a scanner takes, or a mask. y holds real and imaginary part of each channel, 0 where nothing was measured. A picture is
+/* mri.c - masked Fourier measurements: y = M F x, F the orthonormal transform with the mean in the middle and its phases those
+ * of a picture whose middle is the origin (as fastMRI and deepinv have it), M the columns that a scanner takes, or a mask. y holds real and imaginary part of each channel, 0 where nothing was measured. A picture is
  * real, so that frequencies k and -k say the same and A^T A is diagonal: m = (M(k) + M(-k)) / 2. The prox is
  * x^(k) = (s(k) + u^(k) / gamma) / (m + 1/gamma), s the mean of M y(k) and the conjugate of M y(-k). */
 #include <math.h>
@@ -15,7 +15,8 @@ typedef struct scan {
     float *spectrum[2];
     float *re, *im; /* a measurement of one channel */
     float *weight;  /* m, laid out as ltn__plane_pack does */
-    float *picture; /* all channels of x */
+    float *picture; /* all channels of x, twice */
+    float *turned;  /* a plane whose middle pixel comes first */
 } scan;
 
 static size_t pixels(const ltn_operator *op)
@@ -23,12 +24,37 @@ static size_t pixels(const ltn_operator *op)
     return (size_t)op->x.width * (size_t)op->x.height;
 }
 
+/* The plane's middle pixel goes to its corner, or back. */
+static void turn(const ltn_operator *op, bool back, const float *from, float *to)
+{
+    const int w = op->x.width, h = op->x.height;
+    for (int i = 0; i < h; i++)
+        for (int j = 0; j < w; j++) {
+            const int corner = i * w + j, middle = (i + h / 2) % h * w + (j + w / 2) % w;
+            to[back ? middle : corner] = from[back ? corner : middle];
+        }
+}
+
+static void to_spectrum(const ltn_operator *op, const float *x, float *spectrum)
+{
+    const scan *s = op->state;
+    turn(op, false, x, s->turned);
+    ltn__plane_forward(&s->plane, s->turned, spectrum);
+}
+
+static void from_spectrum(const ltn_operator *op, const float *spectrum, float *x)
+{
+    const scan *s = op->state;
+    ltn__plane_inverse(&s->plane, spectrum, s->turned);
+    turn(op, true, s->turned, x);
+}
+
 static void forward(const ltn_operator *op, const float *x, float *y)
 {
     const scan *s = op->state;
     const size_t n = pixels(op);
     for (int c = 0; c < op->x.channels; c++, x += n, y += 2 * n) {
-        ltn__plane_forward(&s->plane, x, s->spectrum[0]);
+        to_spectrum(op, x, s->spectrum[0]);
         ltn__plane_unfold(&s->plane, s->spectrum[0], y, y + n);
         for (size_t i = 0; i < 2 * n; i++) y[i] = s->known[i % n] ? y[i] : 0;
     }
@@ -52,7 +78,7 @@ static void adjoint(const ltn_operator *op, const float *y, float *x)
     const size_t n = pixels(op);
     for (int c = 0; c < op->x.channels; c++, x += n, y += 2 * n) {
         fold(op, y, s->spectrum[0]);
-        ltn__plane_inverse(&s->plane, s->spectrum[0], x);
+        from_spectrum(op, s->spectrum[0], x);
     }
 }
 
@@ -63,12 +89,12 @@ static void prox(const ltn_operator *op, const float *y, double gamma, const flo
     const float lambda = (float)(1 / gamma);
     for (int c = 0; c < op->x.channels; c++, x += n, u += n, y += 2 * n) {
         fold(op, y, s->spectrum[0]);
-        ltn__plane_forward(&s->plane, u, s->spectrum[1]);
+        to_spectrum(op, u, s->spectrum[1]);
         for (size_t i = 0; i < ltn__plane_floats(&s->plane); i++) {
             const float m = s->weight[i / 2], sum = m + lambda;
             if (m > 0) s->spectrum[1][i] = isinf(lambda) ? s->spectrum[1][i] : (s->spectrum[0][i] + lambda * s->spectrum[1][i]) / sum;
         }
-        ltn__plane_inverse(&s->plane, s->spectrum[1], x);
+        from_spectrum(op, s->spectrum[1], x);
     }
 }
 
@@ -95,7 +121,7 @@ static void vt(const ltn_operator *op, const float *x, float *c)
 {
     const scan *s = op->state;
     for (size_t i = 0; i < count(op); i += pixels(op)) {
-        ltn__plane_forward(&s->plane, x + i, s->spectrum[0]);
+        to_spectrum(op, x + i, s->spectrum[0]);
         ltn__plane_pack(&s->plane, s->spectrum[0], c + i);
     }
 }
@@ -105,7 +131,7 @@ static void v(const ltn_operator *op, const float *c, float *x)
     const scan *s = op->state;
     for (size_t i = 0; i < count(op); i += pixels(op)) {
         ltn__plane_unpack(&s->plane, c + i, s->spectrum[0]);
-        ltn__plane_inverse(&s->plane, s->spectrum[0], x + i);
+        from_spectrum(op, s->spectrum[0], x + i);
     }
 }
 
@@ -200,9 +226,9 @@ static ltn_status open(ltn_operator *op, const ltn_spec *spec)
                         .measured = measured, .svd = &svd};
     ltn_status st = ltn__plane_open(op->ctx, LTN_FOURIER, op->x.width, op->x.height, &s->plane);
     if (st) return st;
-    float **const spectrum[] = {&s->spectrum[0], &s->spectrum[1]}, **const plane[] = {&s->re, &s->im, &s->weight};
+    float **const spectrum[] = {&s->spectrum[0], &s->spectrum[1]}, **const plane[] = {&s->re, &s->im, &s->weight, &s->turned};
     if (ltn__alloc_each(op->ctx, ltn__plane_floats(&s->plane), spectrum, 2)) return LTN_ENOMEM;
-    if (ltn__alloc_each(op->ctx, pixels(op), plane, 3)) return LTN_ENOMEM;
+    if (ltn__alloc_each(op->ctx, pixels(op), plane, 4)) return LTN_ENOMEM;
     s->known = ltn__alloc(op->ctx, pixels(op), 1);
     s->picture = ltn__alloc(op->ctx, 2 * count(op), sizeof *s->picture);
     if (!s->known || !s->picture) return LTN_ENOMEM;
@@ -215,7 +241,7 @@ static void close(ltn_operator *op)
 {
     scan *s = op->state;
     if (!s) return;
-    float *const block[] = {s->spectrum[0], s->spectrum[1], s->re, s->im, s->weight, s->picture};
+    float *const block[] = {s->spectrum[0], s->spectrum[1], s->re, s->im, s->weight, s->picture, s->turned};
     for (int i = 0; i < LTN_COUNT(block); i++) ltn__free(op->ctx, block[i]);
     ltn__free(op->ctx, s->known);
     ltn__plane_close(&s->plane);
