@@ -22,33 +22,68 @@ static const struct {
     {"deepinv_None", "downsample:factor=4,filter=none,boundary=circular", "x"},
     {"blur", "blur:sigma=2,boundary=circular", "x"},
     {"blur_mirror", "blur:sigma=2", "x"},
-    {"kernel_circular", "blur:boundary=circular,kernel=", "x"},
-    {"kernel_circular_correlation", "blur:boundary=circular,order=correlation,kernel=", "x"},
-    {"kernel_valid", "blur:boundary=valid,kernel=", "x"},
-    {"kernel_valid_correlation", "blur:boundary=valid,order=correlation,kernel=", "x"},
-    {"kernel_mirror", "blur:kernel=", "x"},
+    {"kernel_circular", "blur:boundary=circular,kernel=KERNEL", "x"},
+    {"kernel_circular_correlation", "blur:boundary=circular,order=correlation,kernel=KERNEL", "x"},
+    {"kernel_valid", "blur:boundary=valid,kernel=KERNEL", "x"},
+    {"kernel_valid_correlation", "blur:boundary=valid,order=correlation,kernel=KERNEL", "x"},
+    {"kernel_mirror", "blur:kernel=KERNEL", "x"},
     {"grey", "colorize", "x"},
+    {"matlab", "downsample:factor=4,boundary=mirror", "x"},
+    {"matlab_odd", "downsample:factor=3,boundary=mirror", "odd"},
+    {"anisotropic", "blur:sigma=3,across=1,angle=30,boundary=circular", "x"},
+    {"varying", "varying:sigma=0.5,corner=2,levels=3,boundary=circular", "x"},
+    {"varying_map", "varying:boundary=circular,kernels='KERNEL:KERNEL2',map='MAP'", "x"},
+    {"varying_valid", "varying:boundary=valid,sigma=0.5,corner=1,levels=3", "x"},
+    {"mosaic_bggr", "demosaic:pattern=bggr", "x"},
+    {"mosaic_rggb", "demosaic:pattern=rggb", "x"},
+    {"mosaic_grbg", "demosaic:pattern=grbg", "x"},
+    {"mosaic_gbrg", "demosaic:pattern=gbrg", "x"},
 };
 
-static const char *kernel_file(ltn_ctx *ctx, ltn_tensors *t, const char *name)
+/* In either file. */
+static ltn_image find(ltn_ctx *ctx, ltn_tensors *t[2], const char *name)
 {
-    const ltn_image k = tensor(ctx, t, "kernel");
-    const char *path = test_temp(name);
-    OK(ctx, ltn_array_write(ctx, path, &(ltn_array){2, {k.height, k.width}, k.data}));
-    return path;
+    return tensor(ctx, ltn__tensors_find(t[0], name) ? t[0] : t[1], name);
+}
+
+/* Tensors that specs name files of: the names stand in capitals there. */
+static const struct {
+    const char *name, *word;
+} files[] = {{"kernel2", "KERNEL2"}, {"kernel", "KERNEL"}, {"map", "MAP"}};
+
+static void write_files(ltn_ctx *ctx, ltn_tensors *t[2])
+{
+    for (int i = 0; i < LTN_COUNT(files); i++) {
+        char file[64];
+        const ltn_image k = find(ctx, t, files[i].name);
+        snprintf(file, sizeof file, "%s.npy", files[i].name);
+        OK(ctx, ltn_array_write(ctx, test_temp(file), &(ltn_array){2, {k.height, k.width}, k.data}));
+    }
+}
+
+/* The spec with paths in the place of names. */
+static void fill_in(const char *spec, char *out, size_t size)
+{
+    snprintf(out, size, "%s", spec);
+    for (int i = 0; i < LTN_COUNT(files); i++)
+        for (char *at; (at = strstr(out, files[i].word)) != NULL;) {
+            char rest[1024], file[64];
+            snprintf(rest, sizeof rest, "%s", at + strlen(files[i].word));
+            snprintf(file, sizeof file, "%s.npy", files[i].name);
+            snprintf(at, size - (size_t)(at - out), "%s%s", test_temp(file), rest);
+        }
 }
 
 TEST(golden_values)
 {
     ltn_ctx *ctx = context();
-    ltn_tensors *t = golden(ctx, "degrade.safetensors");
-    const char *kernel = kernel_file(ctx, t, "kernel.npy");
+    ltn_tensors *t[2] = {golden(ctx, "degrade.safetensors"), golden(ctx, "operators.safetensors")};
+    write_files(ctx, t);
     for (int i = 0; i < LTN_COUNT(values); i++) {
         char spec[1024];
-        const size_t n = strlen(values[i].spec);
-        snprintf(spec, sizeof spec, "%s%s", values[i].spec, values[i].spec[n - 1] == '=' ? kernel : "");
+        fill_in(values[i].spec, spec, sizeof spec);
         ltn_degradation *d = NULL;
-        const ltn_image x = tensor(ctx, t, values[i].from), want = tensor(ctx, t, values[i].name);
+        const ltn_image x = find(ctx, t, values[i].from), want = find(ctx, t, values[i].name);
         ltn_image y = {0};
         OK(ctx, ltn_degradation_open(ctx, spec, x.width, x.height, x.channels, &d));
         OK(ctx, ltn_degrade(d, &x, NULL, 0, &y));
@@ -57,7 +92,7 @@ TEST(golden_values)
         ltn_image_free(ctx, &y);
         ltn_degradation_close(&d);
     }
-    ltn__tensors_close(&t);
+    for (int i = 0; i < 2; i++) ltn__tensors_close(&t[i]);
     ltn_close(&ctx);
 }
 
@@ -93,6 +128,31 @@ TEST(golden_prox)
     ltn__tensors_close(&t);
     ltn_close(&ctx);
 }
+
+/* What a measurement is first made into. */
+TEST(golden_naive)
+{
+    static const struct {
+        const char *y, *naive, *spec;
+    } cases[] = {
+        {"mosaic_rggb", "bilinear_rggb", "demosaic"},
+    };
+    ltn_ctx *ctx = context();
+    ltn_tensors *t = golden(ctx, "operators.safetensors");
+    for (int i = 0; i < LTN_COUNT(cases); i++) {
+        const ltn_image y = tensor(ctx, t, cases[i].y), want = tensor(ctx, t, cases[i].naive);
+        ltn_degradation *d = NULL;
+        ltn_image x = {0};
+        OK(ctx, ltn_degradation_open_for(ctx, cases[i].spec, &y, &d));
+        OK(ctx, ltn_naive(d, &y, &x));
+        NEAR(test_error(x.data, want.data, ltn__size_count(d->x)), 0, 1e-5);
+        ltn_image_free(ctx, &x);
+        ltn_degradation_close(&d);
+    }
+    ltn__tensors_close(&t);
+    ltn_close(&ctx);
+}
+
 TEST(kernels_of_every_format)
 {
     ltn_ctx *ctx = context();
@@ -167,6 +227,29 @@ TEST(masks)
     ltn_close(&ctx);
 }
 
+/* Writing takes the shape of the letters; a scratch is as thick as is asked for, and they are the seed's. */
+TEST(writing_and_scratches)
+{
+    ltn_ctx *ctx = context();
+    ltn_degradation *d[3] = {NULL};
+    OK(ctx, ltn_degradation_open(ctx, "inpaint:text=lT,thick=1", 12, 10, 1, &d[0]));
+    static const char *const rows[] = {"............", ".#.....#####", ".#.......#..", ".#.......#..", ".#.......#..",
+                                       ".#.......#..", ".#.......#..", ".#####...#..", "............", "............"};
+    for (int i = 0; i < 120; i++) CHECK((d[0]->one[i] == 0) == (rows[i / 12][i % 12] == '#'));
+    ltn_degradation_close(&d[0]);
+    static const char *const spec[] = {"inpaint:scratches=4,thick=1", "inpaint:scratches=4,thick=3", "inpaint:scratches=4,thick=3,seed=1"};
+    size_t lost[3];
+    for (int k = 0; k < 3; k++) {
+        OK(ctx, ltn_degradation_open(ctx, spec[k], 100, 80, 1, &d[k]));
+        lost[k] = 8000 - ltn__measured(d[k], NULL);
+    }
+    CHECK(lost[0] > 40 && lost[0] < 1000);
+    CHECK(lost[1] > 2 * lost[0] && lost[1] < 5 * lost[0]);
+    CHECK(memcmp(d[1]->one, d[2]->one, 8000 * sizeof(float)));
+    for (int k = 0; k < 3; k++) ltn_degradation_close(&d[k]);
+    ltn_close(&ctx);
+}
+
 /* A linear ramp with half of its pixels gone comes back nearly whole. */
 TEST(holes_are_filled)
 {
@@ -209,6 +292,14 @@ TEST(bad_input)
         {"inpaint:box=5:5:5:2", 9, 9, 1, LTN_ESHAPE, "9 x 9"},
         {"inpaint:random=1.5", 9, 9, 1, LTN_EINVAL, "random"},
         {"colorize", 9, 9, 1, LTN_ESHAPE, "1 channels"},
+        {"demosaic", 9, 9, 1, LTN_ESHAPE, "1 channels"},
+        {"demosaic:pattern=rgbg", 9, 9, 3, LTN_EINVAL, "rggb"},
+        {"inpaint:scratches=-1", 9, 9, 1, LTN_EINVAL, "scratches"},
+        {"blur:kernel=k.npy,across=2", 9, 9, 1, LTN_EINVAL, "exclude"},
+        {"varying:kernels=/nowhere/a.npy", 9, 9, 1, LTN_EIO, "/nowhere/a.npy"},
+        {"varying:kernels=a.npy,sigma=1", 9, 9, 1, LTN_EINVAL, "excludes sigma"},
+        {"varying:map=/nowhere/m.png", 9, 9, 1, LTN_EIO, "/nowhere/m.png"},
+        {"varying:boundary=valid", 9, 9, 1, LTN_ESHAPE, "larger than the picture"},
         {"identity", 0, 9, 1, LTN_ESHAPE, "empty"},
         {"identity", 1 << 16, 1 << 16, 3, LTN_ESHAPE, "too large"},
         {"blur+", 9, 9, 1, LTN_EINVAL, ""},

@@ -1,5 +1,6 @@
-/* blur.c - convolution with a gaussian, k(i) ~ exp(-i^2 / 2 sigma^2) for |i| <= int(sigma / 0.3 + 1), or with
- * a kernel from a file: .npy, a picture, or text as in Levin et al. 2009 ("height width", then the rows). */
+/* blur.c - convolution with a gaussian, k(i) ~ exp(-i^2 / 2 sigma^2) for |i| <= int(sigma / 0.3 + 1), also one with two
+ * deviations along turned axes, or with a kernel from a file: .npy, a picture, or text as in Levin et al. 2009 ("height
+ * width", then the rows). */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -8,13 +9,16 @@
 
 enum { LARGEST = 4096 };
 
-static ltn_status gaussian(ltn_ctx *ctx, double sigma, ltn_kernel *k)
+/* sigma along an axis that is turned by `angle` degrees from the rows towards the columns, across along the other. */
+static ltn_status gaussian(ltn_ctx *ctx, double sigma, double across, double angle, ltn_kernel *k)
 {
-    const int c = (int)(sigma / 0.3 + 1), n = 2 * c + 1;
+    const int c = (int)(LTN_MAX(sigma, across) / 0.3 + 1), n = 2 * c + 1;
+    const double a = angle * M_PI / 180;
     const ltn_status s = ltn__kernel_new(ctx, n, n, k);
     for (int i = 0; !s && i < n * n; i++) {
         const double y = i / n - c, x = i % n - c;
-        k->tap[i] = (float)exp(-(x * x + y * y) / (2 * sigma * sigma));
+        const double u = (cos(a) * x + sin(a) * y) / sigma, v = (cos(a) * y - sin(a) * x) / across;
+        k->tap[i] = (float)exp(-(sigma == across ? (x * x + y * y) / (sigma * sigma) : u * u + v * v) / 2);
     }
     return s;
 }
@@ -74,7 +78,7 @@ static ltn_status read_text(ltn_ctx *ctx, const char *path, FILE *f, ltn_kernel 
 }
 
 /* By content: text begins with a digit. */
-static ltn_status read_kernel(ltn_ctx *ctx, const char *path, ltn_kernel *k)
+ltn_status ltn__kernel_read(ltn_ctx *ctx, const char *path, ltn_kernel *k)
 {
     FILE *f = fopen(path, "rb");
     if (!f) return ltn__fail(ctx, LTN_EIO, "%s: cannot be opened", path);
@@ -94,9 +98,10 @@ static ltn_status make_kernel(ltn_ctx *ctx, const ltn_spec *s, ltn_kernel *k)
 {
     const char *path = ltn__str(s, "kernel");
     *k = (ltn_kernel){0};
-    if (path && ltn__given(s, "sigma"))
+    if (path && (ltn__given(s, "sigma") || ltn__given(s, "across")))
         return ltn__fail(ctx, LTN_EINVAL, "blur: sigma and kernel exclude each other");
-    ltn_status st = path ? read_kernel(ctx, path, k) : gaussian(ctx, ltn__num(s, "sigma"), k);
+    const double sigma = ltn__num(s, "sigma"), across = ltn__given(s, "across") ? ltn__num(s, "across") : sigma;
+    ltn_status st = path ? ltn__kernel_read(ctx, path, k) : gaussian(ctx, sigma, across, ltn__num(s, "angle"), k);
     if (!st && (!path || ltn__num(s, "normalize") != 0))
         st = ltn__kernel_normalize(ctx, path ? path : "blur", k);
     if (st) {
@@ -126,6 +131,10 @@ static ltn_status open(ltn_operator *op, const ltn_spec *s)
 static const ltn_param params[] = {
     {.name = "sigma", .help = "of the gaussian, pixels", .type = LTN_FLOAT, .def = 3, .min = 0.05,
      .max = 500},
+    {.name = "across", .help = "the other deviation of a gaussian that is longer one way; without it sigma", .type = LTN_FLOAT,
+     .def = 3, .min = 0.05, .max = 500},
+    {.name = "angle", .help = "degrees from the rows downwards to the axis of sigma", .type = LTN_FLOAT, .min = -360,
+     .max = 360},
     {.name = "kernel", .help = "a file instead: .npy, a picture, or text", .type = LTN_STRING},
     {.name = "normalize", .help = "1: the file's kernel is divided by its sum", .type = LTN_INT, .def = 1,
      .max = 1},

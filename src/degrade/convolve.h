@@ -29,6 +29,8 @@ ltn_status ltn__convolve_input(const ltn_spec *s, int kernel_width, int kernel_h
                                ltn_size *x);
 /* A kernel of zeros; its taps are freed with ltn__free. */
 ltn_status ltn__kernel_new(ltn_ctx *ctx, int width, int height, ltn_kernel *k);
+/* From a file: .npy, a picture, or text (blur.c). On failure k->tap may have to be freed. */
+ltn_status ltn__kernel_read(ltn_ctx *ctx, const char *path, ltn_kernel *k);
 /* Divides by the sum; refuses a kernel whose sum is 0 or no number. */
 ltn_status ltn__kernel_normalize(ltn_ctx *ctx, const char *name, ltn_kernel *k);
 

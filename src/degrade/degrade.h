@@ -46,6 +46,8 @@ typedef struct ltn_map {
     void (*vjp)(const ltn_operator *op, const float *x, const float *y, float *out);
     /* The r whose |r|^2 is the data term, where that is not A x - y; NULL: it is. vjp takes it. */
     void (*misfit)(const ltn_operator *op, const float *y, const float *x, float *r);
+    /* The deviation of what A itself adds to y, where that counts as noise; NULL: nothing. */
+    double (*level)(const ltn_operator *op, const float *y);
     double gram; /* A A^T = gram on what is measured; 0: it is no multiple of 1 */
     bool exact; /* prox takes gamma = INFINITY: the x nearest to u among those with A x = y */
     /* x from y without a prior, for a start and for comparison; NULL: y itself (the sizes agree). */

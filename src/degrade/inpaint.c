@@ -142,6 +142,67 @@ static void naive(const ltn_operator *op, const float *y, float *x)
     }
 }
 
+/* ---- Scratches and writing ---- */
+/* Clears the pixels that lie within `thick` / 2 of the point. */
+static void dab(const ltn_operator *op, double x, double y, double thick, uint8_t *known)
+{
+    const int w = op->x.width, h = op->x.height, reach = (int)ceil(thick / 2);
+    const int at_x = (int)floor(x), at_y = (int)floor(y);
+    for (int i = LTN_MAX(0, at_y - reach); i < LTN_MIN(h, at_y + reach + 1); i++)
+        for (int j = LTN_MAX(0, at_x - reach); j < LTN_MIN(w, at_x + reach + 1); j++) {
+            const double u = j + 0.5 - x, v = i + 0.5 - y;
+            if (u * u + v * v <= thick * thick / 4 || (i == at_y && j == at_x)) known[(size_t)i * (size_t)w + (size_t)j] = 0;
+        }
+}
+
+/* Each scratch is a walk from a random place whose direction drifts, as long as a quarter to all of a side. */
+static void scratch(const ltn_operator *op, ltn_rng rng, int n, double thick, uint8_t *known)
+{
+    const double w = op->x.width, h = op->x.height;
+    const int most = 2 * LTN_MAX(op->x.width, op->x.height);
+    for (int k = 0; k < n; k++) {
+        const uint64_t first = (uint64_t)k * (uint64_t)(most + 8);
+        double x = w * ltn__uniform(rng, first), y = h * ltn__uniform(rng, first + 1);
+        double angle = 2 * M_PI * ltn__uniform(rng, first + 2);
+        const int length = (int)(most * (0.25 + 0.75 * ltn__uniform(rng, first + 3)));
+        for (int i = 0; i < length; i++) {
+            dab(op, x, y, thick, known);
+            angle += 0.02 * (2 * ltn__uniform(rng, first + 8 + (uint64_t)i) - 1);
+            x += 0.5 * cos(angle), y += 0.5 * sin(angle);
+        }
+    }
+}
+
+/* Letters of 5 x 7, a row to five bits, the highest on the left; what is not here is left blank. */
+static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.,!?-";
+static const uint8_t glyph[][7] = {
+    {14, 17, 17, 31, 17, 17, 17}, {30, 17, 17, 30, 17, 17, 30}, {14, 17, 16, 16, 16, 17, 14}, {30, 17, 17, 17, 17, 17, 30},
+    {31, 16, 16, 30, 16, 16, 31}, {31, 16, 16, 30, 16, 16, 16}, {14, 17, 16, 23, 17, 17, 15}, {17, 17, 17, 31, 17, 17, 17},
+    {14, 4, 4, 4, 4, 4, 14},      {7, 2, 2, 2, 2, 18, 12},      {17, 18, 20, 24, 20, 18, 17}, {16, 16, 16, 16, 16, 16, 31},
+    {17, 27, 21, 21, 17, 17, 17}, {17, 25, 21, 19, 17, 17, 17}, {14, 17, 17, 17, 17, 17, 14}, {30, 17, 17, 30, 16, 16, 16},
+    {14, 17, 17, 17, 21, 18, 13}, {30, 17, 17, 30, 20, 18, 17}, {15, 16, 16, 14, 1, 1, 30},   {31, 4, 4, 4, 4, 4, 4},
+    {17, 17, 17, 17, 17, 17, 14}, {17, 17, 17, 17, 17, 10, 4},  {17, 17, 17, 21, 21, 27, 17}, {17, 17, 10, 4, 10, 17, 17},
+    {17, 17, 10, 4, 4, 4, 4},     {31, 1, 2, 4, 8, 16, 31},     {14, 17, 19, 21, 25, 17, 14}, {4, 12, 4, 4, 4, 4, 14},
+    {14, 17, 1, 6, 8, 16, 31},    {14, 17, 1, 6, 1, 17, 14},    {2, 6, 10, 18, 31, 2, 2},     {31, 16, 30, 1, 1, 17, 14},
+    {6, 8, 16, 30, 17, 17, 14},   {31, 1, 2, 4, 4, 4, 4},       {14, 17, 17, 14, 17, 17, 14}, {14, 17, 17, 15, 1, 2, 12},
+    {0, 0, 0, 0, 0, 12, 12},      {0, 0, 0, 0, 12, 4, 8},       {4, 4, 4, 4, 4, 0, 4},        {14, 17, 1, 6, 4, 0, 4},
+    {0, 0, 0, 31, 0, 0, 0},
+};
+
+/* The text again and again, line after line, a letter's dot being `dot` pixels wide; lines are ten dots apart. */
+static void write_on(const ltn_operator *op, const char *text, int dot, uint8_t *known)
+{
+    const int w = op->x.width, h = op->x.height, n = (int)strlen(text);
+    for (int i = dot, k = 0; n && i < h; i += 10 * dot)
+        for (int j = dot; j + 5 * dot <= w; j += 6 * dot, k++) {
+            const char c = text[k % n], *at = strchr(letters, c >= 'a' && c <= 'z' ? c - 'a' + 'A' : c);
+            for (int y = i; at && y < LTN_MIN(h, i + 7 * dot); y++)
+                for (int x = j; x < j + 5 * dot; x++)
+                    if (glyph[at - letters][(y - i) / dot] >> (4 - (x - j) / dot) & 1)
+                        known[(size_t)y * (size_t)w + (size_t)x] = 0;
+        }
+}
+
 /* ---- Opening ---- */
 static ltn_status read_mask(ltn_operator *op, const char *path, bool invert, uint8_t *known)
 {
@@ -201,15 +262,18 @@ static ltn_status open_levels(ltn_operator *op, holes *h)
 
 static ltn_status open(ltn_operator *op, const ltn_spec *s)
 {
-    const char *mask = ltn__str(s, "mask"), *box = ltn__str(s, "box");
+    const char *mask = ltn__str(s, "mask"), *box = ltn__str(s, "box"), *text = ltn__str(s, "text");
     const double random = ltn__num(s, "random");
-    if (!mask && !box && !ltn__given(s, "random"))
-        return ltn__fail(op->ctx, LTN_EINVAL,
-                         "inpaint: expected mask=FILE, random=SHARE or box=x:y:width:height");
+    if (!mask && !box && !text && !ltn__given(s, "random") && !ltn__given(s, "scratches"))
+        return ltn__fail(op->ctx, LTN_EINVAL, "inpaint: expected mask=FILE, random=SHARE, box=x:y:width:height, "
+                                              "scratches=N or text=WORDS");
     holes *h = op->state = ltn__alloc(op->ctx, 1, sizeof *h);
     if (!h || !(h->known = ltn__alloc(op->ctx, pixels(op), 1))) return LTN_ENOMEM;
     const ltn_rng rng = {(uint64_t)ltn__num(s, "seed"), LTN_STREAM_MASK};
     for (size_t i = 0; i < pixels(op); i++) h->known[i] = random == 0 || ltn__uniform(rng, i) >= random;
+    const ltn_rng path = {rng.seed, LTN_STREAM_KERNEL};
+    scratch(op, path, (int)ltn__num(s, "scratches"), ltn__num(s, "thick"), h->known);
+    if (text) write_on(op, text, LTN_MAX(1, (int)ltn__num(s, "thick")), h->known);
     ltn_status st = box ? cut_boxes(op, box, h->known) : LTN_OK;
     if (!st && mask) st = read_mask(op, mask, ltn__num(s, "invert") != 0, h->known);
     if (st) return st;
@@ -237,8 +301,13 @@ static const ltn_param params[] = {
     {.name = "mask", .help = "a picture of the same size: white is known, black a hole", .type = LTN_STRING},
     {.name = "invert", .help = "1: in the mask, white is the hole", .type = LTN_INT, .max = 1},
     {.name = "random", .help = "share of pixels missing", .type = LTN_FLOAT, .max = 1},
-    {.name = "seed", .help = "of the random pixels", .type = LTN_INT, .max = 1e15},
+    {.name = "seed", .help = "of the random pixels and scratches", .type = LTN_INT, .max = 1e15},
     {.name = "box", .help = "x:y:width:height of a hole; more after a /", .type = LTN_STRING},
+    {.name = "scratches", .help = "number of scratches, random ones", .type = LTN_INT, .max = 10000},
+    {.name = "text", .help = "words written over the picture, again and again: letters, digits and . , ! ? -",
+     .type = LTN_STRING},
+    {.name = "thick", .help = "pixels: a scratch's width, the stroke of a letter", .type = LTN_FLOAT, .def = 2, .min = 1,
+     .max = 100},
     {0},
 };
 

@@ -125,7 +125,10 @@ ltn_status ltn_noise_level(ltn_degradation *d, const ltn_image *y, const char *n
     } else if (d->abstract) {
         s = ltn__fail(d->ctx, LTN_EINVAL, "\"%s\" measures no picture, so its noise cannot be estimated: give sigma",
                       d->spec);
-    } else if (!d->part[d->n - 1].map.misfit) { /* what rounds leaves no noise */
+    } else if (d->part[d->n - 1].map.level) {
+        s = ltn__fits(d, y);
+        if (!s) *sigma = d->part[d->n - 1].map.level(&d->part[d->n - 1], y->data);
+    } else {
         s = ltn_estimate_sigma(d->ctx, y, sigma);
     }
     ltn__arena_free(&arena);

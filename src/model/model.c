@@ -245,7 +245,6 @@ static ltn_status check_unused(ltn_model *m)
 
 static const char *part_text(ltn_model *m, int f)
 {
-    static const char *const types[] = {"f32", "f16", "bf16", "f64"};
     int64_t parameters = 0;
     for (int i = 0; i < ltn__tensors_count(m->tensors[f]); i++) {
         const ltn_weight *w = ltn__tensors_at(m->tensors[f], i);
@@ -253,7 +252,7 @@ static const char *part_text(ltn_model *m, int f)
         for (int k = 0; k < w->rank; k++) n *= w->dim[k];
         parameters += n;
     }
-    const char *type = parameters ? types[ltn__tensors_at(m->tensors[f], 0)->dtype] : "none";
+    const char *type = parameters ? ltn__dtype_name(ltn__tensors_at(m->tensors[f], 0)->dtype) : "none";
     return ltn__arena_format(&m->arena, "{\"architecture\": \"%s\", \"parameters\": %lld, \"type\": \"%s\"}",
                              m->arch[f]->entry.name, (long long)parameters, type);
 }
@@ -337,7 +336,7 @@ static ltn_status check_index(ltn_model *m)
     return LTN_OK;
 }
 
-static ltn_status open_all(ltn_model *m)
+static ltn_status open_all(ltn_model *m, const ltn_model_options *opt)
 {
     ltn_status s = check_index(m);
     if (s) return s;
@@ -349,6 +348,8 @@ static ltn_status open_all(ltn_model *m)
     if ((s = open_beside(m))) return s;
     if ((s = probe_all(m))) return s;
     if ((s = check_unused(m))) return s;
+    for (int i = 0; i < opt->loras; i++)
+        if ((s = ltn__lora_merge(m, opt->lora[i]))) return s;
     return describe(m);
 }
 
@@ -357,12 +358,11 @@ ltn_status ltn_model_open_with(ltn_ctx *ctx, const char *path, const ltn_model_o
     static const ltn_model_options none;
     *out = NULL;
     if (!opt) opt = &none;
-    if (opt->loras) return ltn__fail(ctx, LTN_EINVAL, "%s: adapters are not read yet", opt->lora[0]);
     ltn_model *m = *out = ltn__alloc(ctx, 1, sizeof *m);
     if (!m) return LTN_ENOMEM;
     m->ctx = m->arena.ctx = ctx;
     m->path = ltn__arena_format(&m->arena, "%s", path);
-    ltn_status s = m->path ? open_all(m) : LTN_ENOMEM;
+    ltn_status s = m->path ? open_all(m, opt) : LTN_ENOMEM;
     if (s) ltn_model_close(out);
     return s;
 }
@@ -486,6 +486,17 @@ int ltn__time_width(const ltn_model *m)
 {
     const ltn_json *first = ltn__json_at(ltn__json_get(m->config[UNET], "block_out_channels"), 0);
     return (int)first->number;
+}
+
+int ltn__unet_factor(const ltn_model *m)
+{
+    return 1 << (ltn__json_get(m->config[UNET], "block_out_channels")->count - 1);
+}
+
+bool ltn__unet_takes_guidance(const ltn_model *m)
+{
+    const ltn_json *dim = ltn__json_get(m->config[UNET], "time_cond_proj_dim");
+    return dim && dim->type != LTN_JSON_NULL;
 }
 
 /* Vaswani et al. 2017: sines and cosines of t at frequencies from 1 down to 1/10000. */

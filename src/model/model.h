@@ -5,6 +5,7 @@
 
 #include "../file/file.h"
 #include "../graph/graph.h"
+#include "sampler.h"
 
 /* ---- Tokenizer: CLIP's byte-pair encoding (tokenizer.c) ---- */
 typedef struct ltn_tokenizer ltn_tokenizer;
@@ -19,31 +20,6 @@ void ltn__tokenizer_close(ltn_tokenizer **t);
 ltn_status ltn__tokenize(ltn_tokenizer *t, const char *utf8, int *ids, int length);
 int ltn__tokenizer_length(const ltn_tokenizer *t); /* model_max_length, 77 */
 int ltn__tokenizer_size(const ltn_tokenizer *t);   /* highest id + 1: the text encoder must have as many rows */
-
-/* ---- Schedule (schedule.c): alpha-bar of the 1,000 training steps, from scheduler_config.json ---- */
-typedef enum ltn_prediction { LTN_EPSILON, LTN_SAMPLE, LTN_V } ltn_prediction;
-typedef struct ltn_schedule {
-    char name[64];        /* _class_name */
-    int train_steps;
-    double *alpha_bar;    /* train_steps of them */
-    double final_alpha;   /* set_alpha_to_one */
-    ltn_prediction prediction;
-    bool consistency;     /* LCMScheduler: c_skip, c_out act on the prediction */
-    int original_steps, steps_offset;
-    double timestep_scaling, sigma_data; /* LCM: 10, 0.5 */
-    double clip;          /* the clean latent is clipped to +-clip; 0: it is not */
-    char spacing[16];
-} ltn_schedule;
-ltn_status ltn__schedule_read(ltn_ctx *ctx, const char *path, ltn_schedule *out);
-void ltn__schedule_free(ltn_ctx *ctx, ltn_schedule *s);
-/* The clean latent from a network output at t, n values: z0 = c_skip z + c_out x0(z, out). */
-void ltn__schedule_predict(const ltn_schedule *s, int t, const float *z, const float *net, float *z0,
-                           size_t n);
-/* Its vector-Jacobian products by z (with the network's output held) and by that output. */
-void ltn__schedule_back(const ltn_schedule *s, int t, const float *z, const float *net, const float *dz0, float *dz,
-                        float *dnet, size_t n);
-/* The scheduler's own n time steps, largest first, as diffusers sets them. */
-int ltn__schedule_steps(const ltn_schedule *s, int n, int *t);
 
 /* ---- nn.c: how model files are written. An `nn` is passed down by value; in() opens a scope. ---- */
 typedef struct ltn_nn {
@@ -162,6 +138,11 @@ struct ltn_model {
     char *description;
     ltn_json *calibration;     /* latino.json beside model_index.json, or NULL */
 };
+/* ---- lora.c: adapters. FILE or FILE:scale, merged into the model's weights, before the first plan. ---- */
+ltn_status ltn__lora_merge(ltn_model *m, const char *spec);
+bool ltn__lora_matches(ltn_tensors *t); /* is this file an adapter? */
+/* What an adapter touches, its ranks and alphas, in JSON. */
+ltn_status ltn__lora_describe(ltn_ctx *ctx, const char *path, ltn_arena *arena, const char **json);
 /* The plan of a part for this shape, made on first use. */
 ltn_status ltn__model_part(ltn_model *m, ltn_part_kind kind, int64_t n, int64_t h, int64_t w, ltn_part **out);
 const ltn_entry *ltn__part_entry(int i); /* the parts by name, as ltn_bench_part takes them */
@@ -173,6 +154,8 @@ ltn_status ltn__coder_run(ltn_model *m, ltn_part *p);
 /* The sinusoid that goes into the UNet's time embedding, ltn__time_width values. */
 void ltn__time_sinusoid(const ltn_model *m, double t, float *out);
 int ltn__time_width(const ltn_model *m);
+int ltn__unet_factor(const ltn_model *m);          /* divides the sides of its latents */
+bool ltn__unet_takes_guidance(const ltn_model *m); /* as an input (LCM): time_cond_proj_dim */
 /* Those of SDXL's six numbers, in pixels: height and width of the whole picture, top and left of the part of it that the
  * UNet sees, height and width of that part. */
 void ltn__place_sinusoids(const ltn_model *m, const int64_t place[6], float *out);

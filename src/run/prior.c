@@ -47,11 +47,9 @@ static axis axis_of(int64_t pixels, int64_t factor, int64_t window)
     return a;
 }
 
-/* Picture, planar -> canvas, channels last; grey becomes three equal channels. */
-static void to_canvas(const model_prior *p, const float *x, float *canvas)
+void ltn__to_canvas(const float *x, ltn_size picture, int64_t rows, int64_t columns, float *canvas)
 {
-    int64_t f = p->m->factor, rows = p->y.length * f, columns = p->x.length * f, w = p->picture.width, h = p->picture.height;
-    int64_t plane = p->picture.channels == 1 ? 0 : w * h;
+    const int64_t w = picture.width, h = picture.height, plane = picture.channels == 1 ? 0 : w * h;
     for (int64_t i = 0; i < rows; i++) {
         const float *row = x + ltn__mirror(i, h) * w;
         for (int64_t j = 0; j < columns; j++, canvas += 3) {
@@ -61,15 +59,25 @@ static void to_canvas(const model_prior *p, const float *x, float *canvas)
     }
 }
 
-static void from_canvas(const model_prior *p, const float *canvas, float *x)
+void ltn__from_canvas(const float *canvas, int64_t columns, ltn_size picture, float *x)
 {
-    int64_t columns = p->x.length * p->m->factor, w = p->picture.width, h = p->picture.height;
+    const int64_t w = picture.width, h = picture.height;
     for (int64_t i = 0; i < h; i++)
         for (int64_t j = 0; j < w; j++) {
             const float *v = canvas + 3 * (i * columns + j);
-            if (p->picture.channels == 1) x[i * w + j] = (v[0] + v[1] + v[2]) / 3;
+            if (picture.channels == 1) x[i * w + j] = (v[0] + v[1] + v[2]) / 3;
             else for (int c = 0; c < 3; c++) x[(c * h + i) * w + j] = v[c];
         }
+}
+
+static void to_canvas(const model_prior *p, const float *x, float *canvas)
+{
+    ltn__to_canvas(x, p->picture, p->y.length * p->m->factor, p->x.length * p->m->factor, canvas);
+}
+
+static void from_canvas(const model_prior *p, const float *canvas, float *x)
+{
+    ltn__from_canvas(canvas, p->x.length * p->m->factor, p->picture, x);
 }
 
 static ltn_status encode(ltn_prior *base, const float *x, float *z)
@@ -427,6 +435,8 @@ ltn_status ltn__prior_open(ltn_model *m, ltn_size picture, const char *prompt, l
     *out = NULL;
     if (picture.channels != 1 && picture.channels != 3)
         return ltn__fail(m->ctx, LTN_ESHAPE, "the model restores grey and RGB pictures, not %d channels", picture.channels);
+    if (m->schedule.thresholding)
+        return ltn__fail(m->ctx, LTN_EINVAL, "%s: its scheduler has thresholding, which no solver can follow", m->path);
     model_prior *p = ltn__alloc(m->ctx, 1, sizeof *p);
     if (!p) return LTN_ENOMEM;
     p->m = m;
