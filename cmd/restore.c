@@ -29,8 +29,8 @@ typedef struct session {
 typedef struct work {
     const job *job;
     cmd_args args; /* the session's, with this picture's sigma */
-    char sigma_text[32], noise_text[256], settings[8192];
-    bool estimated;
+    char sigma_text[32], noise_text[256], degradation_text[2048], settings[8192];
+    bool estimated, found; /* the noise, the degradation */
     ltn_image y, naive, x, reference;
     ltn_degradation *degradation;
     ltn_run *run;
@@ -105,8 +105,11 @@ static ltn_status prepare(const session *s, work *w)
     ltn_status status = ltn_image_read(s->ctx, w->job->in, &w->y);
     double sigma = cmd_number(s->args, "sigma", -1);
     w->estimated = sigma < 0;
-    if (!status)
-        status = ltn_degradation_open_for(s->ctx, cmd_text(s->args, "degradation"), &w->y, &w->degradation);
+    const char *asked = cmd_text(s->args, "degradation");
+    if (!status) status = ltn_resolve(s->ctx, asked, &w->y, w->degradation_text, sizeof w->degradation_text);
+    w->found = !status && strcmp(asked, w->degradation_text);
+    cmd_set(&w->args, "degradation", w->degradation_text);
+    if (!status) status = ltn_degradation_open_for(s->ctx, w->degradation_text, &w->y, &w->degradation);
     if (!status && w->estimated) status = take_noise(w, &sigma);
     if (!status) status = ltn_naive(w->degradation, &w->y, &w->naive);
     if (!status && w->job->reference) status = ltn_image_read(s->ctx, w->job->reference, &w->reference);
@@ -259,6 +262,7 @@ static void print_report(const session *s, const work *w)
     printf("%s: %d x %d from %d x %d, %s%s%s, %d step%s in %.2f s, peak memory %.0f MB\n", w->job->out,
            w->x.width, w->x.height, w->y.width, w->y.height, kind ? "noise " : "sigma ", kind ? w->noise_text : w->sigma_text,
            w->estimated ? " (estimated)" : "", p.step, p.step == 1 ? "" : "s", p.seconds, cmd_peak_memory() / 1e6);
+    if (w->found) printf("  degradation %s (estimated)\n", w->degradation_text);
     static const char *const name[] = {"naive", "restored"};
     for (int k = 0; k < 2 && w->reference.data; k++) {
         printf("  %-8s", name[k]);

@@ -92,6 +92,9 @@ LTN_API ltn_status ltn_image_write(ltn_ctx *ctx, const char *path, const ltn_ima
 LTN_API ltn_status ltn_image_new(ltn_ctx *ctx, int width, int height, int channels, const ltn_image *like, ltn_image *out);
 LTN_API void ltn_image_free(ltn_ctx *ctx, ltn_image *im);
 LTN_API const char *ltn_image_settings(const ltn_image *im); /* the text written with it, or NULL */
+/* The quality 1 .. 100 of libjpeg whose tables are nearest to those of the JPEG file that a picture was read from, and in
+ * *full_chroma (may be NULL) whether its colours have full resolution; 0: it was not read from one. */
+LTN_API int ltn_image_jpeg_quality(const ltn_image *im, int *full_chroma);
 /* Antialiased bicubic resize (a = -0.5), channels kept. */
 LTN_API ltn_status ltn_image_resize(ltn_ctx *ctx, const ltn_image *im, int width, int height, ltn_image *out);
 
@@ -139,6 +142,10 @@ LTN_API ltn_status ltn_model_tokens(ltn_model *m, const char *prompt, int *ids, 
 LTN_API ltn_status ltn_degradation_open(ltn_ctx *ctx, const char *spec, int width, int height, int channels, ltn_degradation **out);
 /* The same, with the size of x found from that of the measurement y. */
 LTN_API ltn_status ltn_degradation_open_for(ltn_ctx *ctx, const char *spec, const ltn_image *y, ltn_degradation **out);
+/* A degradation whose parameters the measurement tells: key=auto in the last part of the chain gets its value, for
+ * jpeg:quality and chroma from the file that y was read from (a bare "jpeg" stands for both), for blur:sigma from y's
+ * spectrum; all else is copied. LTN_EINVAL: y does not tell, or out is too small. */
+LTN_API ltn_status ltn_resolve(ltn_ctx *ctx, const char *spec, const ltn_image *y, char *out, size_t room);
 /* 0: the measurement is no picture (a spectrum, line integrals): it travels as .npy, has no alpha, and --sigma is not
  * estimated from it. */
 LTN_API int ltn_degradation_makes_picture(const ltn_degradation *d);

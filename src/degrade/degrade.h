@@ -64,6 +64,10 @@ typedef struct ltn_degradation_row {
     ltn_status (*input_size)(ltn_ctx *ctx, const ltn_spec *s, ltn_size y, ltn_size *x); /* NULL: the same */
     /* Fills map and state, and y where it differs from x; op->x is set. */
     ltn_status (*open)(ltn_operator *op, const ltn_spec *s);
+    /* The value that y tells of the parameter `key`, as a spec has it; NULL: of none. implied: what a bare name stands for
+     * where y tells it. */
+    ltn_status (*find)(ltn_ctx *ctx, const ltn_image *y, const char *key, char *value, size_t room);
+    const char *implied;
     bool abstract; /* y is no picture: it has no alpha, and the noise in it is not estimated */
     void (*close)(ltn_operator *op); /* also of an operator whose open failed; NULL: nothing to free */
 } ltn_degradation_row;
@@ -185,6 +189,9 @@ int ltn__prox_weighed(const ltn_degradation *d, const float *y, double gamma, co
 void ltn__noise_like(const ltn_degradation *d, const float *n, float *out);
 /* Clears what is lost of a measurement (y may be NULL); returns how many values are. */
 size_t ltn__lost(const ltn_degradation *d, float *y);
+
+/* The width of the gaussian that has blurred y (blur_width.c). */
+ltn_status ltn__blur_width(ltn_ctx *ctx, const ltn_image *y, double *sigma);
 
 /* LTN_ESHAPE and one line if y is no measurement of d. */
 ltn_status ltn__fits(const ltn_degradation *d, const ltn_image *y);

@@ -178,6 +178,7 @@ static void fit_salt_pepper(const ltn_noise_levels *l, char *text, size_t room)
 static double fit_one(const ltn_noise_levels *l, double base, double (*of)(double), double *a)
 {
     double best = INFINITY;
+    *a = 0;
     for (int k = -1; k < l->n; k++) { /* it passes through one of the points, or is 0 */
         const double slope = k < 0 ? 0 : fmax(l->variance[k] - base, 0) / of(l->mean[k]);
         double sum = 0;

@@ -142,8 +142,8 @@ static ltn_status latino_sde_open(const ltn_problem *q, ltn_prior *p, const ltn_
 }
 
 static const ltn_param latino_sde_params[] = {
-    {.name = "steps", .help = "data steps", .type = LTN_INT, .def = 20, .min = 1, .max = 1000},
-    {.name = "inner", .help = "network calls in each of them", .type = LTN_INT, .def = 5, .min = 1, .max = 1000},
+    {.name = "steps", .help = "data steps", .type = LTN_INT, .def = 10, .min = 1, .max = 1000},
+    {.name = "inner", .help = "network calls in each of them", .type = LTN_INT, .def = 3, .min = 1, .max = 1000},
     {.name = "detail", .help = "what the autoencoder cannot keep: drawn as white noise, or left out", .type = LTN_CHOICE,
      .choices = "white|none"},
     {0},
