@@ -104,25 +104,34 @@ static void pad(const ltn_operator *op, const float *x)
                     255 * x[((size_t)c * (size_t)h + (size_t)LTN_MIN(i, h - 1)) * (size_t)w + (size_t)LTN_MIN(k, w - 1)];
 }
 
-/* Component k of the padded colours, at its own resolution, 128 less for Y. */
-static void take(const jpeg *j, int k)
+/* Component k of a pixel of the padded colours, 128 less for Y. */
+static float component_of(const jpeg *j, int k, int i, int l)
+{
+    const float *w = weights(j, k);
+    float sum = k ? 0 : -128;
+    for (int c = 0; c < j->n; c++) sum += w[c] * j->padded[c][(size_t)i * (size_t)j->width + (size_t)l];
+    return sum;
+}
+
+/* Component k at its own resolution; `whole`: in whole numbers, rounded as libjpeg does, means of four now down, now up. */
+static void take(const jpeg *j, int k, bool whole)
 {
     const component *p = &j->part[k];
-    const float *w = weights(j, k), scale = 1 / (float)(p->step * p->step), less = k ? 0 : 128;
     for (int i = 0; i < p->height; i++)
         for (int l = 0; l < p->width; l++) {
             float sum = 0;
-            for (int c = 0; c < j->n; c++)
-                for (int q = 0; q < p->step * p->step; q++)
-                    sum += w[c] * j->padded[c][(size_t)(i * p->step + q / p->step) * (size_t)j->width +
-                                               (size_t)(l * p->step + q % p->step)];
-            p->value[(size_t)i * (size_t)p->width + (size_t)l] = scale * sum - less;
+            for (int q = 0; q < p->step * p->step; q++) {
+                const float v = component_of(j, k, i * p->step + q / p->step, l * p->step + q % p->step);
+                sum += whole ? floorf(v + 0.5f) : v;
+            }
+            if (p->step == 2) sum = whole ? floorf((sum + 1 + (float)(l % 2)) / 4) : sum / 4;
+            p->value[(size_t)i * (size_t)p->width + (size_t)l] = sum;
         }
 }
 
-static void analyse(const jpeg *j, int k)
+static void analyse(const jpeg *j, int k, bool whole)
 {
-    take(j, k);
+    take(j, k, whole);
     transform(j, &j->part[k], false);
 }
 
@@ -149,8 +158,8 @@ static void forward(const ltn_operator *op, const float *x, float *y)
     pad(op, x);
     for (int k = 0; k < j->n; k++) {
         const component *p = &j->part[k];
-        analyse(j, k);
-        for (size_t i = 0; i < count(p); i++) p->value[i] = step_of(p, i) * floorf(p->value[i] / step_of(p, i) + 0.5f);
+        analyse(j, k, true);
+        for (size_t i = 0; i < count(p); i++) p->value[i] = step_of(p, i) * roundf(p->value[i] / step_of(p, i));
         transform(j, p, true);
     }
     for (int i = 0; i < op->x.height; i++)
@@ -185,7 +194,7 @@ static void sharpen(float *v, size_t stride, int n, bool odd, float *scratch)
 }
 
 /* The block's samples all lie in the picture. */
-static bool whole(const component *p, size_t at)
+static bool in_picture(const component *p, size_t at)
 {
     const int row = (int)(at / (size_t)p->width) / SIDE * SIDE, column = (int)(at % (size_t)p->width) / SIDE * SIDE;
     return row + SIDE <= p->seen_h && column + SIDE <= p->seen_w;
@@ -197,14 +206,14 @@ static void find_intervals(const ltn_operator *op, const float *y)
     pad(op, y);
     for (int k = 0; k < j->n; k++) {
         const component *p = &j->part[k];
-        take(j, k);
+        take(j, k, false);
         for (int i = 0; i < p->seen_h && p->step == 2; i++)
             sharpen(p->value + (size_t)i * (size_t)p->width, 1, p->seen_w, op->x.width % 2, j->line);
         for (int l = 0; l < p->seen_w && p->step == 2; l++)
             sharpen(p->value + l, (size_t)p->width, p->seen_h, op->x.height % 2, j->line);
         transform(j, p, false);
         for (size_t i = 0; i < count(p); i++) {
-            const float q = step_of(p, i), middle = whole(p, i) ? q * floorf(p->value[i] / q + 0.5f) : p->value[i];
+            const float q = step_of(p, i), middle = in_picture(p, i) ? q * roundf(p->value[i] / q) : p->value[i];
             p->least[i] = middle - q / 2;
             p->most[i] = middle + q / 2;
         }
@@ -216,7 +225,7 @@ static float project_part(const jpeg *j, int k)
 {
     const component *p = &j->part[k];
     const float *w = weights(j, k), over = 1 / (w[0] * w[0] + w[1] * w[1] + w[2] * w[2]);
-    analyse(j, k);
+    analyse(j, k, false);
     for (size_t i = 0; i < count(p); i++) {
         const float c = p->value[i] + p->dual[i], dual = c - fminf(fmaxf(c, p->least[i]), p->most[i]);
         p->value[i] = p->dual[i] - dual;
