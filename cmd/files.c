@@ -166,3 +166,11 @@ int cmd_model_path(const cmd_args *a, cmd_path *out)
     cmd_say("no model: neither --model nor LATINO_MODEL is given, and %s/prior is not there", CMD_DATADIR);
     return CMD_FAILED;
 }
+
+ltn_status cmd_model_open(ltn_ctx *ctx, const char *path, const cmd_args *a, ltn_model **out)
+{
+    const char *lora[CMD_MAXMORE + 1];
+    ltn_model_options opt = {.lora = lora};
+    while (opt.loras < CMD_MAXMORE + 1 && (lora[opt.loras] = cmd_nth(a, "lora", opt.loras))) opt.loras++;
+    return ltn_model_open_with(ctx, path, &opt, out);
+}

@@ -46,7 +46,7 @@ static int run(ltn_ctx *ctx, const cmd_args *a)
     if (!code) code = cmd_check_out(cmd_text(a, "o"));
     if (!code) code = cmd_model_path(a, &path);
     if (code) return code;
-    ltn_status s = ltn_model_open(ctx, path.s, &g.model);
+    ltn_status s = cmd_model_open(ctx, path.s, a, &g.model);
     if (!s) s = draw(ctx, a, &g);
     if (s) code = cmd_fail(ctx, s);
     ltn_model_close(&g.model);
@@ -63,6 +63,7 @@ static const cmd_option options[] = {
      .help = "weight of the prompt against the negative one: without it 1, which is the prompt alone; diffusion models are made for "
              "about 7.5, distilled ones (LCM, DMD2, Turbo) for 1; models that take it as an input are told 8.5 without it"},
     CMD_MODEL,
+    CMD_LORA,
     {.name = "size", .value = "WxH", .type = CMD_TEXT, .setting = true,
      .help = "pixels, as 768x512; without it the image's, else the model's own"},
     {.name = "steps", .value = "N", .type = CMD_INT, .min = 1, .max = 1000, .def = "8", .setting = true,

@@ -15,6 +15,11 @@ typedef struct ltn_tokenizer_files {
     ltn_bytes vocab, merges, config, map; /* vocab.json, merges.txt, tokenizer_config.json, special_tokens_map.json */
 } ltn_tokenizer_files;
 ltn_status ltn__tokenizer_parse(ltn_ctx *ctx, const char *dir, const ltn_tokenizer_files *files, ltn_tokenizer **out);
+/* The folder's, with another word for padding. */
+ltn_status ltn__tokenizer_open_padded(ltn_ctx *ctx, const char *dir, const char *pad, ltn_tokenizer **out);
+/* From merges.txt alone, as CLIP numbers its words: bytes, bytes that end a word, what the merges make, start and end.
+ * exclaims: padded with "!", as open_clip does. */
+ltn_status ltn__tokenizer_open_merges(ltn_ctx *ctx, const char *path, bool exclaims, ltn_tokenizer **out);
 void ltn__tokenizer_close(ltn_tokenizer **t);
 /* length ids: BOS, the text's (cut), EOS, padding; the attention of CLIP is causal, so no mask is needed. */
 ltn_status ltn__tokenize(ltn_tokenizer *t, const char *utf8, int *ids, int length);
@@ -125,6 +130,9 @@ struct ltn_model {
     ltn_json *config[4];
     const ltn_arch *arch[4];
     ltn_tensors *tensors[4];
+    ltn_tensors **source;      /* files that those are views of */
+    int sources;
+    ltn_json *index;           /* model_index.json; NULL: the model is one file */
     ltn_tokenizer *tokenizer[2];
     ltn_schedule schedule;
     int latent_channels, factor; /* of the autoencoder: 8 */
@@ -138,6 +146,9 @@ struct ltn_model {
     char *description;
     ltn_json *calibration;     /* latino.json beside model_index.json, or NULL */
 };
+/* ---- lora.c: adapters. FILE or FILE:scale, merged into the model's weights, before the first plan. ---- */
+ltn_status ltn__lora_merge(ltn_model *m, const char *spec);
+bool ltn__lora_matches(ltn_tensors *t); /* is this file an adapter? */
 /* The plan of a part for this shape, made on first use. */
 ltn_status ltn__model_part(ltn_model *m, ltn_part_kind kind, int64_t n, int64_t h, int64_t w, ltn_part **out);
 const ltn_entry *ltn__part_entry(int i); /* the parts by name, as ltn_bench_part takes them */
@@ -150,6 +161,9 @@ ltn_status ltn__coder_run(ltn_model *m, ltn_part *p);
 void ltn__time_sinusoid(const ltn_model *m, double t, float *out);
 int ltn__time_width(const ltn_model *m);
 int ltn__unet_factor(const ltn_model *m);          /* divides the sides of its latents */
+#define LTN_GUIDANCE 8.5 /* what such models are told where nothing is said: their pipeline's default */
+/* Tells a UNet's plan the guidance w, if it takes that; it stays until another is told. */
+void ltn__tell_guidance(ltn_plan *unet, double w);
 bool ltn__unet_takes_guidance(const ltn_model *m); /* as an input (LCM): time_cond_proj_dim */
 /* Those of SDXL's six numbers, in pixels: height and width of the whole picture, top and left of the part of it that the
  * UNet sees, height and width of that part. */
