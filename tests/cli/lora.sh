@@ -19,4 +19,4 @@ claim "in bench" "$latino" bench --parts unet --rounds 1 --lora "$adapter"
 refuses "a file that is not there" 1 "nowhere.safetensors: " $run -o x.png --lora nowhere.safetensors
 refuses "a scale that is none" 1 "$adapter:big: " $run -o x.png --lora "$adapter:big"
 refuses "a file that is no adapter" 1 ": no weight of a LoRA" $run -o x.png --lora "$LATINO_MODEL/vae/diffusion_pytorch_model.safetensors"
-refuses "guidance for a model that takes none" 1 "guidance: this model does not take it as an input" $run -o x.png --guidance 3
+refuses "guidance for a model that takes none" 2 "guidance: this model does not take it as an input" $run -o x.png --guidance 3
