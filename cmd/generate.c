@@ -1,8 +1,6 @@
 /* generate.c - `latino generate`: a picture from a prompt, alone or with another picture. */
 #include "cmd.h"
 
-#include <stdlib.h>
-
 /* "512x768" */
 static int read_size(const char *text, int *width, int *height)
 {

@@ -76,7 +76,7 @@ int cmd_settings_read(ltn_ctx *ctx, const char *path, const cmd_verb *verb, char
     const bool fits = kept && strlen(kept) < room;
     snprintf(text, room, "%s", fits ? kept : "");
     ltn_image_free(ctx, &im);
-    const char *word[2 * CMD_MAXOPTION + CMD_MAXOPERAND + 2];
+    const char *word[2 * (CMD_MAXOPTION + CMD_MAXMORE) + CMD_MAXOPERAND + 2];
     const int n = split(text, word, (int)(sizeof word / sizeof *word));
     if (n < 2 || strcmp(word[0], "latino") || strcmp(word[1], verb->name)) {
         cmd_say("%s: no settings of latino %s in this file", path, verb->name);

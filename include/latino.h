@@ -92,6 +92,9 @@ LTN_API ltn_status ltn_image_write(ltn_ctx *ctx, const char *path, const ltn_ima
 LTN_API ltn_status ltn_image_new(ltn_ctx *ctx, int width, int height, int channels, const ltn_image *like, ltn_image *out);
 LTN_API void ltn_image_free(ltn_ctx *ctx, ltn_image *im);
 LTN_API const char *ltn_image_settings(const ltn_image *im); /* the text written with it, or NULL */
+/* The quality 1 .. 100 of libjpeg whose tables are nearest to those of the JPEG file that a picture was read from, and in
+ * *full_chroma (may be NULL) whether its colours have full resolution; 0: it was not read from one. */
+LTN_API int ltn_image_jpeg_quality(const ltn_image *im, int *full_chroma);
 /* Antialiased bicubic resize (a = -0.5), channels kept. */
 LTN_API ltn_status ltn_image_resize(ltn_ctx *ctx, const ltn_image *im, int width, int height, ltn_image *out);
 
@@ -142,6 +145,10 @@ LTN_API ltn_status ltn_model_tokens(ltn_model *m, const char *prompt, int *ids, 
 LTN_API ltn_status ltn_degradation_open(ltn_ctx *ctx, const char *spec, int width, int height, int channels, ltn_degradation **out);
 /* The same, with the size of x found from that of the measurement y. */
 LTN_API ltn_status ltn_degradation_open_for(ltn_ctx *ctx, const char *spec, const ltn_image *y, ltn_degradation **out);
+/* A degradation whose parameters the measurement tells: key=auto in the last part of the chain gets its value, for
+ * jpeg:quality and chroma from the file that y was read from (a bare "jpeg" stands for both), for blur:sigma from y's
+ * spectrum; all else is copied. LTN_EINVAL: y does not tell, or out is too small. */
+LTN_API ltn_status ltn_resolve(ltn_ctx *ctx, const char *spec, const ltn_image *y, char *out, size_t room);
 /* 0: the measurement is no picture (a spectrum, line integrals): it travels as .npy, has no alpha, and --sigma is not
  * estimated from it. */
 LTN_API int ltn_degradation_makes_picture(const ltn_degradation *d);
@@ -155,6 +162,10 @@ LTN_API ltn_status ltn_prox(ltn_degradation *d, const ltn_image *y, double gamma
 LTN_API ltn_status ltn_naive(ltn_degradation *d, const ltn_image *y, ltn_image *x);
 /* An estimate of white gaussian noise in a picture, from the covariance of its patches, units of [0,1]. */
 LTN_API ltn_status ltn_estimate_sigma(ltn_ctx *ctx, const ltn_image *y, double *sigma);
+/* A spec of noise whose strength is told by y: a name alone, such as "poisson-gaussian", becomes one with parameters; what
+ * already has them, and NULL (nothing, ""), is copied. y is A x + n, its values in [0,1]; only what A measures is looked
+ * at. LTN_EINVAL: no such noise, or the measurement is no picture; LTN_ESHAPE: it is none of d's, or too small to tell. */
+LTN_API ltn_status ltn_estimate_noise(ltn_degradation *d, const ltn_image *y, const char *noise, char *spec, size_t room);
 /* The root of the mean variance of the noise in a measurement: of a spec's noise, or (NULL) estimated, which is refused
  * where the measurement is no picture. */
 LTN_API ltn_status ltn_noise_level(ltn_degradation *d, const ltn_image *y, const char *noise, double *sigma);
@@ -170,6 +181,7 @@ typedef struct ltn_task {
     const char *solver;  /* NULL: "latino" */
     const char *prompt;  /* NULL: "" */
     const ltn_array *text; /* (1, 77, d), in the prompt's place: as ltn_run_text and ltn_model_text give it; NULL: none */
+    double guidance;     /* told to models that take it as an input (LCM: time_cond_proj_dim), which others do not; 0: 8.5 */
     uint64_t seed;
     const ltn_array *noise; /* the solver's first standard normal draws (n, c, h, w), for comparisons; the others, and all
                              * when NULL, are from the seed */

@@ -62,6 +62,14 @@ static void draw(ltn_ctx *ctx, const char *golden, ltn_generation g, bool image)
     free(noise.data);
 }
 
+static void refused(ltn_ctx *ctx, ltn_generation g, ltn_status status, const char *message)
+{
+    ltn_image x = {0};
+    test_name("%s", message);
+    CHECK(ltn_generate(ctx, &g, &x) == status && !x.data);
+    if (!strstr(ltn_error(ctx), message)) test_fail(__FILE__, __LINE__, "%s", ltn_error(ctx));
+}
+
 TEST(pictures_from_prompts)
 {
     ltn_ctx *ctx;
@@ -103,6 +111,22 @@ TEST(pictures_of_sdxl)
         draw(ctx, "xl.negative", (ltn_generation){.model = m, .width = 48, .height = 32, .steps = 3, .guidance = 5, .negative = NEGATIVE},
              false);
         draw(ctx, "xl.image", (ltn_generation){.model = m, .width = 48, .height = 32, .steps = 4, .guidance = 5, .strength = 0.5}, true);
+    }
+    ltn_model_close(&m);
+    ltn_close(&ctx);
+}
+
+/* A network that is told its guidance (LCM): 8.5 where nothing is said. */
+TEST(guidance_as_an_input)
+{
+    const folder f = {.unet.names = "unet_lcm", .text = "clip_77", .scheduler = "lcm"};
+    ltn_ctx *ctx;
+    ltn_model *m = open_folder(&ctx, &f);
+    if (m) {
+        draw(ctx, "told", (ltn_generation){.model = m, .width = 32, .height = 32, .steps = 4}, false);
+        draw(ctx, "told.little", (ltn_generation){.model = m, .width = 32, .height = 32, .steps = 2, .guidance = 3}, false);
+        refused(ctx, (ltn_generation){.model = m, .negative = NEGATIVE, .guidance = 5}, LTN_EINVAL,
+                "this model takes its guidance as an input and no negative prompt");
     }
     ltn_model_close(&m);
     ltn_close(&ctx);
@@ -155,14 +179,6 @@ TEST(the_seed_decides)
     ltn_close(&ctx);
 }
 
-static void refused(ltn_ctx *ctx, ltn_generation g, ltn_status status, const char *message)
-{
-    ltn_image x = {0};
-    test_name("%s", message);
-    CHECK(ltn_generate(ctx, &g, &x) == status && !x.data);
-    if (!strstr(ltn_error(ctx), message)) test_fail(__FILE__, __LINE__, "%s", ltn_error(ctx));
-}
-
 TEST(what_is_refused)
 {
     ltn_ctx *ctx;
@@ -186,4 +202,36 @@ TEST(what_is_refused)
     }
     ltn_model_close(&m);
     ltn_close(&ctx);
+}
+
+/* Every allocation fails once: a clean error, nothing leaks. */
+TEST(memory_fails_at_every_point)
+{
+    test_memory mem = {0};
+    ltn_options opt = test_options(&mem);
+    opt.threads = 1;
+    ltn_ctx *ctx;
+    ltn_model *m = NULL;
+    ltn_image x = {0};
+    OK(NULL, ltn_open(&ctx, &opt));
+    OK(ctx, ltn_model_open(ctx, write_folder(&small), &m));
+    ltn_image from = picture(ctx, 16, 16);
+    const ltn_generation g = {.model = m, .steps = 2, .width = 32, .height = 32, .image = &from, .guidance = 2, .sampler = "unipc"};
+    if (m) OK(ctx, ltn_generate(ctx, &g, &x)); /* the model's parts are planned from now on */
+    ltn_image_free(ctx, &x);
+    const long alive = mem.alive;
+    ltn_status s = m ? LTN_ENOMEM : LTN_OK;
+    for (long k = 1; s == LTN_ENOMEM && k < 500; k++) {
+        mem.calls = 0, mem.fail_at = k;
+        s = ltn_generate(ctx, &g, &x);
+        mem.fail_at = 0;
+        CHECK(s == LTN_OK || (s == LTN_ENOMEM && !x.data));
+        ltn_image_free(ctx, &x);
+        CHECK(mem.alive == alive);
+    }
+    CHECK(s == LTN_OK);
+    ltn_image_free(ctx, &from);
+    ltn_model_close(&m);
+    ltn_close(&ctx);
+    CHECK(mem.alive == 0);
 }

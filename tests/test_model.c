@@ -200,6 +200,7 @@ static void unet_test(const char *name, ltn_dtype dtype, ltn_part_size size, dou
         feed_planar(&b, "sample", values("sample", count(&b, "sample"), 2));
         feed(&b, "text", values("text", count(&b, "text"), 2));
         feed_time(&b, t);
+        ltn__tell_guidance(b.plan, 8.5); /* a sinusoid of 1000 times 7.5 */
         if (gradient) feed_planar(&b, "cotangent", values("cotangent", count(&b, "cotangent"), 2));
         ltn__plan_run(b.plan);
         compare(&b, "out", name);

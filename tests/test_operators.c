@@ -28,14 +28,23 @@ static const struct {
     {"kernel_valid_correlation", "blur:boundary=valid,order=correlation,kernel=KERNEL", "x"},
     {"kernel_mirror", "blur:kernel=KERNEL", "x"},
     {"grey", "colorize", "x"},
-    {"anisotropic", "blur:sigma=3,across=1,angle=30,boundary=circular", "x"},
-    {"varying", "varying:sigma=0.5,corner=2,levels=3,boundary=circular", "x"},
-    {"varying_map", "varying:boundary=circular,kernels='KERNEL:KERNEL2',map='MAP'", "x"},
-    {"varying_valid", "varying:boundary=valid,sigma=0.5,corner=1,levels=3", "x"},
+    {"matlab", "downsample:factor=4,boundary=mirror", "x"},
+    {"matlab_odd", "downsample:factor=3,boundary=mirror", "odd"},
+    {"anisotropic", "blur:sigma=3,across=1,angle=30,boundary=circular", "odd"},
+    {"varying", "varying:sigma=0.5,corner=2,levels=3,boundary=circular", "odd"},
+    {"varying_map", "varying:boundary=circular,kernels='KERNEL:KERNEL2',map='MAP'", "odd"},
+    {"varying_valid", "varying:boundary=valid,sigma=0.5,corner=1,levels=3", "odd"},
     {"mosaic_bggr", "demosaic:pattern=bggr", "x"},
     {"mosaic_rggb", "demosaic:pattern=rggb", "x"},
     {"mosaic_grbg", "demosaic:pattern=grbg", "x"},
     {"mosaic_gbrg", "demosaic:pattern=gbrg", "x"},
+    {"scan", "mri:mask='MASK'", "x"},
+    {"cosines", "compressed:ratio=0.3,seed=5", "odd"},
+    {"walsh", "compressed:ratio=0.3,seed=5,transform=hadamard", "square"},
+    {"projections", "tomography:angles=20", "odd_square"},
+    {"limited", "tomography:angles=15,range=90,circle=1", "inside"},
+    {"magnitudes", "phase:masks=3,seed=5", "odd"},
+    {"clipped", "clip:gain=3,pivot=0.4", "odd"},
 };
 
 /* In either file. */
@@ -47,7 +56,7 @@ static ltn_image find(ltn_ctx *ctx, ltn_tensors *t[2], const char *name)
 /* Tensors that specs name files of: the names stand in capitals there. */
 static const struct {
     const char *name, *word;
-} files[] = {{"kernel2", "KERNEL2"}, {"kernel", "KERNEL"}, {"map", "MAP"}};
+} files[] = {{"kernel2", "KERNEL2"}, {"kernel", "KERNEL"}, {"map", "MAP"}, {"mask", "MASK"}};
 
 static void write_files(ltn_ctx *ctx, ltn_tensors *t[2])
 {
@@ -134,6 +143,7 @@ TEST(golden_naive)
         const char *y, *naive, *spec;
     } cases[] = {
         {"mosaic_rggb", "bilinear_rggb", "demosaic"},
+        {"projections", "back", "tomography:angles=20"},
     };
     ltn_ctx *ctx = context();
     ltn_tensors *t = golden(ctx, "operators.safetensors");
@@ -297,6 +307,17 @@ TEST(bad_input)
         {"varying:kernels=/nowhere/a.npy", 9, 9, 1, LTN_EIO, "/nowhere/a.npy"},
         {"varying:kernels=a.npy,sigma=1", 9, 9, 1, LTN_EINVAL, "excludes sigma"},
         {"varying:map=/nowhere/m.png", 9, 9, 1, LTN_EIO, "/nowhere/m.png"},
+        {"jpeg:quality=0", 9, 9, 1, LTN_EINVAL, "quality"},
+        {"jpeg:chroma=4:1:1", 9, 9, 1, LTN_EINVAL, "4:2:0"},
+        {"jpeg", 9, 9, 5, LTN_ESHAPE, "5 channels"},
+        {"clip:gain=0", 9, 9, 1, LTN_EINVAL, "gain"},
+        {"mri:acceleration=0.5", 9, 9, 1, LTN_EINVAL, "acceleration"},
+        {"mri:mask=/nowhere/m.png", 9, 9, 1, LTN_EIO, "/nowhere/m.png"},
+        {"compressed:ratio=2", 9, 9, 1, LTN_EINVAL, "ratio"},
+        {"compressed:transform=hadamard", 8, 12, 1, LTN_ESHAPE, "8 x 12"},
+        {"tomography", 9, 8, 1, LTN_ESHAPE, "9 x 8; expected a square"},
+        {"tomography:angles=0", 9, 9, 1, LTN_EINVAL, "angles"},
+        {"phase:masks=0", 9, 9, 1, LTN_EINVAL, "masks"},
         {"varying:boundary=valid", 9, 9, 1, LTN_ESHAPE, "larger than the picture"},
         {"identity", 0, 9, 1, LTN_ESHAPE, "empty"},
         {"identity", 1 << 16, 1 << 16, 3, LTN_ESHAPE, "too large"},
@@ -376,6 +397,16 @@ TEST(bad_pictures)
     ltn_degradation_close(&d);
     ltn_degradation_close(&d);
     ltn_degradation_close(NULL);
+    static const struct {
+        const char *spec, *says;
+        int channels;
+    } measurement[] = {{"mri", "real and imaginary", 3}, {"phase:masks=2", "multiple of masks=2", 3}, {"demosaic", "3 channels", 3},
+                       {"tomography:angles=7", "8 projections, not angles=7", 1}};
+    for (int i = 0; i < LTN_COUNT(measurement); i++) {
+        test_name("%s", measurement[i].spec);
+        CHECK(ltn_degradation_open_for(ctx, measurement[i].spec, &(ltn_image){4, 8, measurement[i].channels, v, NULL}, &d) == LTN_ESHAPE);
+        CHECK(strstr(ltn_error(ctx), measurement[i].says) != NULL);
+    }
     const ltn_image colours = {8, 8, 3, v, NULL}, huge = {1 << 20, 1, 1, v, NULL};
     CHECK(ltn_degradation_open_for(ctx, "colorize", &colours, &d) == LTN_ESHAPE);
     CHECK(ltn_degradation_open_for(ctx, "downsample:factor=1024+downsample:factor=1024", &huge, &d) ==

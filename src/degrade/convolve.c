@@ -95,49 +95,6 @@ static void diagonal_prox(const ltn_operator *op, const float *y, double gamma, 
 /* ---- Singular values, where A is diagonal: s = |H|, V the real basis of the transform, U = V turned by the
  * phase of H. Cosine: orthonormal DCT-II. Fourier: Hartley's, c(k) = (Re - Im) f(k) / sqrt(n), which is real,
  * orthonormal and has n coefficients; k and -k are the half spectrum's real and imaginary parts. ---- */
-/* The factor that makes the basis orthonormal, for frequency (a, b). */
-static float unit(const ltn_plane *p, int a, int b)
-{
-    const double n = (double)p->width * p->height;
-    if (p->basis == LTN_FOURIER) return (float)(1 / sqrt(n));
-    return (float)(sqrt((a ? 2 : 1) * (b ? 2 : 1) / n));
-}
-
-/* Where -k lies among the n coefficients, laid out [width][height]. */
-static size_t opposite(const ltn_plane *p, int a, int b)
-{
-    return (size_t)((p->width - a) % p->width * p->height + (p->height - b) % p->height);
-}
-
-static void pack(const ltn_plane *p, const float *f, float *c)
-{
-    for (int a = 0; a < p->lines; a++)
-        for (int b = 0; b < p->height; b++) {
-            const size_t k = (size_t)(a * p->height + b);
-            if (p->basis == LTN_COSINE) {
-                c[k] = f[k] * unit(p, a, b);
-            } else {
-                c[opposite(p, a, b)] = (f[2 * k] + f[2 * k + 1]) * unit(p, a, b);
-                c[k] = (f[2 * k] - f[2 * k + 1]) * unit(p, a, b);
-            }
-        }
-}
-
-static void unpack(const ltn_plane *p, const float *c, float *f)
-{
-    for (int a = 0; a < p->lines; a++)
-        for (int b = 0; b < p->height; b++) {
-            const size_t k = (size_t)(a * p->height + b);
-            const float over = 1 / unit(p, a, b);
-            if (p->basis == LTN_COSINE) {
-                f[k] = c[k] * over;
-            } else {
-                f[2 * k] = (c[k] + c[opposite(p, a, b)]) * 0.5f * over;
-                f[2 * k + 1] = (c[opposite(p, a, b)] - c[k]) * 0.5f * over;
-            }
-        }
-}
-
 /* f times H / |H|, or its conjugate; where H is 0, times 1. */
 static void turn(const convolution *c, bool back, float *f)
 {
@@ -170,7 +127,7 @@ static void values(const ltn_operator *op, float *s)
         for (int b = 0; b < p->height; b++) {
             const size_t k = (size_t)(a * p->height + b);
             if (p->basis == LTN_COSINE) s[k] = fabsf(h[k]);
-            else s[opposite(p, a, b)] = s[k] = hypotf(h[2 * k], h[2 * k + 1]);
+            else s[ltn__plane_opposite(p, a, b)] = s[k] = hypotf(h[2 * k], h[2 * k + 1]);
         }
     for (int i = 1; i < op->x.channels; i++) memcpy(s + (size_t)i * n, s, n * sizeof *s);
 }
@@ -182,7 +139,7 @@ static void analyse(const ltn_operator *op, bool turned, const float *x, float *
     for (size_t i = 0; i < count(op); i += n) {
         ltn__plane_forward(&c->plane, x + i, c->spectrum[0]);
         if (turned) turn(c, true, c->spectrum[0]);
-        pack(&c->plane, c->spectrum[0], out + i);
+        ltn__plane_pack(&c->plane, c->spectrum[0], out + i);
     }
 }
 
@@ -191,7 +148,7 @@ static void synthesise(const ltn_operator *op, bool turned, const float *in, flo
     const convolution *c = op->state;
     const size_t n = (size_t)op->x.width * (size_t)op->x.height;
     for (size_t i = 0; i < count(op); i += n) {
-        unpack(&c->plane, in + i, c->spectrum[0]);
+        ltn__plane_unpack(&c->plane, in + i, c->spectrum[0]);
         if (turned) turn(c, false, c->spectrum[0]);
         ltn__plane_inverse(&c->plane, c->spectrum[0], x + i);
     }

@@ -295,6 +295,81 @@ void ltn__plane_inverse(const ltn_plane *p, const float *spectrum, float *x)
     over_lines(p, c ? uncosine_rows : unfourier_rows, (lines_in_out){p->half, x}, p->height, 2);
 }
 
+/* ---- Other layouts of a spectrum ---- */
+/* The factor that makes the basis orthonormal, for frequency (a, b). */
+static float unit(const ltn_plane *p, int a, int b)
+{
+    const double n = (double)p->width * p->height;
+    if (p->basis == LTN_FOURIER) return (float)(1 / sqrt(n));
+    return (float)(sqrt((a ? 2 : 1) * (b ? 2 : 1) / n));
+}
+
+/* Where -k lies among the n coefficients, laid out [width][height]. */
+size_t ltn__plane_opposite(const ltn_plane *p, int a, int b)
+{
+    return (size_t)((p->width - a) % p->width * p->height + (p->height - b) % p->height);
+}
+
+void ltn__plane_pack(const ltn_plane *p, const float *f, float *c)
+{
+    for (int a = 0; a < p->lines; a++)
+        for (int b = 0; b < p->height; b++) {
+            const size_t k = (size_t)(a * p->height + b);
+            if (p->basis == LTN_COSINE) {
+                c[k] = f[k] * unit(p, a, b);
+            } else {
+                c[ltn__plane_opposite(p, a, b)] = (f[2 * k] + f[2 * k + 1]) * unit(p, a, b);
+                c[k] = (f[2 * k] - f[2 * k + 1]) * unit(p, a, b);
+            }
+        }
+}
+
+void ltn__plane_unpack(const ltn_plane *p, const float *c, float *f)
+{
+    for (int a = 0; a < p->lines; a++)
+        for (int b = 0; b < p->height; b++) {
+            const size_t k = (size_t)(a * p->height + b);
+            const float over = 1 / unit(p, a, b);
+            if (p->basis == LTN_COSINE) {
+                f[k] = c[k] * over;
+            } else {
+                f[2 * k] = (c[k] + c[ltn__plane_opposite(p, a, b)]) * 0.5f * over;
+                f[2 * k + 1] = (c[ltn__plane_opposite(p, a, b)] - c[k]) * 0.5f * over;
+            }
+        }
+}
+
+/* Where frequency (a, b) stands in a spectrum laid out as a picture with the mean in the middle. */
+static size_t centred(const ltn_plane *p, int a, int b)
+{
+    const int row = (b + p->height / 2) % p->height, column = (a + p->width / 2) % p->width;
+    return (size_t)row * (size_t)p->width + (size_t)column;
+}
+
+void ltn__plane_unfold(const ltn_plane *p, const float *f, float *re, float *im)
+{
+    const float scale = unit(p, 0, 0);
+    for (int a = 0; a < p->lines; a++)
+        for (int b = 0; b < p->height; b++) {
+            const float *at = f + 2 * (size_t)(a * p->height + b);
+            const size_t here = centred(p, a, b), there = centred(p, (p->width - a) % p->width, (p->height - b) % p->height);
+            re[there] = scale * at[0], im[there] = -scale * at[1];
+            re[here] = scale * at[0], im[here] = scale * at[1];
+        }
+}
+
+void ltn__plane_fold(const ltn_plane *p, const float *re, const float *im, float *f)
+{
+    const float over = 0.5f / unit(p, 0, 0);
+    for (int a = 0; a < p->lines; a++)
+        for (int b = 0; b < p->height; b++) {
+            float *at = f + 2 * (size_t)(a * p->height + b);
+            const size_t here = centred(p, a, b), there = centred(p, (p->width - a) % p->width, (p->height - b) % p->height);
+            at[0] = over * (re[here] + re[there]);
+            at[1] = over * (im[here] - im[there]);
+        }
+}
+
 size_t ltn__plane_floats(const ltn_plane *p)
 {
     return (size_t)p->lines * (size_t)p->height * (p->basis == LTN_COSINE ? 1 : 2);

@@ -31,11 +31,14 @@ char *ltn__path_join(ltn_ctx *ctx, const char *dir, const char *name);
 struct ltn_meta {
     ltn_bytes icc, exif; /* exif without the "Exif\0\0" prefix, orientation already set to 1 */
     char *settings;
+    int jpeg_quality; /* of the file it was read from: not copied with the rest; 0: no JPEG */
+    bool jpeg_full_chroma;
 };
 /* For decoders: copy what travels into a picture. */
 ltn_status ltn__meta_add_icc(ltn_ctx *ctx, ltn_image *im, const void *p, size_t n);
 ltn_status ltn__meta_add_exif(ltn_ctx *ctx, ltn_image *im, const void *p, size_t n);
 ltn_status ltn__meta_add_settings(ltn_ctx *ctx, ltn_image *im, const char *text);
+ltn_status ltn__meta_add_jpeg(ltn_ctx *ctx, ltn_image *im, int quality, bool full_chroma);
 /* For encoders: the profile, if it fits a grey or a colour file; otherwise empty. */
 ltn_bytes ltn__meta_icc(ltn_ctx *ctx, const char *path, const ltn_image *im, bool grey);
 ltn_bytes ltn__meta_exif(const ltn_image *im);

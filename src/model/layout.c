@@ -413,28 +413,29 @@ static void clip_plain_config(text *o, ltn_tensors *t, const ltn_hints *h)
     clip_config(o, t, !table || table->rank < 2 || table->dim[1] != 1024, false);
 }
 
-/* Convolutions with the blocks that follow them; the last convolution is the end. */
-static void tiny_stages(text *o, ltn_tensors *t, const char *half)
+/* Convolutions with the blocks that follow them; the last convolution is the end, its width returned. */
+static int64_t tiny_stages(text *o, ltn_tensors *t, const char *half)
 {
     int64_t width[MOST] = {0}, blocks[MOST] = {0};
+    int64_t last = 0;
     int n = 0;
     for (int i = 0; i < MOST; i++) {
         const int64_t out = dim(t, 0, at("%s.layers.%d.weight", half, i).s);
-        if (out) width[n++] = out;
+        if (out) width[n++] = last = out;
         else if (n && has(t, at("%s.layers.%d.conv.0.weight", half, i).s)) blocks[n - 1]++;
     }
     n = LTN_MIN(LTN_MAX(n - 1, 0), LEVELS);
     put_list(o, at("%s_block_out_channels", half).s, width, n);
     put_list(o, at("num_%s_blocks", half).s, blocks, n);
+    return last;
 }
 
 static void tiny_config(text *o, ltn_tensors *t, const ltn_hints *h)
 {
-    put(o, "{\"_class_name\": \"AutoencoderTiny\", \"in_channels\": %lld, \"latent_channels\": %lld, \"out_channels\": 3",
-        (long long)dim(t, 1, "encoder.layers.0.weight"), (long long)dim(t, 1, "decoder.layers.0.weight"));
-    tiny_stages(o, t, "encoder");
+    put(o, "{\"_class_name\": \"AutoencoderTiny\", \"in_channels\": 3, \"out_channels\": 3");
+    const int64_t latent = tiny_stages(o, t, "encoder");
     tiny_stages(o, t, "decoder");
-    put(o, "}");
+    put(o, ", \"latent_channels\": %lld}", (long long)(latent ? latent : dim(t, 1, "decoder.layers.0.weight")));
 }
 
 /* ---- The table ---- */
@@ -464,6 +465,7 @@ static const ltn_layout layouts[] = {
     {LTN_AT_TEXT_2, "conditioner.embedders.1.transformer.", clip_own, NULL, clip_plain, clip_pooled_config},
     {LTN_AT_TEXT_2, "cond_stage_model.1.transformer.", clip_own, NULL, clip_plain, clip_pooled_config},
     {LTN_AT_HALF_ENCODER, "", "0.weight", "1.conv.0.weight", tiny_encoder, tiny_config},
+    {LTN_AT_HALF_ENCODER, "", "0.weight", "4.conv.0.weight", tiny_encoder, tiny_config}, /* of 32 pixels to a latent */
     {LTN_AT_HALF_DECODER, "", "1.weight", "3.conv.0.weight", tiny_decoder, tiny_config},
 };
 

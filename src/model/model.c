@@ -414,6 +414,18 @@ bool ltn__unet_takes_guidance(const ltn_model *m)
     return dim && dim->type != LTN_JSON_NULL;
 }
 
+/* As the pipeline of latent consistency models has it (Luo et al. 2023): sines, then cosines of 1000 (w - 1). */
+void ltn__tell_guidance(ltn_plan *unet, double w)
+{
+    float *out = ltn__plan_data(unet, "guidance");
+    const int64_t half = out ? ltn__plan_dims(unet, "guidance").d[3] / 2 : 0;
+    for (int64_t i = 0; i < half; i++) {
+        const double a = 1000 * (w - 1) * exp(-log(10000) * (double)i / (double)LTN_MAX(half - 1, 1));
+        out[i] = (float)sin(a);
+        out[half + i] = (float)cos(a);
+    }
+}
+
 /* Vaswani et al. 2017: sines and cosines of t at frequencies from 1 down to 1/10000. */
 static void sinusoid(const ltn_model *m, double t, int width, float *out)
 {
@@ -582,6 +594,7 @@ ltn_status ltn_model_unet(ltn_model *m, const ltn_array *sample, double t, const
     const int64_t whole[6] = {height, width, 0, 0, height, width};
     float *time = ltn__plan_data(p->plan, "time"), *context = ltn__plan_data(p->plan, "text");
     float *place = ltn__plan_data(p->plan, "place");
+    ltn__tell_guidance(p->plan, LTN_GUIDANCE);
     const int64_t places = ltn__plan_dims(p->plan, "place").d[3];
     ltn__to_last(sample->data, ltn__plan_data(p->plan, "sample"), n, m->latent_channels, hw);
     for (int64_t i = 0; i < n; i++) {

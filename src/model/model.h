@@ -161,6 +161,9 @@ ltn_status ltn__coder_run(ltn_model *m, ltn_part *p);
 void ltn__time_sinusoid(const ltn_model *m, double t, float *out);
 int ltn__time_width(const ltn_model *m);
 int ltn__unet_factor(const ltn_model *m);          /* divides the sides of its latents */
+#define LTN_GUIDANCE 8.5 /* what such models are told where nothing is said: their pipeline's default */
+/* Tells a UNet's plan the guidance w, if it takes that; it stays until another is told. */
+void ltn__tell_guidance(ltn_plan *unet, double w);
 bool ltn__unet_takes_guidance(const ltn_model *m); /* as an input (LCM): time_cond_proj_dim */
 /* Those of SDXL's six numbers, in pixels: height and width of the whole picture, top and left of the part of it that the
  * UNet sees, height and width of that part. */

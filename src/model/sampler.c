@@ -238,6 +238,12 @@ ltn_status ltn__sampler_room(ltn_sampler *s, int calls)
     return s->t && s->level ? LTN_OK : LTN_ENOMEM;
 }
 
+void ltn__sampler_takes(ltn_sampler *s, int steps)
+{
+    s->steps = steps;
+    s->k = s->begin = steps - (int)(steps * s->strength);
+}
+
 static ltn_status open_arrays(ltn_sampler *s)
 {
     float **room[3 + LTN_SAMPLER_ARRAYS] = {&s->x0, &s->eps, &s->sorted};
@@ -253,11 +259,10 @@ ltn_status ltn__sampler_open(ltn_ctx *ctx, const ltn_schedule *schedule, int ste
     if (steps < 1 || steps > schedule->train_steps)
         return ltn__fail(ctx, LTN_EINVAL, "steps must be 1 .. %d, not %d", schedule->train_steps, steps);
     if (!(strength > 0 && strength <= 1)) return ltn__fail(ctx, LTN_EINVAL, "strength must be above 0 and at most 1");
-    const int begin = steps - (int)(steps * strength);
-    if (begin == steps) return ltn__fail(ctx, LTN_EINVAL, "strength %g leaves none of %d steps", strength, steps);
     ltn_sampler *s = *out = ltn__alloc(ctx, 1, sizeof *s);
     if (!s) return LTN_ENOMEM;
-    *s = (ltn_sampler){.ctx = ctx, .s = schedule, .n = n, .steps = steps, .begin = begin, .k = begin, .first = 1};
+    *s = (ltn_sampler){.ctx = ctx, .s = schedule, .n = n, .strength = strength, .first = 1};
+    ltn__sampler_takes(s, steps);
     if (!(e = schedule->row->plan(s))) e = open_arrays(s);
     if (!e && s->begin >= s->calls) e = ltn__fail(ctx, LTN_EINVAL, "strength %g leaves none of %d steps", strength, s->calls);
     if (e) {

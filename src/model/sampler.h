@@ -50,6 +50,7 @@ typedef struct ltn_sampler {
     const ltn_schedule *s;
     size_t n;         /* values of a latent */
     int steps;        /* as asked for */
+    double strength;
     int calls, begin; /* of the network in all; the first that is made: later than 0 on the way from a picture */
     int k;            /* the next one */
     bool draws;       /* steps need noise */
@@ -87,6 +88,7 @@ const ltn_entry *ltn__sampler_entry(int i);
 double ltn__option(const ltn_schedule *s, const char *name, double absent);
 bool ltn__option_is(const ltn_schedule *s, const char *name, const char *word);
 ltn_status ltn__sampler_room(ltn_sampler *s, int calls);
+void ltn__sampler_takes(ltn_sampler *s, int steps); /* so many steps, whatever was asked for */
 /* Time steps of 0 .. last - 1, largest first, by timestep_spacing; `more`: of one step more, without the smallest. Their
  * number, which is s->steps unless last < train_steps. */
 int ltn__sampler_spaced(const ltn_sampler *s, int last, bool more, double *t);

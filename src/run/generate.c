@@ -33,7 +33,7 @@ static ltn_status check_guidance(generator *g)
     const ltn_generation *o = g->o;
     const bool told = ltn__unet_takes_guidance(g->m);
     if (!isfinite(o->guidance) || o->guidance < 0) return ltn__fail(g->ctx, LTN_EINVAL, "guidance must be a number from 0 on");
-    g->guidance = o->guidance ? o->guidance : told ? 8.5 : 1;
+    g->guidance = o->guidance ? o->guidance : told ? LTN_GUIDANCE : 1;
     g->batch = !told && g->guidance > 1 ? 2 : 1;
     if (o->negative && told)
         return ltn__fail(g->ctx, LTN_EINVAL, "this model takes its guidance as an input and no negative prompt");
@@ -79,18 +79,6 @@ static ltn_status open_texts(generator *g)
     return g->o->negative ? ltn_model_text(g->m, g->o->negative, &g->text[1]) : ltn__model_empty(g->m, &g->text[1]);
 }
 
-/* The sinusoids of 1000 (w - 1), as LCM's pipeline has them. */
-static void tell_guidance(const generator *g)
-{
-    float *out = ltn__plan_data(g->unet->plan, "guidance");
-    const int64_t half = out ? ltn__plan_dims(g->unet->plan, "guidance").d[3] / 2 : 0;
-    for (int64_t i = 0; i < half; i++) {
-        const double a = 1000 * (g->guidance - 1) * exp(-log(10000) * (double)i / (double)LTN_MAX(half - 1, 1));
-        out[i] = (float)sin(a);
-        out[half + i] = (float)cos(a);
-    }
-}
-
 /* All that the UNet is told but latents and time. */
 static ltn_status open_unet(generator *g)
 {
@@ -104,9 +92,7 @@ static ltn_status open_unet(generator *g)
         memcpy(ltn__plan_data(plan, "text") + (size_t)b * text, g->text[b].data, text * sizeof(float));
         if (place) ltn__place_sinusoids(g->m, whole, place + b * ltn__plan_dims(plan, "place").d[3]);
     }
-    if (ltn__unet_takes_guidance(g->m) && !ltn__plan_data(plan, "guidance") && g->guidance != 8.5)
-        return ltn__fail(g->ctx, LTN_EINVAL, "this model is told a guidance of 8.5, others are not supported");
-    tell_guidance(g);
+    ltn__tell_guidance(plan, g->guidance);
     return LTN_OK;
 }
 

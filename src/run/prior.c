@@ -26,6 +26,7 @@ typedef struct model_prior {
     int batch;
     /* What gradients need, made when first asked for. */
     ltn_part *encode_back, *decode_back, *kept;
+    double guidance; /* for networks that take it as an input */
     int t;        /* of the prediction kept */
     float *z;     /* its latent */
     float *clean; /* the predictions of a batch of windows, or their cotangents */
@@ -108,6 +109,7 @@ static size_t window_row(const model_prior *p, int k, int64_t r)
 static void set_conditions(const model_prior *p, ltn_part *unet, int t)
 {
     int width = ltn__time_width(p->m);
+    ltn__tell_guidance(unet->plan, p->guidance);
     float *time = ltn__plan_data(unet->plan, "time"), *text = ltn__plan_data(unet->plan, "text");
     for (int b = 0; b < p->batch; b++) {
         ltn__time_sinusoid(p->m, t, time + b * width);
@@ -360,6 +362,12 @@ static double error(const ltn_prior *p, int t)
     return calibrated(p, "one_step_error", 1, t, LOG_Y, 0.2 * (1 - p->alpha_bar[t]));
 }
 
+/* Without a table: four times that of pictures, as the variances of latents and pictures are. */
+static double latent_error(const ltn_prior *p, int t)
+{
+    return calibrated(p, "latent_error", 1, t, LOG_Y, 0.8 * (1 - p->alpha_bar[t]));
+}
+
 /* Without a table: latents have unit variance and pictures a deviation of about 1/2, so noise e on a picture is noise 2 e
  * on its latent, and the t is sought where sqrt((1 - ab) / ab) = 2 e. */
 static int uncalibrated_time(const ltn_prior *p, double e)
@@ -393,6 +401,16 @@ void ltn__prior_close(ltn_prior **pp)
     ltn__free(ctx, p->sum);
     ltn__free(ctx, p);
     *pp = NULL;
+}
+
+ltn_status ltn__prior_guide(ltn_prior *base, double w)
+{
+    model_prior *p = (model_prior *)base;
+    if (!ltn__unet_takes_guidance(p->m))
+        return ltn__fail(p->m->ctx, LTN_EINVAL, "guidance: this model does not take it as an input");
+    if (!(w >= 0 && w <= 100)) return ltn__fail(p->m->ctx, LTN_EINVAL, "guidance must be from 0 to 100");
+    p->guidance = w;
+    return LTN_OK;
 }
 
 void ltn__prior_latent(const ltn_prior *base, int64_t dim[3])
@@ -434,6 +452,7 @@ ltn_status ltn__prior_open(ltn_model *m, ltn_size picture, const char *prompt, l
     model_prior *p = ltn__alloc(m->ctx, 1, sizeof *p);
     if (!p) return LTN_ENOMEM;
     p->m = m;
+    p->guidance = LTN_GUIDANCE;
     p->picture = picture;
     p->y = axis_of(picture.height, m->factor, m->sample_size);
     p->x = axis_of(picture.width, m->factor, m->sample_size);
@@ -443,7 +462,7 @@ ltn_status ltn__prior_open(ltn_model *m, ltn_size picture, const char *prompt, l
     p->base = (ltn_prior){.latent_count = places * (size_t)m->latent_channels, .train_steps = m->schedule.train_steps,
                           .alpha_bar = m->schedule.alpha_bar, .encode = encode, .decode = decode, .predict = predict,
                           .encode_kept = encode_kept, .decode_kept = decode_kept, .predict_kept = predict_kept,
-                          .encode_back = encode_back, .decode_back = decode_back, .predict_back = predict_back, .error = error,
+                          .encode_back = encode_back, .decode_back = decode_back, .predict_back = predict_back, .error = error, .latent_error = latent_error,
                           .time_of = time_of, .error_at = error_at};
     ltn_status s = LTN_ENOMEM;
     p->weight = ltn__alloc(m->ctx, (size_t)(p->y.window * p->x.window), sizeof *p->weight);

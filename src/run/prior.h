@@ -7,6 +7,8 @@
 
 /* A prior on pictures of width x height with 1 or 3 channels; `prompt` conditions it. */
 ltn_status ltn__prior_open(ltn_model *m, ltn_size picture, const char *prompt, ltn_prior **out);
+/* Guidance for models that take it as an input (LCM); others refuse it. */
+ltn_status ltn__prior_guide(ltn_prior *p, double w);
 void ltn__prior_close(ltn_prior **p);
 /* The latent canvas: h, w, c. */
 void ltn__prior_latent(const ltn_prior *p, int64_t dim[3]);

@@ -112,6 +112,7 @@ static ltn_status open_solver(ltn_run *r, const ltn_task *t)
         if (!t->model) return ltn__fail(r->ctx, LTN_EINVAL, "solver %s needs a model", r->solver->entry.name);
         s = ltn__prior_open(t->model, t->degradation->x, t->prompt ? t->prompt : "", &r->prior);
         if (!s) s = take_text(r, t->text);
+        if (!s && t->guidance) s = ltn__prior_guide(r->prior, t->guidance);
     }
     if (!s) s = r->solver->open(&r->problem, r->prior, &spec, &r->state, &r->progress.steps);
     if (!s && r->prior) s = take_noise(r, t->noise);

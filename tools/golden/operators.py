@@ -1,11 +1,15 @@
-"""What pictures become in cameras and scanners: space-varying blur and mosaics by deepinv and SciPy."""
+"""What pictures become in cameras and scanners: MATLAB's downsampling, space-varying blur, mosaics and masked Fourier by
+deepinv, mixtures by SciPy, projections by scikit-image, JPEG by Pillow, the rest by numpy."""
 import importlib.metadata
+import io
 import warnings
 
 import numpy as np
 import torch
+from PIL import Image
 from safetensors.numpy import load_file, save_file
-from scipy import ndimage
+from scipy import fft, linalg, ndimage
+from skimage import transform
 
 warnings.simplefilter("ignore")
 import deepinv as dinv  # noqa: E402
@@ -53,29 +57,109 @@ def bilinear(y, pattern):
     return np.stack(out)
 
 
+def uniform(seed, stream, n):
+    """The library's random numbers: Philox 4x32-10 (Salmon et al. 2011), 53 bits of the first two words."""
+    i = np.arange(n, dtype=np.uint64)
+    low = np.uint64(0xFFFFFFFF)
+    word = [i, 0 * i, np.full(n, stream, dtype=np.uint64), 0 * i]
+    key = [np.uint64(seed), np.uint64(0)]
+    for _ in range(10):
+        p, q = np.uint64(0xD2511F53) * word[0], np.uint64(0xCD9E8D57) * word[2]
+        word = [(q >> np.uint64(32)) ^ word[1] ^ key[0], q & low, (p >> np.uint64(32)) ^ word[3] ^ key[1], p & low]
+        key = [(key[0] + np.uint64(0x9E3779B9)) & low, (key[1] + np.uint64(0xBB67AE85)) & low]
+    return ((word[0] << np.uint64(32) | word[1]) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+MASK, KERNEL = 2, 3  # streams
+
+
+def compressed(x, ratio, mix, seed=0):
+    n = x[0].size
+    known, sign = uniform(seed, MASK, n) < ratio, np.where(uniform(seed, KERNEL, n) < 0.5, -1.0, 1.0)
+    return np.stack([(mix((c.ravel() * sign).reshape(c.shape)).ravel() * known).reshape(c.shape) for c in x.astype(float)])
+
+
+def radon(x, angles, span, circle):
+    theta = np.arange(angles) * span / angles
+    return np.stack([transform.radon(c.astype(float), theta, circle=circle).T / c.shape[0] for c in x])
+
+
+def iradon(y, angles, span, circle, side):
+    theta = np.arange(angles) * span / angles
+    return np.stack([transform.iradon(c.T * side, theta, circle=circle, output_size=side) * span / 180 for c in y])
+
+
+def scan(x, mask):
+    """deepinv's pictures are complex: two channels."""
+    out = []
+    for c in x:
+        z = torch.tensor(np.stack([c, 0 * c]))[None]
+        out += list(dinv.physics.MRI(mask=torch.tensor(mask, dtype=torch.float32), img_size=c.shape).A(z)[0].numpy())
+    return np.stack(out)
+
+
+def phase(x, masks, seed=0):
+    sign = np.where(uniform(seed, MASK, masks * x[0].size) < 0.5, -1.0, 1.0).reshape(masks, *x.shape[1:])
+    f = lambda z: np.fft.fftshift(np.fft.fft2(z, norm="ortho"))  # noqa: E731
+    return np.stack([np.abs(f(m * c)) / np.sqrt(masks) for c in x for m in sign])
+
+
+def jpeg(x, quality, subsampling):
+    file = io.BytesIO()
+    bytes_ = (x.transpose(1, 2, 0) * 255 + 0.5).astype(np.uint8)
+    Image.fromarray(bytes_.squeeze()).save(file, "JPEG", quality=quality, subsampling=subsampling)
+    y = np.asarray(Image.open(file)).reshape(bytes_.shape)
+    return bytes_.transpose(2, 0, 1), y.transpose(2, 0, 1)
+
+
 def make(out):
     torch.set_num_threads(2)
     given = load_file(str(out / "degrade.safetensors"))
     x = given["x"]
-    h, w = x.shape[1:]
+    odd = given["odd"]
+    h, w = odd.shape[1:]
     rng = np.random.default_rng(11)
     t = {"kernel2": rng.random(given["kernel"].shape), "map": rng.random((h, w))}
     t["map"] = t["map"].astype(np.float32)
     # deepinv names the deviation along columns first, and turns the other way.
     t["anisotropic"] = dinv.physics.BlurFFT(
-        img_size=x.shape, filter=dF.gaussian_blur(sigma=(1.0, 3.0), angle=-30.0, dtype=torch.float64)
-    ).double().A(torch.tensor(x, dtype=torch.float64)[None])[0].numpy()
+        img_size=odd.shape, filter=dF.gaussian_blur(sigma=(1.0, 3.0), angle=-30.0, dtype=torch.float64)
+    ).double().A(torch.tensor(odd, dtype=torch.float64)[None])[0].numpy()
     side = 2 * int(2 / 0.3 + 1) + 1
-    t["varying"] = varying(x, [gaussian(s, side) for s in (0.5, 1.25, 2)], distance(h, w))
-    t["varying_map"] = varying(x, [given["kernel"] / given["kernel"].sum(), t["kernel2"] / t["kernel2"].sum()], t["map"])
+    t["varying"] = varying(odd, [gaussian(s, side) for s in (0.5, 1.25, 2)], distance(h, w))
+    t["varying_map"] = varying(odd, [given["kernel"] / given["kernel"].sum(), t["kernel2"] / t["kernel2"].sum()], t["map"])
     side = 2 * int(1 / 0.3 + 1) + 1
     cut = distance(h, w)[side // 2:-(side // 2), side // 2:-(side // 2)]
-    t["varying_valid"] = varying(x, [gaussian(s, side) for s in (0.5, 0.75, 1)], cut, "valid")
+    t["varying_valid"] = varying(odd, [gaussian(s, side) for s in (0.5, 0.75, 1)], cut, "valid")
+    for name, from_, factor in (("matlab", "x", 4), ("matlab_odd", "odd", 3)):
+        t[name] = dinv.physics.DownsamplingMatlab(factor=factor).A(torch.tensor(given[from_], dtype=torch.float64)[None])[0].numpy()
     for name in PATTERNS:
         t["mosaic_" + name] = mosaic(x, name)
     deepinv = dinv.physics.Demosaicing(img_size=x.shape).A(torch.tensor(x)[None])[0].sum(0).numpy()
     assert np.array_equal(deepinv, t["mosaic_bggr"].astype(np.float32))
     t["bilinear_rggb"] = bilinear(t["mosaic_rggb"], "rggb")
-    used = ("deepinv", "torch", "scipy", "numpy")
-    save_file({n: np.ascontiguousarray(v, dtype=np.float32) for n, v in t.items()}, str(out / "operators.safetensors"),
+    t["mask"] = (rng.random(x.shape[1:]) < 0.4).astype(np.float32)
+    t["scan"] = scan(x, t["mask"])
+    t["cosines"] = compressed(odd, 0.3, lambda z: fft.dctn(z, norm="ortho"), seed=5)
+    t["square"] = x[:1, :32, :32]
+    t["odd_square"] = given["odd"][:, :37, :37]
+    walsh = linalg.hadamard(32) / np.sqrt(32)
+    t["walsh"] = compressed(t["square"], 0.3, lambda z: walsh @ z @ walsh, seed=5)
+    t["projections"] = radon(t["odd_square"], 20, 180, False)
+    t["back"] = iradon(t["projections"].astype(np.float32), 20, 180, False, 37)
+    inside = t["square"] * (np.hypot(*(np.mgrid[:32, :32] - 16)) < 15)
+    t["inside"] = inside.astype(np.float32)
+    t["limited"] = radon(t["inside"], 15, 90, True)
+    t["magnitudes"] = phase(odd, 3, seed=5)
+    t["clipped"] = np.clip(3 * (odd - 0.4) + 0.4, 0, 1)
+    exact = {}
+    photo = given["photo"].astype(np.float32)[:, 20:84, 30:110]
+    for name, picture, quality, subsampling in (("420_10", photo, 10, 2), ("420_60", photo, 60, 2), ("444_30", photo, 30, 0),
+                                                ("odd_20", photo[:, :53, :47], 20, 2), ("grey_20", photo[:1], 20, 0)):
+        exact["jpeg_from_" + name], exact["jpeg_" + name] = jpeg(picture, quality, subsampling)
+    used = ("deepinv", "torch", "scipy", "scikit-image", "pillow", "numpy")
+    t = {n: np.ascontiguousarray(v, dtype=np.float32) for n, v in t.items()}
+    # Bytes as halves, which hold them.
+    t.update({n: np.ascontiguousarray(v, dtype=np.float16) for n, v in exact.items()})
+    save_file(t, str(out / "operators.safetensors"),
               metadata={n: importlib.metadata.version(n) for n in used})

@@ -53,8 +53,10 @@ def open_scheduler(name, options):
 
 
 def walk(case, steps):
-    s, module = open_scheduler(case["config"]["_class_name"], {k: v for k, v in case["config"].items() if k[0] != "_"})
-    s.set_timesteps(steps)
+    given = case["config"].get("timesteps")  # of the call, not of the scheduler
+    s, module = open_scheduler(case["config"]["_class_name"],
+                               {k: v for k, v in case["config"].items() if k[0] != "_" and k != "timesteps"})
+    s.set_timesteps(timesteps=given) if given else s.set_timesteps(steps)
     strength = case.get("strength", 1)
     begin = steps - min(int(steps * strength), steps)
     times = s.timesteps[begin:]
@@ -109,6 +111,8 @@ def cases():
     yield from product(tcd, dict(original_inference_steps=25), dict(rescale_betas_zero_snr=True, **V))
     yield from product(tcd, {}, V, eta=0)
     yield from product(tcd, {}, PREDICTIONS[0], eta=1)
+    for kind in (lcm, tcd):
+        yield from product(kind, dict(timesteps=[999, 749, 499, 249]), dict(timesteps=[399, 7, 0], **V), steps=[4])
     for kind in (ddim, ddpm):
         yield from product(kind, *SPACINGS, *ZERO, *CLIPS, *THRESHOLDS)
     yield from product(ddim, *[dict(set_alpha_to_one=b, steps_offset=1, clip_sample=False) for b in (True, False)])

@@ -6,23 +6,48 @@
  *
  *     z_s = sqrt(ab_s) x0 + sqrt(1 - ab_s) eps,   z' = sqrt(ab'/ab_s) z_s + sqrt(1 - ab'/ab_s) n    Zheng et al. 2024,
  *                                                                                                  arXiv 2402.19159
- * Both take n of the original steps, which end every train_steps / original_inference_steps. */
+ * Both take n of the original steps, which end every train_steps / original_inference_steps, or those that are given. */
 #include <math.h>
 
 #include "../sampler.h"
 
-static ltn_status plan(ltn_sampler *s)
+/* The time steps of option timesteps into t, unless that is NULL; their number, 0: there are none, or a status. */
+static int given_steps(const ltn_sampler *s, double *t)
+{
+    const char *text = ltn__str(&s->s->options, "timesteps"), *end = text;
+    double last = s->s->train_steps;
+    int n = 0;
+    for (const char *p = text; p && *p; p = end + (*end == ','), n++) {
+        const double v = ltn__parse_number(p, &end);
+        if (end == p || (*end && *end != ',') || v != floor(v) || v < 0 || v >= last)
+            return ltn__fail(s->ctx, LTN_EINVAL, "timesteps=%.100s: expected whole numbers below %d, each below the one before", text,
+                             s->s->train_steps);
+        last = v;
+        if (t) t[n] = v;
+    }
+    return n;
+}
+
+/* n of the original steps. */
+static ltn_status original_steps(ltn_sampler *s)
 {
     const int all = s->s->train_steps, m = (int)LTN_MIN(ltn__option(s->s, "original_inference_steps", 50), all);
     if (s->steps > m)
         return ltn__fail(s->ctx, LTN_EINVAL, "%d steps, at most original_inference_steps, %d", s->steps, m);
     const ltn_status e = ltn__sampler_room(s, s->steps);
+    for (int i = 0; !e && i < s->steps; i++) s->t[i] = (m - (int)floor((double)i * m / s->steps)) * (all / m) - 1;
+    return e;
+}
+
+static ltn_status plan(ltn_sampler *s)
+{
+    const int given = given_steps(s, NULL);
+    if (given > 0) ltn__sampler_takes(s, given);
+    const ltn_status e = given < 0 ? (ltn_status)given : given ? ltn__sampler_room(s, given) : original_steps(s);
     if (e) return e;
-    for (int i = 0; i < s->steps; i++) {
-        s->t[i] = (m - (int)floor((double)i * m / s->steps)) * (all / m) - 1;
-        s->level[i] = ltn__level_at(s->s, (int)s->t[i]);
-    }
-    s->level[s->steps] = (ltn_level){1, 0};
+    if (given) given_steps(s, s->t);
+    for (int i = 0; i < s->calls; i++) s->level[i] = ltn__level_at(s->s, (int)s->t[i]);
+    s->level[s->calls] = (ltn_level){1, 0};
     s->draws = true;
     return LTN_OK;
 }
@@ -55,7 +80,8 @@ static void tcd_step(ltn_sampler *s, const float *net, const float *noise, float
 
 #define ORIGINAL                                                                                                     \
     {.name = "original_inference_steps", .help = "the steps that time steps are taken from", .type = LTN_INT, .def = 50, \
-     .min = 1, .max = 1 << 20}
+     .min = 1, .max = 1 << 20},                                                                                      \
+    {.name = "timesteps", .help = "all of them, whatever the number of steps, as '999,749,499,249'", .type = LTN_STRING}
 
 static const ltn_param lcm_params[] = {
     LTN_BETAS(0.00085, 0.012, 1, LTN_BETA_SCHEDULES),

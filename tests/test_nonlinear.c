@@ -1,0 +1,272 @@
+/* test_nonlinear.c - degradations that are not linear: their derivatives against differences, their prox against all that is
+ * near it, JPEG against Pillow's files (tools/golden/operators.py), and who refuses them. */
+#include "degrade.h"
+
+typedef struct example {
+    const char *spec;
+    int width, height, channels;
+    bool differs; /* vjp is the true derivative: not where values are rounded */
+} example;
+
+static const example examples[] = {
+    {"clip", 19, 13, 3, true},
+    {"hdr:gain=3,pivot=0", 19, 13, 1, true},
+    {"phase:masks=3", 12, 9, 2, true},
+    {"blur:sigma=1+clip", 19, 13, 3, true},
+    {"clip:gain=1.5+blur:sigma=1", 19, 13, 1, true},
+    {"downsample:factor=2+phase:masks=2+inpaint:random=0.2", 12, 10, 1, true},
+    {"jpeg:quality=20", 32, 16, 3, false},
+    {"jpeg:quality=50,chroma=4:4:4", 16, 24, 3, false},
+    {"jpeg:quality=50", 19, 13, 1, false},
+    {"jpeg:quality=50", 1, 1, 3, false},
+    {"blur:sigma=1+jpeg:quality=40", 19, 13, 3, false},
+};
+
+/* A picture in [0, 1]: smooth, with some noise. */
+static float *picture(const ltn_degradation *d, uint64_t seed)
+{
+    const size_t n = ltn__size_count(d->x);
+    float *x = numbers(n, seed);
+    for (size_t i = 0; i < n; i++)
+        x[i] = 0.5f + 0.3f * sinf(0.3f * (float)(i % (size_t)d->x.width) + (float)seed) + 0.1f * x[i];
+    return x;
+}
+
+static void each(void (*f)(const example *e, ltn_degradation *d, size_t n, size_t m))
+{
+    ltn_ctx *ctx = context();
+    for (int i = 0; i < LTN_COUNT(examples); i++) {
+        const example *e = &examples[i];
+        ltn_degradation *d = NULL;
+        test_name("%s on %d x %d", e->spec, e->width, e->height);
+        OK(ctx, ltn_degradation_open(ctx, e->spec, e->width, e->height, e->channels, &d));
+        if (d) f(e, d, ltn__size_count(d->x), ltn__size_count(d->y));
+        ltn_degradation_close(&d);
+    }
+    ltn_close(&ctx);
+}
+
+/* d/dt <w, A(x + t v)> = <v, J^T w>, on [0, 1] and on [-1, 1]. */
+static void check_derivative(const example *e, ltn_degradation *d, size_t n, size_t m)
+{
+    CHECK(!d->linear);
+    if (!e->differs) return;
+    const ltn_degradation s = ltn__signed(d);
+    for (int k = 0; k < 2; k++) {
+        const ltn_degradation *a = k ? &s : d;
+        float *x = picture(d, 1), *v = numbers(n, 2), *w = numbers(m, 3), *g = numbers(n, 4), *at = numbers(n, 5), *y[2];
+        const double h = 1e-3;
+        for (size_t i = 0; k && i < n; i++) x[i] = 2 * x[i] - 1;
+        for (int side = 0; side < 2; side++) {
+            y[side] = numbers(m, 6);
+            for (size_t i = 0; i < n; i++) at[i] = x[i] + (side ? 1 : -1) * (float)h * v[i];
+            ltn__forward(a, at, y[side]);
+        }
+        ltn__vjp(a, x, w, g);
+        const double want = (dot(w, y[1], m) - dot(w, y[0], m)) / (2 * h);
+        NEAR(dot(g, v, n) / (norm(g, n) * norm(v, n)), want / (norm(g, n) * norm(v, n)), 5e-3);
+        free(x), free(v), free(w), free(g), free(at), free(y[0]), free(y[1]);
+    }
+}
+TEST(derivatives) { each(check_derivative); }
+
+/* |r|^2 / 2 for the row's r. */
+static double cost(const ltn_degradation *d, double lambda, const float *y, const float *u, const float *x, float *r)
+{
+    const size_t n = ltn__size_count(d->x), m = ltn__size_count(d->y);
+    double far = 0;
+    ltn__misfit(d, y, x, r);
+    for (size_t i = 0; i < n; i++) far += pow((double)x[i] - u[i], 2);
+    return dot(r, r, m) + lambda * far;
+}
+
+/* Nothing near the prox is better than it, and u is not. Where x is bound to intervals, what leaves them is no rival. */
+static void check_prox(const example *e, ltn_degradation *d, size_t n, size_t m)
+{
+    float *truth = picture(d, 1), *u = picture(d, 2), *y = numbers(m, 3), *x = numbers(n, 4), *other = numbers(n, 5),
+          *noise = numbers(m, 6), *r = numbers(m, 7);
+    ltn__forward(d, truth, y);
+    for (size_t i = 0; i < m && e->differs; i++) y[i] += 0.01f * noise[i];
+    for (double gamma = 0.1; gamma < 200; gamma *= 10) {
+        test_name("%s, gamma %g", e->spec, gamma);
+        ltn__prox(d, y, gamma, u, x);
+        const double best = cost(d, 1 / gamma, y, u, x, r);
+        CHECK(!e->differs || best <= cost(d, 1 / gamma, y, u, u, r) * (1 + 1e-6));
+        for (int k = 0; k < 8 && e->differs; k++) {
+            ltn__normals((ltn_rng){(uint64_t)k, 98}, 0, other, n);
+            for (size_t i = 0; i < n; i++) other[i] = x[i] + 0.02f * other[i];
+            CHECK(cost(d, 1 / gamma, y, u, other, r) >= best * (1 - 1e-3));
+        }
+    }
+    memcpy(x, u, n * sizeof *x);
+    ltn__prox(d, y, 2, x, x); /* in place */
+    ltn__prox(d, y, 2, u, other);
+    NEAR(distance(x, other, n), 0, 1e-6);
+    ltn__prox(d, y, 0, u, x);
+    NEAR(distance(x, u, n), 0, 1e-6);
+    ltn__prox(d, y, INFINITY, u, x);
+    for (size_t i = 0; i < n; i++) CHECK(isfinite(x[i]));
+    free(truth), free(u), free(y), free(x), free(other), free(noise), free(r);
+}
+TEST(prox_is_the_least) { each(check_prox); }
+
+/* The signed prox is that of [0, 1]; the naive picture is finite. */
+static void check_signed(const example *e, ltn_degradation *d, size_t n, size_t m)
+{
+    const ltn_degradation s = ltn__signed(d);
+    float *x = picture(d, 1), *u = picture(d, 2), *y = numbers(m, 3), *a = numbers(n, 4), *b = numbers(n, 5), *back = numbers(n, 6);
+    ltn__forward(d, x, y);
+    ltn__prox(d, y, 3, u, a);
+    ltn__naive(d, y, back);
+    for (size_t i = 0; i < n; i++) CHECK(isfinite(back[i]));
+    ltn__to_signed(&s, y, y);
+    for (size_t i = 0; i < n; i++) u[i] = 2 * u[i] - 1;
+    ltn__prox(&s, y, 3, u, b);
+    for (size_t i = 0; i < n; i++) b[i] = (b[i] + 1) / 2;
+    NEAR(distance(b, a, n), 0, d->n == 1 ? 1e-5 : 2e-3);
+    free(x), free(u), free(y), free(a), free(b), free(back);
+}
+TEST(in_both_ranges) { each(check_signed); }
+
+/* gamma = infinity on clipped values: what was measured is met, what was lost stays u's, on its side of the end. */
+TEST(clipped_values)
+{
+    ltn_ctx *ctx = context();
+    ltn_degradation *d = NULL;
+    OK(ctx, ltn_degradation_open(ctx, "clip:gain=2", 4, 1, 1, &d));
+    const float y[4] = {0.5f, 1, 1, 0}, u[4] = {0.9f, 0.9f, 0.6f, 0.1f}, want[4] = {0.5f, 0.9f, 0.75f, 0.1f};
+    float x[4];
+    ltn__prox(d, y, INFINITY, u, x);
+    for (int i = 0; i < 4; i++) NEAR(x[i], want[i], 1e-6);
+    ltn_degradation_close(&d);
+    ltn_close(&ctx);
+}
+
+/* ---- JPEG ---- */
+static const struct {
+    const char *name, *spec;
+} files[] = {{"420_10", "jpeg:quality=10"}, {"420_60", "jpeg:quality=60"}, {"444_30", "jpeg:quality=30,chroma=4:4:4"},
+             {"odd_20", "jpeg:quality=20"}, {"grey_20", "jpeg:quality=20"}};
+
+static ltn_image bytes(ltn_ctx *ctx, ltn_tensors *t, const char *what, const char *name)
+{
+    char full[64];
+    snprintf(full, sizeof full, "%s%s", what, name);
+    const ltn_image all = tensor(ctx, t, full);
+    ltn_image out = {0};
+    OK(ctx, ltn_image_new(ctx, all.width, all.height, all.channels, NULL, &out));
+    for (int i = 0; i < all.width * all.height * all.channels; i++) out.data[i] = all.data[i] / 255;
+    return out;
+}
+
+/* Pillow's files, whose integers round in other places: to a level in nearly all pixels, but for a block here and there in
+ * which a coefficient between two multiples went the other way. */
+TEST(jpeg_as_pillow)
+{
+    ltn_ctx *ctx = context();
+    ltn_tensors *t = golden(ctx, "operators.safetensors");
+    for (int i = 0; i < LTN_COUNT(files); i++) {
+        ltn_image x = bytes(ctx, t, "jpeg_from_", files[i].name), want = bytes(ctx, t, "jpeg_", files[i].name), y = {0};
+        ltn_degradation *d = NULL;
+        OK(ctx, ltn_degradation_open(ctx, files[i].spec, x.width, x.height, x.channels, &d));
+        OK(ctx, ltn_degrade(d, &x, NULL, 0, &y));
+        const int n = x.width * x.height * x.channels;
+        double square = 0, off = 0;
+        for (int k = 0; k < n; k++) {
+            const double e = 255 * fabs((double)y.data[k] - want.data[k]);
+            square += e > 1.5 ? 0 : e * e / n;
+            off += e > 1.5;
+        }
+        test_name("%s: rms %.3f, %g of %d off by more than one", files[i].name, sqrt(square), off, n);
+        CHECK(sqrt(square) < 0.7 && off / n < 0.07);
+        ltn_image_free(ctx, &x), ltn_image_free(ctx, &y), ltn_image_free(ctx, &want);
+        ltn_degradation_close(&d);
+    }
+    ltn__tensors_close(&t);
+    ltn_close(&ctx);
+}
+
+/* A prox that y hardly pulls is the projection on what may have become y: it lies nearer to the truth than u does, stays where
+ * it is when done again, and leaves the truth alone. Rounding's deviation is known to a factor of two. */
+TEST(jpeg_keeps_the_intervals)
+{
+    ltn_ctx *ctx = context();
+    ltn_tensors *t = golden(ctx, "operators.safetensors");
+    for (int i = 0; i < LTN_COUNT(files); i++) {
+        ltn_image x = bytes(ctx, t, "jpeg_from_", files[i].name), y = {0}, again = {0}, u = {0}, near = {0};
+        ltn_degradation *d = NULL;
+        double sigma = 0;
+        OK(ctx, ltn_degradation_open(ctx, files[i].spec, x.width, x.height, x.channels, &d));
+        OK(ctx, ltn_degrade(d, &x, NULL, 0, &y));
+        const size_t n = ltn__size_count(d->x);
+        OK(ctx, ltn_image_new(ctx, x.width, x.height, x.channels, NULL, &u));
+        for (size_t k = 0; k < n; k++) u.data[k] = x.data[k] + 0.05f * (float)ltn__normal((ltn_rng){1, 9}, k);
+        OK(ctx, ltn_prox(d, &y, 1e-6, &u, &near));
+        OK(ctx, ltn_prox(d, &y, 1e-6, &near, &again));
+        test_name("%s", files[i].name);
+        CHECK(distance(near.data, u.data, n) > 1e-3);
+        if (strcmp(files[i].name, "odd_20")) NEAR(distance(again.data, near.data, n), 0, 1e-4);
+        CHECK(distance(near.data, x.data, n) < distance(u.data, x.data, n));
+        ltn_image_free(ctx, &near);
+        OK(ctx, ltn_prox(d, &y, 1e-6, &x, &near));
+        NEAR(distance(near.data, x.data, n), 0, strcmp(files[i].name, "odd_20") ? 0.01 : 0.05);
+        OK(ctx, ltn_noise_level(d, &y, NULL, &sigma));
+        double square = 0;
+        for (size_t k = 0; k < n; k++) square += pow((double)y.data[k] - x.data[k], 2) / (double)n;
+        CHECK(sigma > 0.5 * sqrt(square) && sigma < 2 * sqrt(square));
+        ltn_image *const all[] = {&x, &y, &again, &u, &near};
+        for (int k = 0; k < LTN_COUNT(all); k++) ltn_image_free(ctx, all[k]);
+        ltn_degradation_close(&d);
+    }
+    ltn__tensors_close(&t);
+    ltn_close(&ctx);
+}
+
+/* ---- Who refuses them, and what makes no picture ---- */
+TEST(refused_in_one_line)
+{
+    ltn_ctx *ctx = context();
+    ltn_degradation *d = NULL;
+    float v[192] = {0};
+    const ltn_image y = {8, 8, 1, v, NULL};
+    ltn_image x;
+    ltn_run *run = NULL;
+    double sigma;
+    OK(ctx, ltn_degradation_open(ctx, "clip", 8, 8, 1, &d));
+    CHECK(ltn_adjoint(d, &y, &x) == LTN_EINVAL && strstr(ltn_error(ctx), "the adjoint needs a linear degradation, and \"clip\" is none"));
+    CHECK(ltn__svd_needed(d, "ddrm") == LTN_EINVAL);
+    static const char *const solver[] = {"wiener", "tikhonov"};
+    for (int i = 0; i < LTN_COUNT(solver); i++) {
+        const ltn_task task = {.degradation = d, .y = &y, .sigma = 0.1, .solver = solver[i]};
+        CHECK(ltn_run_open(ctx, &task, &run) == LTN_EINVAL && strstr(ltn_error(ctx), solver[i]) && strstr(ltn_error(ctx), "linear"));
+    }
+    ltn_degradation_close(&d);
+    OK(ctx, ltn_degradation_open(ctx, "blur:sigma=1+phase:masks=1", 8, 8, 1, &d));
+    CHECK(!ltn_degradation_makes_picture(d));
+    CHECK(ltn_noise_level(d, &y, NULL, &sigma) == LTN_EINVAL && strstr(ltn_error(ctx), "give sigma"));
+    ltn_degradation_close(&d);
+    ltn_close(&ctx);
+}
+
+TEST(every_allocation_fails_once)
+{
+    for (int i = 0; i < LTN_COUNT(examples); i++) {
+        const example *e = &examples[i];
+        test_name("%s", e->spec);
+        for (long k = 1;; k++) {
+            test_memory m = {0};
+            const ltn_options o = test_options(&m);
+            ltn_ctx *ctx = NULL;
+            ltn_degradation *d = NULL;
+            if (ltn_open(&ctx, &o)) abort();
+            m.fail_at = m.calls + k;
+            const ltn_status s = ltn_degradation_open(ctx, e->spec, e->width, e->height, e->channels, &d);
+            const bool reached = m.calls >= m.fail_at;
+            if (reached) CHECK(s == LTN_ENOMEM && !d);
+            ltn_degradation_close(&d);
+            ltn_close(&ctx);
+            CHECK(m.alive == 0);
+            if (!reached) break;
+        }
+    }
+}
