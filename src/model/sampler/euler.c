@@ -4,7 +4,7 @@
  *     x' = x0 + sigma_down eps + sigma_up n,   sigma_up^2 = sigma'^2 (sigma^2 - sigma'^2) / sigma^2
  *
  * with sigma_up^2 + sigma_down^2 = sigma'^2, and by Adams and Bashforth's linear multistep method of up to four
- * derivatives, x' = x + sum_j c_j eps_j, where c_j is the integral of Lagrange's j-th polynomial from sigma to sigma'. */
+ * derivatives, x' = x + sum_j c_j eps_j, where c_j is the integral of Lagrange's j-th polynomial from sigma on. */
 #include <math.h>
 
 #include "../sampler.h"
