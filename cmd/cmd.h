@@ -9,7 +9,7 @@
 #include <latino.h>
 
 enum { CMD_DONE = 0, CMD_FAILED = 1, CMD_USAGE = 2 }; /* exit codes; 128 + n after signal n */
-enum { CMD_MAXOPTION = 24, CMD_MAXOPERAND = 2, CMD_MAXMORE = 64 };
+enum { CMD_MAXOPTION = 40, CMD_MAXOPERAND = 2, CMD_MAXMORE = 64 };
 
 typedef enum cmd_type { CMD_FLAG, CMD_TEXT, CMD_FILE, CMD_CHOICE, CMD_INT, CMD_REAL, CMD_SIZE, CMD_SPEC } cmd_type;
 typedef struct cmd_option {
@@ -62,8 +62,20 @@ struct cmd_args {
     {.name = "seed", .value = "N", .type = CMD_INT, .max = 9007199254740992., .def = "0", .setting = true,  \
      .help = "of the random numbers; the same seed gives the same picture"}
 #define CMD_MODEL                                                                                           \
-    {.name = "model", .value = "DIR", .type = CMD_FILE, .setting = true,                                    \
-     .help = "a diffusers folder; without it $LATINO_MODEL, then the small prior that comes with latino"}
+    {.name = "model", .value = "PATH", .type = CMD_FILE, .setting = true,                                   \
+     .help = "a diffusers folder, or one .safetensors, .ckpt or .gguf file of SD1, SD2 or SDXL; without it " \
+             "$LATINO_MODEL, then the small prior that comes with latino"},                                 \
+    CMD_PARTS
+/* What stands in for a part of the model, or says what its file does not. */
+#define CMD_PARTS                                                                                           \
+    {.name = "unet", .value = "PATH", .type = CMD_FILE, .setting = true,                                    \
+     .help = "a file or folder whose UNet takes the place of the model's"},                                 \
+    {.name = "vae", .value = "PATH", .type = CMD_FILE, .setting = true,                                     \
+     .help = "the same for the autoencoder; ENCODER+DECODER are the two files of a tiny one"},              \
+    {.name = "tokenizer", .value = "PATH", .type = CMD_FILE, .setting = true,                               \
+     .help = "a folder with vocab.json and merges.txt, or a merges.txt; without it the model's own, or CLIP's"}, \
+    {.name = "prediction", .value = "epsilon|sample|v_prediction", .type = CMD_CHOICE, .setting = true,     \
+     .help = "what the UNet predicts, in place of what the model says"}
 #define CMD_LORA                                                                                            \
     {.name = "lora", .value = "FILE[:SCALE]", .type = CMD_FILE, .setting = true, .repeat = true,            \
      .help = "an adapter (LoRA, LCM-LoRA) that is merged into the model; given again, one more"}

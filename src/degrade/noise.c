@@ -173,8 +173,8 @@ static void fit_salt_pepper(const ltn_noise_levels *l, char *text, size_t room)
     snprintf(text, room, "p=%.4g", l->impulses);
 }
 
-/* The a >= 0 with the least sum of |variance - base - a of(mean)| / variance: texture counts as noise in some
- * classes, and absolute values heed them less than squares. Returns the sum. */
+/* The a >= 0 with the least sum of |variance - base - a of(mean)| / variance: texture counts as noise in some classes, and
+ * absolute values heed them less than squares. Returns the sum. */
 static double fit_one(const ltn_noise_levels *l, double base, double (*of)(double), double *a)
 {
     double best = INFINITY;

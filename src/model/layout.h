@@ -29,4 +29,9 @@ ltn_status ltn__layout_move(const ltn_layout *l, ltn_tensors *from, ltn_tensors 
 /* The configuration of a view, as its config.json would say it. */
 ltn_status ltn__layout_config(const ltn_layout *l, ltn_tensors *t, const ltn_hints *h, ltn_arena *arena, ltn_json **out);
 
+/* ---- describe.c ---- */
+const char *ltn__family(const ltn_json *unet); /* by its configuration: "SD1", "SD2", "SDXL" or "other" */
+/* The type of most of its values, and how many there are. */
+const char *ltn__tensors_type(ltn_tensors *t, int64_t *parameters);
+
 #endif

@@ -208,14 +208,8 @@ static ltn_status check_unused(ltn_model *m)
 
 static const char *part_text(ltn_model *m, int f)
 {
-    int64_t parameters = 0;
-    for (int i = 0; i < ltn__tensors_count(m->tensors[f]); i++) {
-        const ltn_weight *w = ltn__tensors_at(m->tensors[f], i);
-        int64_t n = 1;
-        for (int k = 0; k < w->rank; k++) n *= w->dim[k];
-        parameters += n;
-    }
-    const char *type = parameters ? ltn__dtype_name(ltn__tensors_at(m->tensors[f], 0)->dtype) : "none";
+    int64_t parameters;
+    const char *type = ltn__tensors_type(m->tensors[f], &parameters);
     return ltn__arena_format(&m->arena, "{\"architecture\": \"%s\", \"parameters\": %lld, \"type\": \"%s\"}",
                              m->arch[f]->entry.name, (long long)parameters, type);
 }
@@ -230,6 +224,7 @@ static ltn_status describe(ltn_model *m)
     m->description = ltn__arena_format(
         &m->arena,
         "{\n"
+        "  \"family\": \"%s\",\n"
         "  \"text_encoder\": %s,\n"
         "  \"text_encoder_2\": %s,\n"
         "  \"unet\": %s,\n"
@@ -245,7 +240,7 @@ static ltn_status describe(ltn_model *m)
         "\"train_steps\": %d, \"consistency\": %s},\n"
         "  \"calibrated\": %s\n"
         "}",
-        text, second, unet, vae, m->tokens, m->text_width, m->pooled_width, m->latent_channels, m->factor,
+        ltn__family(m->config[UNET]), text, second, unet, vae, m->tokens, m->text_width, m->pooled_width, m->latent_channels, m->factor,
         m->sample_size, m->sample_size * m->factor, c->name, predictions[c->prediction], c->train_steps,
         c->consistency ? "true" : "false", m->calibration ? "true" : "false");
     return m->description ? LTN_OK : LTN_ENOMEM;

@@ -10,7 +10,7 @@
  * is a draw of the product of that gaussian and the likelihood (Papandreou and Yuille, NIPS 2010), so x ~ p(x | z_t, y) and
  * z' ~ p(z_t' | y) follow exactly from z ~ p(z_t | y) where pixels are independent gaussians and D = E = 1, with any number
  * of steps (the decoupled steps of arXiv 2407.01521); elsewhere as well as the prior's own draws and a white r_t^2
- * describe what is not known. The reverse steps have the variance that the error of f adds (arXiv 2201.06503). In the last
+ * describe what is not known, and r_t^2 is the larger of the prior's and of what the residual A u - y shows. The reverse steps have the variance that the error of f adds (arXiv 2201.06503). In the last
  * step u also errs by what the autoencoder cannot keep, drawn white unless detail=none. */
 #include "diffusion.h"
 
@@ -28,6 +28,7 @@ typedef struct latino_sde {
     float *x, *u, *w;       /* pictures: the draw, the prior's, its noise */
     float *z, *z0, *eps;    /* latents */
     float *n, *r;           /* measurements */
+    double gain;            /* tr(A A^T) / m, by a probe; 0: A is not linear */
 } latino_sde;
 
 /* z from ab to next: the ancestral step, and what the error of its z0 adds. */
@@ -59,11 +60,22 @@ static void pixel_noise(latino_sde *l, size_t n, float *out)
     ltn__normals((ltn_rng){l->q->rng.seed, l->q->rng.stream + PIXEL_STREAM + (uint64_t)l->pixel_draws++}, 0, out, n);
 }
 
+/* Mean squared error of the prior's mean that the residual of a draw u shows: E |A u - y|^2 = 2 r^2 tr(A A^T) + m sigma^2, for
+ * u and the picture behind y both stray from the mean by r^2. Errors of real priors are not white, and greatest where most
+ * degradations look. */
+static double seen_error(const latino_sde *l)
+{
+    const ltn_problem *q = l->q;
+    if (!(l->gain > 0)) return 0;
+    const double m = (double)ltn__measured(q->a, NULL);
+    return (ltn__residual2(q->a, l->u, q->y, l->r) / m - q->sigma * q->sigma) / (2 * l->gain);
+}
+
 /* x ~ N(x; from, r^2) p(y | x), `from` being a draw of the first. Returns gamma. */
-static double condition(latino_sde *l, const float *from, double r2)
+static double condition(latino_sde *l, const float *from, double least)
 {
     const ltn_degradation *a = l->q->a;
-    const double sigma = l->q->sigma, gamma = sigma > 0 ? r2 / (sigma * sigma) : INFINITY;
+    const double sigma = l->q->sigma, r2 = fmax(least, seen_error(l)), gamma = sigma > 0 ? r2 / (sigma * sigma) : INFINITY;
     const size_t m = ltn__size_count(a->y);
     ltn__weigh(a, l->q->y, gamma, from);
     const float *y = a->noise ? a->noise->seen : l->q->y;
@@ -128,6 +140,15 @@ static void latino_sde_close(ltn_ctx *ctx, void *state)
     ltn__free(ctx, l);
 }
 
+static void find_gain(latino_sde *l)
+{
+    const ltn_degradation *a = l->q->a;
+    ltn__normals((ltn_rng){l->q->rng.seed, LTN_STREAM_PROBE}, 0, l->u, ltn__size_count(a->x));
+    ltn__forward(a, l->u, l->r);
+    for (size_t i = 0; i < ltn__size_count(a->y); i++) l->gain += (double)l->r[i] * l->r[i];
+    l->gain /= (double)ltn__measured(a, NULL);
+}
+
 static ltn_status latino_sde_open(const ltn_problem *q, ltn_prior *p, const ltn_spec *s, void **state, int *steps)
 {
     latino_sde *l = ltn__alloc(q->ctx, 1, sizeof *l);
@@ -138,7 +159,11 @@ static ltn_status latino_sde_open(const ltn_problem *q, ltn_prior *p, const ltn_
     float **const picture[] = {&l->x, &l->u, &l->w}, **const latent[] = {&l->z, &l->z0, &l->eps}, **const data[] = {&l->n, &l->r};
     if (ltn__alloc_each(q->ctx, ltn__size_count(q->a->x), picture, LTN_COUNT(picture))) return LTN_ENOMEM;
     if (ltn__alloc_each(q->ctx, p->latent_count, latent, LTN_COUNT(latent))) return LTN_ENOMEM;
-    return ltn__alloc_each(q->ctx, ltn__size_count(q->a->y), data, LTN_COUNT(data));
+    if (ltn__alloc_each(q->ctx, ltn__size_count(q->a->y), data, LTN_COUNT(data))) return LTN_ENOMEM;
+    if (!ltn__measured(q->a, NULL))
+        return ltn__fail(q->ctx, LTN_EINVAL, "\"%s\" measures nothing: there is nothing to restore from", q->a->spec);
+    if (q->a->linear) find_gain(l);
+    return LTN_OK;
 }
 
 static const ltn_param latino_sde_params[] = {

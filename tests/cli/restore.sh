@@ -71,6 +71,14 @@ claim "to the same picture" same g.png g2.png
 "$latino" degrade "$photo" -o p.npy --truth p-truth.npy --fit 128 --degradation identity --noise poisson:gain=.05 --seed 7
 claim "the strength of a noise is estimated" sh -c "$latino restore p.npy -o p.png --degradation identity --noise poisson --solver latino:steps=2 | grep -q 'noise poisson:gain=0.0[4-6][0-9]* (estimated)'"
 claim "and kept in the settings" grep -qa 'noise poisson:gain=0.0[4-6]' p.png
+"$latino" degrade "$photo" -o j.jpg --truth j-truth.png --fit 128 --degradation identity --quality 20
+claim "a JPEG tells its quality" sh -c "$latino restore j.jpg -o j.png --degradation jpeg --solver latino:steps=2 > j.txt"
+claim "which is printed" grep -q '^  degradation jpeg:quality=20,chroma=4:[24]:[04] (estimated)$' j.txt
+refuses "a quality that no file tells" 2 "jpeg: quality=auto: the measurement was not read from a JPEG file" \
+    "$latino" restore y.png -o x.png --degradation jpeg:quality=auto
+"$latino" degrade "$photo" -o b.npy --fit 128 --degradation blur:sigma=2 --noise gaussian:sigma=0.01 --seed 7
+claim "a blur's width is estimated" sh -c "$latino restore b.npy -o b.png --degradation blur:sigma=auto --solver bicubic | grep -q 'degradation blur:sigma=[12][.0-9]* (estimated)'"
+claim "and kept in the settings" grep -qa 'degradation blur:sigma=[12]' b.png
 
 # Several draws.
 sde="restore y.png --degradation downsample:factor=2 --sigma 0.02 --solver latino-sde:steps=2,inner=1 --seed 4"

@@ -200,6 +200,9 @@ def make(out):
     ORIGINAL.update({original(n).replace(".", "_"): n.replace(".", "_") for n in wanted})
     state = g.adapter("lora_xl", kohya("lora_unet_", wanted, 4, name=original) | kohya("lora_te1_", te1, 2) | kohya("lora_te2_", te2, 2))
     answers(g, "lora_xl", loaded(x, [(state, 1., None)]))
+    name = "lora_unet_mid_block_attentions_0_transformer_blocks_0_attn1_to_q"  # of the small prior, for tests/cli
+    shapes = {name + ".lora_down.weight": (2, 256), name + ".lora_up.weight": (256, 2), name + ".alpha": ()}
+    save_file({k: weight(k, v).half() for k, v in shapes.items()}, os.path.join(out, "cli", "adapter.safetensors"))
     save_file(g.arrays, g.file, metadata={m.__name__: m.__version__ for m in (torch, diffusers, transformers, peft)})
 
 
