@@ -6,8 +6,8 @@ static int read_size(const char *text, int *width, int *height)
 {
     int end = 0;
     if (!text) return CMD_DONE;
-    if (sscanf(text, "%5dx%5d%n", width, height, &end) != 2 || text[end] || *width < 8 || *height < 8 || *width > 8192 ||
-        *height > 8192)
+    if (sscanf(text, "%5dx%5d%n", width, height, &end) != 2 || text[end] || *width < 8 || *height < 8 ||
+        *width > 8192 || *height > 8192)
         return cmd_usage("--size %s: expected WIDTHxHEIGHT, each from 8 to 8192", text);
     return CMD_DONE;
 }
@@ -58,8 +58,9 @@ static const cmd_option options[] = {
     {.name = "negative", .value = "TEXT", .type = CMD_TEXT, .setting = true,
      .help = "what not to show; needs --guidance above 1"},
     {.name = "guidance", .value = "W", .type = CMD_REAL, .min = 0, .max = 100, .setting = true,
-     .help = "weight of the prompt against the negative one: without it 1, which is the prompt alone; diffusion models are made for "
-             "about 7.5, distilled ones (LCM, DMD2, Turbo) for 1; models that take it as an input are told 8.5 without it"},
+     .help = "weight of the prompt against the negative one: without it 1, which is the prompt alone; diffusion models "
+             "are made for about 7.5, distilled ones (LCM, DMD2, Turbo) for 1; models that take it as an input are "
+             "told 8.5 without it"},
     CMD_MODEL,
     CMD_LORA,
     {.name = "size", .value = "WxH", .type = CMD_TEXT, .setting = true,
@@ -67,8 +68,9 @@ static const cmd_option options[] = {
     {.name = "steps", .value = "N", .type = CMD_INT, .min = 1, .max = 1000, .def = "8", .setting = true,
      .help = "steps of the sampler"},
     {.name = "sampler", .value = "SPEC", .type = CMD_SPEC, .kind = LTN_SAMPLERS, .setting = true,
-     .help = "how to go from noise to the picture, as euler or dpm:solver_order=3,use_karras_sigmas=true (latino list samplers); options "
-             "that are not given, and all without it, are as the model's scheduler_config.json has them"},
+     .help = "how to go from noise to the picture, as euler or dpm:solver_order=3,use_karras_sigmas=true (latino list "
+             "samplers); options that are not given, and all without it, are as the model's scheduler_config.json has "
+             "them"},
     {.name = "image", .value = "FILE", .type = CMD_FILE, .setting = true,
      .help = "a picture to begin with instead of noise"},
     {.name = "strength", .value = "S", .type = CMD_REAL, .min = 0.001, .max = 1, .setting = true,
@@ -86,8 +88,8 @@ const cmd_verb cmd_generate = {
     .name = "generate",
     .operands = "",
     .summary = "draws a picture from a prompt, alone or with another picture",
-    .about = "Runs a sampler from noise, or from a noised picture, without a measurement, as the text-to-image and image-to-image "
-             "pipelines of diffusers do.",
+    .about = "Runs a sampler from noise, or from a noised picture, without a measurement, as the text-to-image and "
+             "image-to-image pipelines of diffusers do.",
     .option = options,
     .run = run,
 };

@@ -210,27 +210,30 @@ LTN_API ltn_status ltn_words(ltn_model *m, const ltn_array *text, const char *co
 LTN_API void ltn_run_cancel(ltn_run *r); /* the one call safe from another thread or a signal */
 LTN_API void ltn_run_close(ltn_run **r);
 
-/* A picture from a prompt, as the text-to-image and image-to-image pipelines of diffusers draw it: the sampler's steps from
- * noise, or from another picture. */
+/* A picture from a prompt, as the text-to-image and image-to-image pipelines of diffusers draw it: the sampler's steps
+ * from noise, or from another picture. */
 typedef struct ltn_generation {
     ltn_model *model;
-    const char *prompt;      /* NULL: "" */
-    const char *negative;    /* what guidance leads away from; NULL: the model's own text for no prompt. Needs guidance > 1 */
-    double guidance;         /* weight of the prompt against the negative one, two network entries a step above 1; 0: 1, which is
-                              * the prompt alone, or 8.5 for models that take it as an input */
-    int width, height;       /* pixels, any; 0: the image's, else the model's own size. Sides that the model cannot take are drawn
-                              * larger and cut at the right and below */
-    int steps;               /* of the sampler; 0: 8 */
-    const char *sampler;     /* "euler:timestep_spacing=trailing", see ltn_list(LTN_SAMPLERS); what it does not give, and all when
-                              * NULL, is as the model's scheduler_config.json has it */
-    const ltn_image *image;  /* what to begin with instead of noise, resized to the size; its alpha is left out. NULL: none */
-    double strength;         /* with an image: (0, 1], the part of the steps that is made, from the image noised to their first; 0: 0.8 */
+    const char *prompt;     /* NULL: "" */
+    const char *negative;   /* what guidance leads away from; NULL: the model's own text for no prompt. Needs
+                             * guidance > 1 */
+    double guidance;        /* weight of the prompt against the negative one, above 1 two network entries a step; 0: 1,
+                             * which is the prompt alone, or 8.5 for models that take it as an input */
+    int width, height;      /* pixels, any; 0: the image's, else the model's own size. Sides that the model cannot take
+                             * are drawn larger and cut at the right and below */
+    int steps;              /* of the sampler; 0: 8 */
+    const char *sampler;    /* "euler:timestep_spacing=trailing", see ltn_list(LTN_SAMPLERS); what it does not give, and
+                             * all when NULL, is as the model's scheduler_config.json has it */
+    const ltn_image *image; /* what to begin with instead of noise, resized to the size; its alpha is left out */
+    double strength;        /* with an image: (0, 1], the part of the steps that is made, from the image noised to their
+                             * first; 0: 0.8 */
     uint64_t seed;
-    const ltn_array *noise;  /* standard normals (draws, c, h, w), h and w of the latent, for comparisons: the first is what it begins
-                              * with, draw k + 1 that of step k; later ones, and all when NULL, are from the seed */
+    const ltn_array *noise; /* standard normals (draws, c, h, w), h and w of the latent, for comparisons: the first is
+                             * what it begins with, draw k + 1 that of step k; later ones, and all when NULL, are from
+                             * the seed */
 } ltn_generation;
-/* out is RGB, nominal range [0,1], not clipped, and the caller's to free. LTN_EINVAL: an unknown sampler or option, or values out of
- * range; LTN_ESHAPE: noise of another shape. */
+/* out is RGB, nominal range [0,1], not clipped, and the caller's to free. LTN_EINVAL: an unknown sampler or option, or
+ * values out of range; LTN_ESHAPE: noise of another shape. */
 LTN_API ltn_status ltn_generate(ltn_ctx *ctx, const ltn_generation *g, ltn_image *out);
 
 /* ---- Measuring: pictures of equal size, data range 1, by spec; see ltn_list(LTN_METRICS): "psnr" (dB), "ssim",

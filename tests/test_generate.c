@@ -1,5 +1,5 @@
-/* test_generate.c - pictures from prompts against diffusers' pipelines (tools/golden/generate.py): guidance, negative prompts,
- * other samplers, image to image, SDXL; and what is refused. */
+/* test_generate.c - pictures from prompts against diffusers' pipelines (tools/golden/generate.py): guidance, negative
+ * prompts, other samplers, image to image, SDXL; and what is refused. */
 #include "folder.h"
 #include "run/prior.h"
 
@@ -8,7 +8,8 @@
 enum { FACTOR = 4, DRAWS = 8 };
 
 static const folder small = {.unet.names = "unet_sd", .text = "clip_77"};
-static const folder small_xl = {.unet.names = "unet_xl", .text = "clip_xl", .text_2.names = "clip_xl_2", .scheduler = "euler"};
+static const folder small_xl = {.unet.names = "unet_xl", .text = "clip_xl", .text_2.names = "clip_xl_2",
+                                .scheduler = "euler"};
 
 static ltn_model *open_folder(ltn_ctx **ctx, const folder *f)
 {
@@ -22,7 +23,8 @@ static ltn_model *open_folder(ltn_ctx **ctx, const folder *f)
 static ltn_array noise_of(int width, int height)
 {
     const size_t n = (size_t)(4 * (height / FACTOR) * (width / FACTOR));
-    ltn_array a = {.rank = 4, .dim = {DRAWS, 4, height / FACTOR, width / FACTOR}, .data = malloc(DRAWS * n * sizeof(float))};
+    ltn_array a = {.rank = 4, .dim = {DRAWS, 4, height / FACTOR, width / FACTOR},
+                   .data = malloc(DRAWS * n * sizeof(float))};
     for (int k = 0; k < DRAWS; k++) {
         char name[32];
         snprintf(name, sizeof name, "noise%d", k);
@@ -76,9 +78,12 @@ TEST(pictures_from_prompts)
     ltn_model *m = open_folder(&ctx, &small);
     if (m) {
         draw(ctx, "plain", (ltn_generation){.model = m, .width = 64, .height = 64, .steps = 4}, false);
-        draw(ctx, "negative", (ltn_generation){.model = m, .width = 64, .height = 64, .steps = 4, .guidance = 7.5, .negative = NEGATIVE}, false);
-        draw(ctx, "eta", (ltn_generation){.model = m, .width = 64, .height = 64, .steps = 3, .guidance = 2, .sampler = "ddim:eta=0.5"}, false);
-        draw(ctx, "wide", (ltn_generation){.model = m, .width = 96, .height = 64, .steps = 5, .guidance = 3, .sampler = "unipc"}, false);
+        draw(ctx, "negative", (ltn_generation){.model = m, .width = 64, .height = 64, .steps = 4, .guidance = 7.5,
+                                               .negative = NEGATIVE}, false);
+        draw(ctx, "eta", (ltn_generation){.model = m, .width = 64, .height = 64, .steps = 3, .guidance = 2,
+                                          .sampler = "ddim:eta=0.5"}, false);
+        draw(ctx, "wide", (ltn_generation){.model = m, .width = 96, .height = 64, .steps = 5, .guidance = 3,
+                                           .sampler = "unipc"}, false);
         draw(ctx, "ancestral", (ltn_generation){.model = m, .width = 64, .height = 32, .steps = 4,
                                                 .sampler = "euler_ancestral:timestep_spacing=trailing"}, false);
     }
@@ -91,7 +96,8 @@ TEST(pictures_from_pictures)
     ltn_ctx *ctx;
     ltn_model *m = open_folder(&ctx, &small);
     if (m) {
-        draw(ctx, "image", (ltn_generation){.model = m, .width = 64, .height = 64, .steps = 5, .strength = 0.6, .guidance = 5,
+        draw(ctx, "image", (ltn_generation){.model = m, .width = 64, .height = 64, .steps = 5, .strength = 0.6,
+                                            .guidance = 5,
                                             .negative = NEGATIVE}, true);
         draw(ctx, "image.dpm", (ltn_generation){.model = m, .width = 96, .height = 64, .steps = 6, .strength = 0.5,
                                                 .sampler = "dpm:use_karras_sigmas=true"}, true);
@@ -108,9 +114,11 @@ TEST(pictures_of_sdxl)
     ltn_model *m = open_folder(&ctx, &small_xl);
     if (m) {
         draw(ctx, "xl", (ltn_generation){.model = m, .width = 48, .height = 32, .steps = 4, .guidance = 5}, false);
-        draw(ctx, "xl.negative", (ltn_generation){.model = m, .width = 48, .height = 32, .steps = 3, .guidance = 5, .negative = NEGATIVE},
+        draw(ctx, "xl.negative", (ltn_generation){.model = m, .width = 48, .height = 32, .steps = 3, .guidance = 5,
+                                                  .negative = NEGATIVE},
              false);
-        draw(ctx, "xl.image", (ltn_generation){.model = m, .width = 48, .height = 32, .steps = 4, .guidance = 5, .strength = 0.5}, true);
+        draw(ctx, "xl.image", (ltn_generation){.model = m, .width = 48, .height = 32, .steps = 4, .guidance = 5,
+                                               .strength = 0.5}, true);
     }
     ltn_model_close(&m);
     ltn_close(&ctx);
@@ -124,7 +132,8 @@ TEST(guidance_as_an_input)
     ltn_model *m = open_folder(&ctx, &f);
     if (m) {
         draw(ctx, "told", (ltn_generation){.model = m, .width = 32, .height = 32, .steps = 4}, false);
-        draw(ctx, "told.little", (ltn_generation){.model = m, .width = 32, .height = 32, .steps = 2, .guidance = 3}, false);
+        draw(ctx, "told.little", (ltn_generation){.model = m, .width = 32, .height = 32, .steps = 2, .guidance = 3},
+             false);
         refused(ctx, (ltn_generation){.model = m, .negative = NEGATIVE, .guidance = 5}, LTN_EINVAL,
                 "this model takes its guidance as an input and no negative prompt");
     }
@@ -168,7 +177,8 @@ TEST(the_seed_decides)
     ltn_model *m = open_folder(&ctx, &small);
     ltn_image x[3] = {{0}};
     for (int k = 0; k < 3 && m; k++)
-        OK(ctx, ltn_generate(ctx, &(ltn_generation){.model = m, .width = 32, .height = 32, .steps = 2, .seed = (uint64_t)(k / 2),
+        OK(ctx, ltn_generate(ctx, &(ltn_generation){.model = m, .width = 32, .height = 32, .steps = 2,
+                                                    .seed = (uint64_t)(k / 2),
                                                     .sampler = "ddpm"}, &x[k]));
     if (x[2].data) {
         CHECK(!memcmp(x[0].data, x[1].data, 3072 * sizeof(float)));
@@ -190,12 +200,16 @@ TEST(what_is_refused)
         refused(ctx, (ltn_generation){0}, LTN_EINVAL, "generating needs a model");
         refused(ctx, (ltn_generation){.model = m, .guidance = -1}, LTN_EINVAL, "guidance must be a number from 0 on");
         refused(ctx, (ltn_generation){.model = m, .guidance = NAN}, LTN_EINVAL, "guidance must be a number");
-        refused(ctx, (ltn_generation){.model = m, .negative = ""}, LTN_EINVAL, "a negative prompt needs guidance above 1");
-        refused(ctx, (ltn_generation){.model = m, .strength = 0.5}, LTN_EINVAL, "strength needs a picture to begin with");
+        refused(ctx, (ltn_generation){.model = m, .negative = ""}, LTN_EINVAL,
+                "a negative prompt needs guidance above 1");
+        refused(ctx, (ltn_generation){.model = m, .strength = 0.5}, LTN_EINVAL,
+                "strength needs a picture to begin with");
         refused(ctx, (ltn_generation){.model = m, .width = -1}, LTN_EINVAL, "a picture cannot be -1 x 64");
         refused(ctx, (ltn_generation){.model = m, .steps = -1}, LTN_EINVAL, "steps must be 1 .. 1000, not -1");
-        refused(ctx, (ltn_generation){.model = m, .sampler = "eulr"}, LTN_EINVAL, "unknown sampler \"eulr\"; did you mean \"euler\"?");
-        refused(ctx, (ltn_generation){.model = m, .sampler = "lcm", .steps = 51}, LTN_EINVAL, "sampler lcm: 51 steps, at most");
+        refused(ctx, (ltn_generation){.model = m, .sampler = "eulr"}, LTN_EINVAL,
+                "unknown sampler \"eulr\"; did you mean \"euler\"?");
+        refused(ctx, (ltn_generation){.model = m, .sampler = "lcm", .steps = 51}, LTN_EINVAL,
+                "sampler lcm: 51 steps, at most");
         refused(ctx, (ltn_generation){.model = m, .image = &odd}, LTN_ESHAPE, "1 x 1 with 7 channels is no beginning");
         refused(ctx, (ltn_generation){.model = m, .width = 32, .height = 32, .noise = &few}, LTN_ESHAPE,
                 "the noise must be draws of 4 x 8 x 8");
@@ -216,7 +230,8 @@ TEST(memory_fails_at_every_point)
     OK(NULL, ltn_open(&ctx, &opt));
     OK(ctx, ltn_model_open(ctx, write_folder(&small), &m));
     ltn_image from = picture(ctx, 16, 16);
-    const ltn_generation g = {.model = m, .steps = 2, .width = 32, .height = 32, .image = &from, .guidance = 2, .sampler = "unipc"};
+    const ltn_generation g = {.model = m, .steps = 2, .width = 32, .height = 32, .image = &from, .guidance = 2,
+                              .sampler = "unipc"};
     if (m) OK(ctx, ltn_generate(ctx, &g, &x)); /* the model's parts are planned from now on */
     ltn_image_free(ctx, &x);
     const long alive = mem.alive;

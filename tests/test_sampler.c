@@ -1,5 +1,5 @@
-/* test_sampler.c - every sampler with every option against diffusers' schedulers (tools/golden/sampler.py), over a network that
- * is a formula; and what is refused. */
+/* test_sampler.c - every sampler with every option against diffusers' schedulers (tools/golden/sampler.py), over a
+ * network that is a formula; and what is refused. */
 #include "recipe.h"
 
 enum { COUNT = 16, MAX_CALLS = 64 };
@@ -81,7 +81,8 @@ static void look(const ltn_schedule *s, usage *seen)
     for (int k = 0; s->options.entry->param[k].name; k++) {
         const ltn_param *p = &s->options.entry->param[k];
         const bool other = p->type != LTN_CHOICE && s->options.given[k] && s->options.num[k] != p->def;
-        seen->word[s->options.row][k] |= p->type == LTN_CHOICE ? 1u << (int)s->options.num[k] : other || s->options.str[k];
+        seen->word[s->options.row][k] |= p->type == LTN_CHOICE ? 1u << (int)s->options.num[k] : other ||
+            s->options.str[k];
     }
 }
 
@@ -95,7 +96,8 @@ static void case_test(ltn_ctx *ctx, ltn_tensors *golden, const char *text, int i
     test_name("%d", index);
     OK(ctx, ltn__json_parse(ctx, "case", text, strlen(text), &arena, &c));
     const double strength = ltn__json_num(c, "strength", 1);
-    OK(ctx, ltn__schedule_parse(ctx, "case", config, config_of(text, ltn__json_num(c, "eta", -1), config, sizeof config), &s));
+    OK(ctx, ltn__schedule_parse(ctx, "case", config, config_of(text, ltn__json_num(c, "eta", -1), config,
+                                                               sizeof config), &s));
     for (int k = 0; k < LTN_COUNT(steps) && s.alpha_bar; k++) {
         if (!listed(ltn__json_get(c, "steps"), steps[k])) continue;
         test_name("%d, %d steps: %.200s", index, steps[k], text);
@@ -185,24 +187,35 @@ TEST(configurations_are_refused)
 {
     static const char *const row[][2] = {
         {"{}", "s.json: _class_name is \"\", which is no known scheduler"},
-        {"{\"_class_name\": \"FlowMatchEulerDiscreteScheduler\"}", "is \"FlowMatchEulerDiscreteScheduler\", which is no known"},
+        {"{\"_class_name\": \"FlowMatchEulerDiscreteScheduler\"}",
+         "is \"FlowMatchEulerDiscreteScheduler\", which is no known"},
         {"{\"_class_name\": \"DPMSolverMultistepScheduler\", \"use_flow_sigmas\": true}",
          "s.json: use_flow_sigmas is true, which is not supported; expected false"},
         {"{\"_class_name\": \"UniPCMultistepScheduler\", \"solver_p\": [\"diffusers\", \"DDIMScheduler\"]}",
          "solver_p is set, which is not supported; expected none"},
-        {"{\"_class_name\": \"DDPMScheduler\", \"variance_type\": \"learned_range\"}", "variance_type is learned_range"},
-        {"{\"_class_name\": \"DDPMScheduler\", \"variance_type\": \"fixed_large_log\"}", "variance_type is fixed_large_log"},
-        {"{\"_class_name\": \"EulerDiscreteScheduler\", \"prediction_type\": \"flow_prediction\"}", "prediction_type is flow_prediction"},
+        {"{\"_class_name\": \"DDPMScheduler\", \"variance_type\": \"learned_range\"}",
+         "variance_type is learned_range"},
+        {"{\"_class_name\": \"DDPMScheduler\", \"variance_type\": \"fixed_large_log\"}",
+         "variance_type is fixed_large_log"},
+        {"{\"_class_name\": \"EulerDiscreteScheduler\", \"prediction_type\": \"flow_prediction\"}",
+         "prediction_type is flow_prediction"},
         {"{\"_class_name\": \"PNDMScheduler\", \"prediction_type\": \"sample\"}", "prediction_type is sample"},
         {"{\"_class_name\": \"DDIMScheduler\", \"beta_schedule\": \"sigmoid\"}", "beta_schedule is sigmoid"},
-        {"{\"_class_name\": \"DDIMScheduler\", \"num_train_timesteps\": 1}", "num_train_timesteps: expected a whole number from 2"},
-        {"{\"_class_name\": \"DDIMScheduler\", \"num_train_timesteps\": \"1000\"}", "num_train_timesteps: expected a whole number"},
+        {"{\"_class_name\": \"DDIMScheduler\", \"num_train_timesteps\": 1}",
+         "num_train_timesteps: expected a whole number from 2"},
+        {"{\"_class_name\": \"DDIMScheduler\", \"num_train_timesteps\": \"1000\"}",
+         "num_train_timesteps: expected a whole number"},
         {"{\"_class_name\": \"DDIMScheduler\", \"beta_start\": 0.5}", "expected 0 <= beta_start <= beta_end < 1"},
-        {"{\"_class_name\": \"DDIMScheduler\", \"trained_betas\": [0.1, 0.2]}", "trained_betas: 2 numbers for num_train_timesteps 1000"},
-        {"{\"_class_name\": \"DDIMScheduler\", \"trained_betas\": [0.1, \"a\"]}", "trained_betas: expected a list of numbers"},
-        {"{\"_class_name\": \"DDIMScheduler\", \"trained_betas\": [0.1, 1]}", "trained_betas: expected numbers from 0 to less than 1"},
-        {"{\"_class_name\": \"LCMScheduler\", \"original_inference_steps\": 2000}", "original_inference_steps: expected at most 1000"},
-        {"{\"_class_name\": \"UniPCMultistepScheduler\", \"solver_order\": 9}", "solver_order: expected a whole number from 1 to 3"},
+        {"{\"_class_name\": \"DDIMScheduler\", \"trained_betas\": [0.1, 0.2]}",
+         "trained_betas: 2 numbers for num_train_timesteps 1000"},
+        {"{\"_class_name\": \"DDIMScheduler\", \"trained_betas\": [0.1, \"a\"]}",
+         "trained_betas: expected a list of numbers"},
+        {"{\"_class_name\": \"DDIMScheduler\", \"trained_betas\": [0.1, 1]}",
+         "trained_betas: expected numbers from 0 to less than 1"},
+        {"{\"_class_name\": \"LCMScheduler\", \"original_inference_steps\": 2000}",
+         "original_inference_steps: expected at most 1000"},
+        {"{\"_class_name\": \"UniPCMultistepScheduler\", \"solver_order\": 9}",
+         "solver_order: expected a whole number from 1 to 3"},
         {"[", "s.json: line 1"},
     };
     ltn_ctx *ctx;
@@ -230,17 +243,22 @@ TEST(walks_are_refused)
         {"ddim", 8, 0, "strength must be above 0 and at most 1"},
         {"ddim", 8, 1.01, "strength must be above 0 and at most 1"},
         {"ddim", 8, 0.1, "strength 0.1 leaves none of 8 steps"},
-        {"lcm:timesteps='999,749,749'", 8, 1, "sampler lcm: timesteps=999,749,749: expected whole numbers below 1000, each below"},
+        {"lcm:timesteps='999,749,749'", 8, 1,
+         "sampler lcm: timesteps=999,749,749: expected whole numbers below 1000, each below"},
         {"tcd:timesteps='1000'", 8, 1, "sampler tcd: timesteps=1000: expected"},
         {"tcd:timesteps='9;8'", 8, 1, "timesteps=9;8: expected"},
         {"lcm:timesteps='999,749'", 8, 0.4, "sampler lcm: strength 0.4 leaves none of 2 steps"},
         {"lcm", 51, 1, "sampler lcm: 51 steps, at most original_inference_steps, 50"},
-        {"euler:use_karras_sigmas=true,use_beta_sigmas=true", 8, 1, "use_karras_sigmas and use_beta_sigmas cannot both be true"},
+        {"euler:use_karras_sigmas=true,use_beta_sigmas=true", 8, 1,
+         "use_karras_sigmas and use_beta_sigmas cannot both be true"},
         {"pndm", 3, 1, "sampler pndm: without skip_prk_steps it takes 4 steps at least, not 3"},
         {"pndm", 8, 0.5, "sampler pndm: from a picture it needs skip_prk_steps=true"},
-        {"dpm:algorithm_type=dpmsolver", 8, 1, "sampler dpm: algorithm_type dpmsolver needs final_sigmas_type sigma_min"},
-        {"dpm:algorithm_type=sde-dpmsolver,solver_order=3,final_sigmas_type=sigma_min", 8, 1, "solver_order 3 is not supported"},
-        {"dpm_single:algorithm_type=dpmsolver,thresholding=true,final_sigmas_type=sigma_min", 8, 1, "thresholding is not supported"},
+        {"dpm:algorithm_type=dpmsolver", 8, 1,
+         "sampler dpm: algorithm_type dpmsolver needs final_sigmas_type sigma_min"},
+        {"dpm:algorithm_type=sde-dpmsolver,solver_order=3,final_sigmas_type=sigma_min", 8, 1,
+         "solver_order 3 is not supported"},
+        {"dpm_single:algorithm_type=dpmsolver,thresholding=true,final_sigmas_type=sigma_min", 8, 1,
+         "thresholding is not supported"},
         {"unipc:predict_x0=false", 8, 1, "sampler unipc: predict_x0=false needs final_sigmas_type sigma_min"},
         {"unipc:lower_order_final=false", 8, 1, "lower_order_final=false needs final_sigmas_type sigma_min"},
         {"unipc:predict_x0=false,thresholding=true,final_sigmas_type=sigma_min", 8, 1, "thresholding is not supported"},
@@ -257,9 +275,12 @@ TEST(walks_are_refused)
         if (!strstr(ltn_error(ctx), row[i].message)) test_fail(__FILE__, __LINE__, "%s", ltn_error(ctx));
         ltn__schedule_free(ctx, &with);
     }
-    CHECK(ltn__schedule_with(ctx, &s, "eulr", &with) == LTN_EINVAL && strstr(ltn_error(ctx), "did you mean \"euler\"?"));
-    CHECK(ltn__schedule_with(ctx, &s, "unipc:solver_p=ddim", &with) == LTN_EINVAL && strstr(ltn_error(ctx), "solver_p"));
-    CHECK(ltn__schedule_with(ctx, &s, "euler:eta=1", &with) == LTN_EINVAL && strstr(ltn_error(ctx), "unknown parameter \"eta\""));
+    CHECK(ltn__schedule_with(ctx, &s, "eulr", &with) == LTN_EINVAL &&
+          strstr(ltn_error(ctx), "did you mean \"euler\"?"));
+    CHECK(ltn__schedule_with(ctx, &s, "unipc:solver_p=ddim", &with) == LTN_EINVAL &&
+          strstr(ltn_error(ctx), "solver_p"));
+    CHECK(ltn__schedule_with(ctx, &s, "euler:eta=1", &with) == LTN_EINVAL &&
+          strstr(ltn_error(ctx), "unknown parameter \"eta\""));
     ltn__schedule_free(ctx, &s);
     ltn_close(&ctx);
 }
@@ -274,11 +295,13 @@ TEST(every_number_of_steps)
     OK(ctx, parse(ctx, "{\"_class_name\": \"DDIMScheduler\", " SD ", \"steps_offset\": 1}", &s));
     for (int r = 0; ltn__sampler_entry(r); r++) {
         OK(ctx, ltn__schedule_with(ctx, &s, ltn__sampler_entry(r)->name, &with));
-        const bool few = ltn__option(&with, "original_inference_steps", 0) > 0, many = !strcmp(with.row->entry.name, "pndm");
+        const bool few = ltn__option(&with, "original_inference_steps", 0) > 0,
+            many = !strcmp(with.row->entry.name, "pndm");
         for (int n = many ? 4 : 1; n <= (few ? 50 : 1000); n = n < 12 ? n + 1 : n * 3) {
             test_name("%s, %d steps", with.row->entry.name, n);
             const size_t all = walk(ctx, &with, n, 1, got);
-            for (size_t i = 0; i < all; i++) CHECK(isfinite(got[i]) && (i + 2 * COUNT >= all || (got[i] >= 0 && got[i] <= 999)));
+            for (size_t i = 0; i < all; i++) CHECK(isfinite(got[i]) &&
+                                                   (i + 2 * COUNT >= all || (got[i] >= 0 && got[i] <= 999)));
         }
         ltn__schedule_free(ctx, &with);
     }

@@ -1,5 +1,5 @@
-/* sampler.c - the table of samplers, and what they share: where time steps and noise levels lie, the network's output as
- * clean latent and noise, and the walk itself. */
+/* sampler.c - the table of samplers, and what they share: where time steps and noise levels lie, the network's output
+ * as clean latent and noise, and the walk itself. */
 #include "sampler.h"
 
 #include <math.h>
@@ -99,8 +99,8 @@ static double exponential(double max, double min, double part)
     return exp(log(max) + part * (log(min) - log(max)));
 }
 
-/* The density of Beta(0.6, 0.6) up to its constant, by x = sin^2(u): integral of 2 sin(u)^0.2 cos(u)^0.2 du, whose ends are
- * made smooth by u = v^5 near them; both halves are alike. */
+/* The density of Beta(0.6, 0.6) up to its constant, by x = sin^2(u): integral of 2 sin(u)^0.2 cos(u)^0.2 du, whose ends
+ * are made smooth by u = v^5 near them; both halves are alike. */
 static double beta_mass(double u)
 {
     enum { N = 400 };
@@ -204,7 +204,9 @@ void ltn__sampler_predict(ltn_sampler *s, const float *net, const float *z)
     const double a = s->level[s->k].a, b = s->level[s->k].b, clip = s->s->clip ? s->s->clip : INFINITY;
     const ltn_prediction kind = s->s->prediction;
     for (size_t i = 0; i < s->n; i++) {
-        const double x0 = kind == LTN_EPSILON ? (z[i] - b * net[i]) / a : kind == LTN_V ? a * z[i] - b * net[i] : net[i];
+        const double x0 = kind == LTN_EPSILON ? (z[i] - b * net[i]) / a
+                          : kind == LTN_V     ? a * z[i] - b * net[i]
+                                              : net[i];
         s->eps[i] = kind == LTN_EPSILON ? net[i] : (float)(kind == LTN_V ? a * net[i] + b * z[i] : (z[i] - a * x0) / b);
         s->x0[i] = (float)fmax(-clip, fmin(clip, x0));
     }
@@ -251,7 +253,8 @@ static ltn_status open_arrays(ltn_sampler *s)
     return ltn__alloc_each(s->ctx, s->n, room, 3 + s->s->row->arrays);
 }
 
-ltn_status ltn__sampler_open(ltn_ctx *ctx, const ltn_schedule *schedule, int steps, double strength, size_t n, ltn_sampler **out)
+ltn_status ltn__sampler_open(ltn_ctx *ctx, const ltn_schedule *schedule, int steps, double strength, size_t n,
+                             ltn_sampler **out)
 {
     *out = NULL;
     ltn_status e = check_ladders(ctx, schedule);
@@ -264,7 +267,8 @@ ltn_status ltn__sampler_open(ltn_ctx *ctx, const ltn_schedule *schedule, int ste
     *s = (ltn_sampler){.ctx = ctx, .s = schedule, .n = n, .strength = strength, .first = 1};
     ltn__sampler_takes(s, steps);
     if (!(e = schedule->row->plan(s))) e = open_arrays(s);
-    if (!e && s->begin >= s->calls) e = ltn__fail(ctx, LTN_EINVAL, "strength %g leaves none of %d steps", strength, s->calls);
+    if (!e && s->begin >= s->calls)
+        e = ltn__fail(ctx, LTN_EINVAL, "strength %g leaves none of %d steps", strength, s->calls);
     if (e) {
         ltn__within(ctx, e, "sampler %s", schedule->row->entry.name);
         ltn__sampler_close(out);

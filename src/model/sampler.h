@@ -1,8 +1,8 @@
-/* sampler.h - diffusers' schedulers: the noise schedule that a scheduler_config.json describes (schedule.c), and the walk
- * from noise to a latent that it names (sampler.c, sampler/). The table sampler.def names those that are known.
+/* sampler.h - diffusers' schedulers: the noise schedule that a scheduler_config.json describes (schedule.c), and the
+ * walk from noise to a latent that it names (sampler.c, sampler/). The table sampler.def names those that are known.
  *
- * A noisy latent is z = a z0 + b eps everywhere, a^2 + b^2 = 1; where diffusers keeps x = z0 + sigma eps instead (Euler),
- * sigma = b / a and z = a x, which is what the network is fed there too. */
+ * A noisy latent is z = a z0 + b eps everywhere, a^2 + b^2 = 1; where diffusers keeps x = z0 + sigma eps instead
+ * (Euler), sigma = b / a and z = a x, which is what the network is fed there too. */
 #ifndef LTN_SAMPLER_H
 #define LTN_SAMPLER_H
 
@@ -62,9 +62,10 @@ typedef struct ltn_sampler {
     float *array[LTN_SAMPLER_ARRAYS]; /* what the row keeps between calls */
     int order;        /* of the last step, where that changes */
 } ltn_sampler;
-/* A walk of `steps` steps over latents of n values; strength in (0, 1]: the part of it that is made, from a noised latent; 1:
- * all, from noise alone. The schedule must outlive it. */
-ltn_status ltn__sampler_open(ltn_ctx *ctx, const ltn_schedule *s, int steps, double strength, size_t n, ltn_sampler **out);
+/* A walk of `steps` steps over latents of n values; strength in (0, 1]: the part of it that is made, from a noised
+ * latent; 1: all, from noise alone. The schedule must outlive it. */
+ltn_status ltn__sampler_open(ltn_ctx *ctx, const ltn_schedule *s, int steps, double strength, size_t n,
+                             ltn_sampler **out);
 void ltn__sampler_close(ltn_sampler **s);
 /* z before the first call: `latent` noised, or noise alone (NULL). */
 void ltn__sampler_start(const ltn_sampler *s, const float *latent, const float *noise, float *z);
@@ -75,7 +76,7 @@ void ltn__sampler_step(ltn_sampler *s, const float *net, const float *noise, flo
 
 /* ---- For rows ---- */
 struct ltn_sampler_row {
-    ltn_entry entry;   /* name; alias: diffusers' class; param: the options that change numbers, as its config names them */
+    ltn_entry entry;   /* alias: diffusers' class; param: the options that change numbers, as its config names them */
     bool consistency;
     bool by_sigma;     /* works on b / a, so that zero terminal signal is alpha-bar 2^-24 */
     int arrays;        /* of n values */
@@ -89,19 +90,20 @@ double ltn__option(const ltn_schedule *s, const char *name, double absent);
 bool ltn__option_is(const ltn_schedule *s, const char *name, const char *word);
 ltn_status ltn__sampler_room(ltn_sampler *s, int calls);
 void ltn__sampler_takes(ltn_sampler *s, int steps); /* so many steps, whatever was asked for */
-/* Time steps of 0 .. last - 1, largest first, by timestep_spacing; `more`: of one step more, without the smallest. Their
- * number, which is s->steps unless last < train_steps. */
+/* Time steps of 0 .. last - 1, largest first, by timestep_spacing; `more`: of one step more, without the smallest.
+ * Their number, which is s->steps unless last < train_steps. */
 int ltn__sampler_spaced(const ltn_sampler *s, int last, bool more, double *t);
-ltn_level ltn__level_at(const ltn_schedule *s, int t);           /* sqrt(ab), sqrt(1 - ab); t beyond the end: the last */
+/* sqrt(ab), sqrt(1 - ab); t beyond the end: the last */
+ltn_level ltn__level_at(const ltn_schedule *s, int t);
 ltn_level ltn__level_before(const ltn_schedule *s, int t);       /* the same; t < 0: set_alpha_to_one */
 ltn_level ltn__level_of(double sigma);
 double ltn__sigma_at(const ltn_schedule *s, double t);           /* sqrt((1 - ab) / ab), linear between */
 double ltn__time_of_sigma(const ltn_schedule *s, double sigma);  /* linear in log sigma */
 /* n numbers from `max` down to `min` as use_karras_sigmas and its like ask; false: none of them is on. */
 bool ltn__sampler_sigmas(const ltn_schedule *s, double max, double min, int n, double *sigma);
-/* The plan of solvers in log(a / b): levels at whole time steps of 0 .. last - 1, or from sigma `max` down to `min` where
- * use_karras_sigmas or its like is on; then time steps are rounded (karras and lu, if `rounds`) or cut. Leaves the level
- * after the last to the row; *own: whether one of those is on. */
+/* The plan of solvers in log(a / b): levels at whole time steps of 0 .. last - 1, or from sigma `max` down to `min`
+ * where use_karras_sigmas or its like is on; then time steps are rounded (karras and lu, if `rounds`) or cut. Leaves
+ * the level after the last to the row; *own: whether one of those is on. */
 ltn_status ltn__sampler_plan_levels(ltn_sampler *s, int last, double max, double min, bool rounds, bool *own);
 /* x0 and eps from the network's output at call k; x0 clipped or thresholded. */
 void ltn__sampler_predict(ltn_sampler *s, const float *net, const float *z);
@@ -116,7 +118,7 @@ void ltn__sampler_shift(ltn_sampler *s, int n);
 
 /* Options that rows share. */
 #define LTN_BETAS(start, end, schedule, schedules)                                                                   \
-    {.name = "num_train_timesteps", .help = "steps of the noise schedule", .type = LTN_INT, .def = 1000, .min = 2,     \
+    {.name = "num_train_timesteps", .help = "steps of the noise schedule", .type = LTN_INT, .def = 1000, .min = 2,   \
      .max = 1 << 20},                                                                                                \
     {.name = "beta_start", .help = "the first beta", .type = LTN_FLOAT, .def = start, .max = 1},                     \
     {.name = "beta_end", .help = "the last beta", .type = LTN_FLOAT, .def = end, .max = 1},                          \
@@ -131,7 +133,8 @@ void ltn__sampler_shift(ltn_sampler *s, int n);
     {.name = "timestep_spacing", .help = "how time steps lie", .type = LTN_CHOICE, .def = index,                     \
      .choices = "leading|linspace|trailing"},                                                                        \
     {.name = "steps_offset", .help = "added to leading time steps", .type = LTN_INT, .max = 1 << 20}
-#define LTN_TRUTH(what, index, words) {.name = what, .help = words, .type = LTN_CHOICE, .def = index, .choices = "false|true"}
+#define LTN_TRUTH(what, index, words)                                                                                \
+    {.name = what, .help = words, .type = LTN_CHOICE, .def = index, .choices = "false|true"}
 #define LTN_NEVER(what, words) {.name = what, .help = words, .type = LTN_CHOICE, .choices = "false"}
 #define LTN_ZERO_SNR LTN_TRUTH("rescale_betas_zero_snr", 0, "betas scaled so that the last time step is noise alone")
 #define LTN_CLIPS(index)                                                                                             \
@@ -139,13 +142,15 @@ void ltn__sampler_shift(ltn_sampler *s, int n);
     {.name = "clip_sample_range", .help = "to this", .type = LTN_FLOAT, .def = 1, .min = 1e-6, .max = 1e6}
 #define LTN_THRESHOLDS                                                                                               \
     LTN_TRUTH("thresholding", 0, "the clean latent is clipped to a quantile of itself and divided by that"),         \
-    {.name = "dynamic_thresholding_ratio", .help = "of thresholding: which quantile", .type = LTN_FLOAT, .def = 0.995,  \
-     .max = 1},                                                                                                      \
-    {.name = "sample_max_value", .help = "of thresholding: at most this", .type = LTN_FLOAT, .def = 1, .min = 1, .max = 1e6}
+    {.name = "dynamic_thresholding_ratio", .help = "of thresholding: which quantile", .type = LTN_FLOAT,             \
+     .def = 0.995, .max = 1},                                                                                        \
+    {.name = "sample_max_value", .help = "of thresholding: at most this", .type = LTN_FLOAT, .def = 1, .min = 1,     \
+     .max = 1e6}
 #define LTN_ALPHA_TO_ONE(index)                                                                                      \
     LTN_TRUTH("set_alpha_to_one", index, "the last step ends in the clean latent, not in time step 0's")
 #define LTN_FINAL_SIGMA                                                                                              \
-    {.name = "final_sigmas_type", .help = "the noise after the last step", .type = LTN_CHOICE, .choices = "zero|sigma_min"}
+    {.name = "final_sigmas_type", .help = "the noise after the last step", .type = LTN_CHOICE,                       \
+     .choices = "zero|sigma_min"}
 #define LTN_SIGMAS                                                                                                   \
     LTN_TRUTH("use_karras_sigmas", 0, "noise levels by Karras et al. 2022, rho = 7"),                                \
     LTN_TRUTH("use_exponential_sigmas", 0, "noise levels even in their logarithm"),                                  \

@@ -1,5 +1,5 @@
-/* schedule.c - the noise schedule of a scheduler_config.json: alpha-bar_t = prod_{s <= t} (1 - beta_s), and the clean latent
- * from a network's output:
+/* schedule.c - the noise schedule of a scheduler_config.json: alpha-bar_t = prod_{s <= t} (1 - beta_s), and the clean
+ * latent from a network's output:
  *
  *     epsilon  x0 = (z - sqrt(1 - ab) eps) / sqrt(ab)       Ho et al. 2020
  *     v        x0 = sqrt(ab) z - sqrt(1 - ab) v             Salimans & Ho 2022
@@ -151,9 +151,12 @@ static int choice(const char *choices, const char *word)
 
 static ltn_status take_choice(ltn_ctx *ctx, const ltn_param *p, const ltn_json *v, double *num, const char **str)
 {
-    const char *word = v->type == LTN_JSON_STRING ? v->string : v->type != LTN_JSON_BOOL ? "set" : v->number ? "true" : "false";
+    const char *truth = v->type != LTN_JSON_BOOL ? "set" : v->number ? "true" : "false";
+    const char *word = v->type == LTN_JSON_STRING ? v->string : truth;
     const int i = choice(p->choices, word);
-    if (i < 0) return ltn__fail(ctx, LTN_EFORMAT, "%s is %.100s, which is not supported; expected %s", p->name, word, p->choices);
+    if (i < 0)
+        return ltn__fail(ctx, LTN_EFORMAT, "%s is %.100s, which is not supported; expected %s", p->name, word,
+                         p->choices);
     *num = i;
     *str = word;
     return LTN_OK;
@@ -164,7 +167,8 @@ static ltn_status take_number(ltn_ctx *ctx, const ltn_param *p, const ltn_json *
     const bool whole = p->type == LTN_INT;
     if (v->type != LTN_JSON_NUMBER || (whole && v->number != floor(v->number)) ||
         (p->min < p->max && !(v->number >= p->min && v->number <= p->max)))
-        return ltn__fail(ctx, LTN_EFORMAT, "%s: expected a %snumber from %g to %g", p->name, whole ? "whole " : "", p->min, p->max);
+        return ltn__fail(ctx, LTN_EFORMAT, "%s: expected a %snumber from %g to %g", p->name, whole ? "whole " : "",
+                         p->min, p->max);
     *num = v->number;
     return LTN_OK;
 }
@@ -209,7 +213,8 @@ static ltn_status open_schedule(ltn_ctx *ctx, const char *spec, const ltn_schedu
     s->sigma_data = 0.5;
     s->thresholding = ltn__option(s, "thresholding", 0) != 0;
     s->clip = ltn__option(s, "clip_sample", 0) && !s->thresholding ? ltn__option(s, "clip_sample_range", 1) : 0;
-    if (ltn__given(&s->options, "original_inference_steps") && ltn__option(s, "original_inference_steps", 1) > s->train_steps)
+    if (ltn__given(&s->options, "original_inference_steps") &&
+        ltn__option(s, "original_inference_steps", 1) > s->train_steps)
         return ltn__fail(ctx, LTN_EFORMAT, "original_inference_steps: expected at most %d", s->train_steps);
     if (!(s->alpha_bar = ltn__alloc(ctx, (size_t)s->train_steps, sizeof *s->alpha_bar))) return LTN_ENOMEM;
     if ((e = fill(ctx, s))) return e;
@@ -279,8 +284,10 @@ static prediction prediction_at(const ltn_schedule *s, int t)
     const double a = sqrt(s->alpha_bar[t]), b = sqrt(1 - s->alpha_bar[t]);
     const double of_z[] = {1 / a, 0, a}, of_net[] = {-b / a, 1, -b};
     const double scaled = t * s->timestep_scaling, data = s->sigma_data, norm = scaled * scaled + data * data;
-    return (prediction){.skip = s->consistency ? data * data / norm : 0, .out = s->consistency ? scaled / sqrt(norm) : 1,
-                        .of_z = of_z[s->prediction], .of_net = of_net[s->prediction], .clip = s->clip ? s->clip : INFINITY};
+    return (prediction){.skip = s->consistency ? data * data / norm : 0,
+                        .out = s->consistency ? scaled / sqrt(norm) : 1,
+                        .of_z = of_z[s->prediction], .of_net = of_net[s->prediction],
+                        .clip = s->clip ? s->clip : INFINITY};
 }
 
 void ltn__schedule_predict(const ltn_schedule *s, int t, const float *z, const float *net, float *z0,

@@ -1,5 +1,6 @@
-/* generate.c - a picture from a prompt: noise, or another picture's noised latent, goes along a sampler's steps. The UNet sees
- * the whole canvas at once, as the pipelines of diffusers show it. Guidance w weighs the prompt against another text n,
+/* generate.c - a picture from a prompt: noise, or another picture's noised latent, goes along a sampler's steps. The
+ * UNet sees the whole canvas at once, as the pipelines of diffusers show it. Guidance w weighs the prompt against
+ * another text n,
  *
  *     out(z, t, n) + w (out(z, t, c) - out(z, t, n))          Ho & Salimans 2022, arXiv 2207.12598
  *
@@ -32,7 +33,8 @@ static ltn_status check_guidance(generator *g)
 {
     const ltn_generation *o = g->o;
     const bool told = ltn__unet_takes_guidance(g->m);
-    if (!isfinite(o->guidance) || o->guidance < 0) return ltn__fail(g->ctx, LTN_EINVAL, "guidance must be a number from 0 on");
+    if (!isfinite(o->guidance) || o->guidance < 0)
+        return ltn__fail(g->ctx, LTN_EINVAL, "guidance must be a number from 0 on");
     g->guidance = o->guidance ? o->guidance : told ? LTN_GUIDANCE : 1;
     g->batch = !told && g->guidance > 1 ? 2 : 1;
     if (o->negative && told)
@@ -107,9 +109,11 @@ static void draw(const generator *g, int k, float *noise)
 static ltn_status check_noise(const generator *g)
 {
     const ltn_array *a = g->o->noise;
-    if (!a || (a->rank == 4 && a->dim[0] > 0 && a->dim[1] == g->m->latent_channels && a->dim[2] == g->h && a->dim[3] == g->w))
+    if (!a || (a->rank == 4 && a->dim[0] > 0 && a->dim[1] == g->m->latent_channels && a->dim[2] == g->h &&
+               a->dim[3] == g->w))
         return LTN_OK;
-    return ltn__fail(g->ctx, LTN_ESHAPE, "the noise must be draws of %d x %d x %d", g->m->latent_channels, (int)g->h, (int)g->w);
+    return ltn__fail(g->ctx, LTN_ESHAPE, "the noise must be draws of %d x %d x %d", g->m->latent_channels, (int)g->h,
+                     (int)g->w);
 }
 
 /* ---- The picture that it begins with ---- */
@@ -123,7 +127,8 @@ static ltn_status encode_image(generator *g)
     ltn_part *encode;
     ltn_status s;
     if (x->channels < 1 || x->channels > 4 || x->width < 1 || x->height < 1)
-        return ltn__fail(g->ctx, LTN_ESHAPE, "a picture of %d x %d with %d channels is no beginning", x->width, x->height, x->channels);
+        return ltn__fail(g->ctx, LTN_ESHAPE, "a picture of %d x %d with %d channels is no beginning", x->width,
+                         x->height, x->channels);
     if ((s = ltn_image_resize(g->ctx, x, (int)seen.width, (int)seen.height, &g->image))) return s;
     const size_t count = ltn__size_count(seen);
     for (size_t i = 0; i < count; i++) g->image.data[i] = 2 * g->image.data[i] - 1;
@@ -195,8 +200,8 @@ ltn_status ltn_generate(ltn_ctx *ctx, const ltn_generation *o, ltn_image *out)
     *out = (ltn_image){0};
     if (!o->model) return ltn__fail(ctx, LTN_EINVAL, "generating needs a model");
     if ((s = check_guidance(&g)) || (s = check_size(&g)) || (s = check_noise(&g)) || (s = open_walk(&g)) ||
-        (s = ltn__alloc_each(ctx, g.n, room, LTN_COUNT(room))) || (s = open_texts(&g)) || (s = open_unet(&g)) || (s = walk(&g)) ||
-        (s = decode(&g, out)))
+        (s = ltn__alloc_each(ctx, g.n, room, LTN_COUNT(room))) || (s = open_texts(&g)) || (s = open_unet(&g)) ||
+        (s = walk(&g)) || (s = decode(&g, out)))
         ltn_image_free(ctx, out);
     close(&g);
     return s;

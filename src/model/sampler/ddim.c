@@ -38,13 +38,15 @@ static void ddim_step(ltn_sampler *s, const float *net, const float *noise, floa
     const ltn_level at = s->level[s->k], to = ltn__level_before(s->s, (int)s->t[s->k] - s->s->train_steps / s->steps);
     const double ratio = at.a / to.a, fresh = ltn__option(s->s, "eta", 0) * to.b / at.b * sqrt(1 - ratio * ratio);
     ltn__sampler_predict(s, net, z);
-    ltn__mix(z, s->n, (const ltn_term[]){{to.a, s->x0}, {sqrt(to.b * to.b - fresh * fresh), s->eps}, {fresh, noise}}, 3);
+    ltn__mix(z, s->n, (const ltn_term[]){{to.a, s->x0}, {sqrt(to.b * to.b - fresh * fresh), s->eps}, {fresh, noise}},
+             3);
 }
 
 static void ddpm_step(ltn_sampler *s, const float *net, const float *noise, float *z)
 {
     const ltn_level at = s->level[s->k], to = s->level[s->k + 1];
-    const double ratio = at.a / to.a, beta = 1 - ratio * ratio, b2 = at.b * at.b, small = fmax(to.b * to.b / b2 * beta, 1e-20);
+    const double ratio = at.a / to.a, beta = 1 - ratio * ratio, b2 = at.b * at.b;
+    const double small = fmax(to.b * to.b / b2 * beta, 1e-20);
     const double fresh = s->t[s->k] > 0 ? sqrt(ltn__option_is(s->s, "variance_type", "fixed_large") ? beta : small) : 0;
     ltn__sampler_predict(s, net, z);
     ltn__mix(z, s->n, (const ltn_term[]){{to.a * beta / b2, s->x0}, {ratio * to.b * to.b / b2, z}, {fresh, noise}}, 3);
@@ -69,7 +71,8 @@ static const ltn_param ddpm_params[] = {
     LTN_ZERO_SNR,
     LTN_CLIPS(1),
     LTN_THRESHOLDS,
-    {.name = "variance_type", .help = "of the fresh noise", .type = LTN_CHOICE, .choices = "fixed_small|fixed_small_log|fixed_large"},
+    {.name = "variance_type", .help = "of the fresh noise", .type = LTN_CHOICE,
+     .choices = "fixed_small|fixed_small_log|fixed_large"},
     {0},
 };
 

@@ -1,7 +1,7 @@
 /* dpm.c - DPM-Solver and DPM-Solver++ (Lu et al. 2022, arXiv 2206.00927 and 2211.01095): in l = log(a / b) the flow is
- * integrated exactly but for the network, whose outputs m (x0 for ++, else eps) are taken for a polynomial of degree < 3:
+ * integrated exactly but for the network, whose outputs m (x0 for ++, else eps) are taken for a polynomial:
  *
- *     z' = A z - g (psi_0(H) D0 + psi_1(H) D1 + psi_2(H) D2) + c n,     h = l' - l,  from the base time that z belongs to
+ *     z' = A z - g (psi_0(H) D0 + psi_1(H) D1 + psi_2(H) D2) + c n,   h = l' - l,  from the base time that z belongs to
  *     psi_0 = exp(H) - 1,   psi_1 = psi_0 / H - 1,   psi_2 = psi_1 / H - 1/2
  *
  *     dpmsolver++      A = b'/b           g = a'     H = -h
@@ -9,8 +9,8 @@
  *     sde-dpmsolver++  A = b'/b exp(-h)   g = a'     H = -2 h   c = b' sqrt(1 - exp(-2 h))
  *     sde-dpmsolver    A = a'/a           g = 2 b'   H = h      c = b' sqrt(exp(2 h) - 1)
  *
- * D0, D1, D2 are the outputs' divided differences; solver_type midpoint has psi_0 / 2 before D1 in the second order. Multistep
- * solvers take past outputs; singlestep ones go from one base time through one or two others. */
+ * D0, D1, D2 are the outputs' divided differences; solver_type midpoint has psi_0 / 2 before D1 in the second order.
+ * Multistep solvers take past outputs; singlestep ones go from one base time through one or two others. */
 #include <math.h>
 
 #include "../sampler.h"
@@ -29,13 +29,15 @@ static double lambda(ltn_level l)
 
 static bool plus(const ltn_schedule *s)
 {
-    return ltn__option_is(s, "algorithm_type", "dpmsolver++") || ltn__option_is(s, "algorithm_type", "sde-dpmsolver++") ||
+    return ltn__option_is(s, "algorithm_type", "dpmsolver++") ||
+           ltn__option_is(s, "algorithm_type", "sde-dpmsolver++") ||
            ltn__option_is(s, "algorithm_type", "deis");
 }
 
 static bool is_sde(const ltn_schedule *s)
 {
-    return ltn__option_is(s, "algorithm_type", "sde-dpmsolver++") || ltn__option_is(s, "algorithm_type", "sde-dpmsolver");
+    return ltn__option_is(s, "algorithm_type", "sde-dpmsolver++") ||
+           ltn__option_is(s, "algorithm_type", "sde-dpmsolver");
 }
 
 static bool heun(const ltn_schedule *s)
@@ -62,8 +64,8 @@ static double psi(const formula *f, int k)
 }
 
 /* z = A from - g (psi_0 D0 + ...) + c n, where D_j = sum_i d[j][i] output i. */
-static void leap(const ltn_sampler *s, const formula *f, const double w[MAX_ORDER], double d[MAX_ORDER][MAX_ORDER], const float *from,
-                 const float *noise, float *z)
+static void leap(const ltn_sampler *s, const formula *f, const double w[MAX_ORDER], double d[MAX_ORDER][MAX_ORDER],
+                 const float *from, const float *noise, float *z)
 {
     ltn_term term[MAX_ORDER + 2] = {{f->a, from}, {f->c, noise}};
     for (int i = 0; i < MAX_ORDER; i++) {
@@ -117,7 +119,8 @@ static void singlestep(const ltn_sampler *s, int order, const float *noise, floa
     const double h = lambda(s->level[s->k + 1]) - lambda(base), r0 = (l_at(s, 0) - lambda(base)) / h;
     if (order == 2) {
         double d[MAX_ORDER][MAX_ORDER] = {{0, 1}, {1 / r0, -1 / r0}};
-        leap(s, &f, (const double[]){psi(&f, 0), heun(s->s) ? psi(&f, 1) : psi(&f, 0) / 2, 0}, d, s->array[KEPT], noise, z);
+        leap(s, &f, (const double[]){psi(&f, 0), heun(s->s) ? psi(&f, 1) : psi(&f, 0) / 2, 0}, d, s->array[KEPT],
+             noise, z);
         return;
     }
     const double r1 = (l_at(s, 1) - lambda(base)) / h, near[] = {0, 1 / r1, -1 / r1}, far[] = {1 / r0, 0, -1 / r0};
@@ -136,7 +139,8 @@ static void take_output(ltn_sampler *s, const float *net, const float *z)
     ltn__sampler_predict(s, net, z);
     ltn__sampler_shift(s, MAX_ORDER);
     if (plus(s->s)) ltn__mix(s->array[0], s->n, (const ltn_term[]){{1, s->x0}}, 1);
-    else if (s->s->thresholding) ltn__mix(s->array[0], s->n, (const ltn_term[]){{1 / at.b, z}, {-at.a / at.b, s->x0}}, 2);
+    else if (s->s->thresholding)
+        ltn__mix(s->array[0], s->n, (const ltn_term[]){{1 / at.b, z}, {-at.a / at.b, s->x0}}, 2);
     else ltn__mix(s->array[0], s->n, (const ltn_term[]){{1, s->eps}}, 1);
 }
 
@@ -189,7 +193,8 @@ static ltn_status check(const ltn_sampler *s)
     const ltn_schedule *c = s->s;
     const double order = ltn__option(c, "solver_order", 2);
     if (!plus(c) && ltn__option_is(c, "final_sigmas_type", "zero"))
-        return ltn__fail(s->ctx, LTN_EINVAL, "algorithm_type %s needs final_sigmas_type sigma_min", ltn__str(&c->options, "algorithm_type"));
+        return ltn__fail(s->ctx, LTN_EINVAL, "algorithm_type %s needs final_sigmas_type sigma_min",
+                         ltn__str(&c->options, "algorithm_type"));
     if (ltn__option_is(c, "algorithm_type", "sde-dpmsolver") && order > 2)
         return ltn__fail(s->ctx, LTN_EINVAL, "solver_order 3 is not supported with algorithm_type sde-dpmsolver");
     return LTN_OK;
@@ -201,7 +206,8 @@ static ltn_status plan_rounded(ltn_sampler *s, bool rounds)
     const int all = c->train_steps;
     bool own;
     ltn_status e = check(s);
-    if (!e) e = ltn__sampler_plan_levels(s, all - clipped(c), ltn__sigma_at(c, all - 1), ltn__sigma_at(c, 0), rounds, &own);
+    if (!e)
+        e = ltn__sampler_plan_levels(s, all - clipped(c), ltn__sigma_at(c, all - 1), ltn__sigma_at(c, 0), rounds, &own);
     if (e) return e;
     s->level[s->calls] = ltn__option_is(c, "final_sigmas_type", "zero") ? (ltn_level){1, 0} : ltn__level_at(c, 0);
     s->draws = is_sde(c);
@@ -221,16 +227,17 @@ static ltn_status single_plan(ltn_sampler *s)
 }
 
 #define SOLVER(order_final)                                                                                          \
-    {.name = "solver_order", .help = "of the solver", .type = LTN_INT, .def = 2, .min = 1, .max = MAX_ORDER},         \
-    {.name = "solver_type", .help = "of the second and third order; those after heun stand for midpoint", .type = LTN_CHOICE, \
+    {.name = "solver_order", .help = "of the solver", .type = LTN_INT, .def = 2, .min = 1, .max = MAX_ORDER},        \
+    {.name = "solver_type", .help = "of the second and third order; those after heun stand for midpoint",            \
+     .type = LTN_CHOICE,                                                                                             \
      .choices = "midpoint|heun|bh1|bh2|logrho"},                                                                     \
     LTN_TRUTH("lower_order_final", order_final, "the last steps are of lower order"),                                \
     LTN_SIGMAS,                                                                                                      \
     LTN_NEVER("use_flow_sigmas", "of flow matching"),                                                                \
     LTN_NEVER("use_dynamic_shifting", "of flow matching"),                                                           \
     LTN_FINAL_SIGMA,                                                                                                 \
-    {.name = "lambda_min_clipped", .help = "time steps with log(a / b) below it are left out", .type = LTN_FLOAT, .def = -1e9, \
-     .min = -1e9, .max = 1e9},                                                                                       \
+    {.name = "lambda_min_clipped", .help = "time steps with log(a / b) below it are left out", .type = LTN_FLOAT,    \
+     .def = -1e9, .min = -1e9, .max = 1e9},                                                                          \
     {.name = "variance_type", .help = "networks that give a variance too", .type = LTN_CHOICE, .choices = "none"}
 
 static const ltn_param params[] = {
@@ -239,7 +246,8 @@ static const ltn_param params[] = {
     LTN_SPACING(1),
     LTN_ZERO_SNR,
     LTN_THRESHOLDS,
-    {.name = "algorithm_type", .help = "of what, and with fresh noise or without; deis stands for the first", .type = LTN_CHOICE,
+    {.name = "algorithm_type", .help = "of what, and with fresh noise or without; deis stands for the first",
+     .type = LTN_CHOICE,
      .choices = "dpmsolver++|sde-dpmsolver++|dpmsolver|sde-dpmsolver|deis"},
     SOLVER(1),
     LTN_TRUTH("use_lu_lambdas", 0, "noise levels even in their logarithm, time steps rounded"),
@@ -251,7 +259,8 @@ static const ltn_param single_params[] = {
     LTN_BETAS(0.0001, 0.02, 0, LTN_BETA_SCHEDULES),
     LTN_PREDICTS,
     LTN_THRESHOLDS,
-    {.name = "algorithm_type", .help = "of what, and with fresh noise or without; deis stands for the first", .type = LTN_CHOICE,
+    {.name = "algorithm_type", .help = "of what, and with fresh noise or without; deis stands for the first",
+     .type = LTN_CHOICE,
      .choices = "dpmsolver++|sde-dpmsolver++|dpmsolver|deis"},
     SOLVER(0),
     {0},

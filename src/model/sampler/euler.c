@@ -1,10 +1,10 @@
-/* euler.c - the probability flow dx/dsigma = eps of x = z0 + sigma eps (Karras et al. 2022, arXiv 2206.00364) by Euler's
- * method, x' = x0 + sigma' eps; the same with fresh noise, down to sigma_down and up again,
+/* euler.c - the probability flow dx/dsigma = eps of x = z0 + sigma eps (Karras et al. 2022, arXiv 2206.00364) by
+ * Euler's method, x' = x0 + sigma' eps; the same with fresh noise, down to sigma_down and up again,
  *
- *     x' = x0 + sigma_down eps + sigma_up n,   sigma_up^2 = sigma'^2 (sigma^2 - sigma'^2) / sigma^2,   both squares sum to sigma'^2
+ *     x' = x0 + sigma_down eps + sigma_up n,   sigma_up^2 = sigma'^2 (sigma^2 - sigma'^2) / sigma^2
  *
- * and by Adams and Bashforth's linear multistep method of up to four derivatives, x' = x + sum_j c_j eps_j, where c_j is the
- * integral of Lagrange's j-th polynomial from sigma to sigma'. */
+ * with sigma_up^2 + sigma_down^2 = sigma'^2, and by Adams and Bashforth's linear multistep method of up to four
+ * derivatives, x' = x + sum_j c_j eps_j, where c_j is the integral of Lagrange's j-th polynomial from sigma on. */
 #include <math.h>
 
 #include "../sampler.h"
@@ -75,8 +75,8 @@ static void ancestral_step(ltn_sampler *s, const float *net, const float *noise,
     ltn__mix(z, s->n, (const ltn_term[]){{next.a, s->x0}, {next.a * down, s->eps}, {next.a * up, noise}}, 3);
 }
 
-/* The integral from x[0] to `to` of the polynomial that is 1 at x[j] and 0 at the others of n: Gauss's rule of two points is
- * exact up to the third degree. */
+/* The integral from x[0] to `to` of the polynomial that is 1 at x[j] and 0 at the others of n: Gauss's rule of two
+ * points is exact up to the third degree. */
 static double lagrange(const double *x, int n, int j, double to)
 {
     double sum = 0;
@@ -113,8 +113,10 @@ static const ltn_param euler_params[] = {
     LTN_SIGMAS,
     {.name = "sigma_min", .help = "where those end; 0: at the last time step's", .type = LTN_FLOAT, .max = 1e6},
     {.name = "sigma_max", .help = "where those begin; 0: at the first time step's", .type = LTN_FLOAT, .max = 1e6},
-    {.name = "interpolation_type", .help = "of noise levels between time steps", .type = LTN_CHOICE, .choices = "linear|log_linear"},
-    {.name = "timestep_type", .help = "what the network is told: the time step, or (v_prediction) log(sigma) / 4", .type = LTN_CHOICE,
+    {.name = "interpolation_type", .help = "of noise levels between time steps", .type = LTN_CHOICE,
+     .choices = "linear|log_linear"},
+    {.name = "timestep_type", .help = "what the network is told: the time step, or (v_prediction) log(sigma) / 4",
+     .type = LTN_CHOICE,
      .choices = "discrete|continuous"},
     LTN_FINAL_SIGMA,
     {0},
@@ -122,7 +124,8 @@ static const ltn_param euler_params[] = {
 
 static const ltn_param ancestral_params[] = {
     LTN_BETAS(0.0001, 0.02, 0, LTN_BETA_SCHEDULES),
-    {.name = "prediction_type", .help = "what the network gives", .type = LTN_CHOICE, .choices = "epsilon|v_prediction"},
+    {.name = "prediction_type", .help = "what the network gives", .type = LTN_CHOICE,
+     .choices = "epsilon|v_prediction"},
     LTN_SPACING(1),
     LTN_ZERO_SNR,
     {0},
@@ -145,7 +148,8 @@ const ltn_sampler_row ltn__sampler_euler = {
 };
 
 const ltn_sampler_row ltn__sampler_euler_ancestral = {
-    .entry = {.name = "euler_ancestral", .alias = "EulerAncestralDiscreteScheduler", .help = "the same with fresh noise in every step",
+    .entry = {.name = "euler_ancestral", .alias = "EulerAncestralDiscreteScheduler",
+              .help = "the same with fresh noise in every step",
               .cite = "Karras et al. 2022, arXiv 2206.00364", .param = ancestral_params},
     .by_sigma = true,
     .plan = ancestral_plan,
@@ -153,7 +157,8 @@ const ltn_sampler_row ltn__sampler_euler_ancestral = {
 };
 
 const ltn_sampler_row ltn__sampler_lms = {
-    .entry = {.name = "lms", .alias = "LMSDiscreteScheduler", .help = "the linear multistep method on it, four derivatives",
+    .entry = {.name = "lms", .alias = "LMSDiscreteScheduler",
+              .help = "the linear multistep method on it, four derivatives",
               .cite = "Karras et al. 2022, arXiv 2206.00364", .param = lms_params},
     .by_sigma = true,
     .arrays = LMS_ORDER,

@@ -6,7 +6,7 @@
  *
  *     z_s = sqrt(ab_s) x0 + sqrt(1 - ab_s) eps,   z' = sqrt(ab'/ab_s) z_s + sqrt(1 - ab'/ab_s) n    Zheng et al. 2024,
  *                                                                                                  arXiv 2402.19159
- * Both take n of the original steps, which end every train_steps / original_inference_steps, or those that are given. */
+ * Both take n of the original steps, which end every train_steps / original_inference_steps, or are told. */
 #include <math.h>
 
 #include "../sampler.h"
@@ -20,7 +20,8 @@ static int given_steps(const ltn_sampler *s, double *t)
     for (const char *p = text; p && *p; p = end + (*end == ','), n++) {
         const double v = ltn__parse_number(p, &end);
         if (end == p || (*end && *end != ',') || v != floor(v) || v < 0 || v >= last)
-            return ltn__fail(s->ctx, LTN_EINVAL, "timesteps=%.100s: expected whole numbers below %d, each below the one before", text,
+            return ltn__fail(s->ctx, LTN_EINVAL,
+                             "timesteps=%.100s: expected whole numbers below %d, each below the one before", text,
                              s->s->train_steps);
         last = v;
         if (t) t[n] = v;
@@ -54,7 +55,8 @@ static ltn_status plan(ltn_sampler *s)
 
 static void lcm_step(ltn_sampler *s, const float *net, const float *noise, float *z)
 {
-    const double data = s->s->sigma_data, scaled = s->t[s->k] * s->s->timestep_scaling, norm = scaled * scaled + data * data;
+    const double data = s->s->sigma_data, scaled = s->t[s->k] * s->s->timestep_scaling;
+    const double norm = scaled * scaled + data * data;
     const double skip = data * data / norm, out = scaled / sqrt(norm);
     const ltn_level next = s->level[s->k + 1];
     ltn__sampler_predict(s, net, z);
@@ -75,12 +77,13 @@ static void tcd_step(ltn_sampler *s, const float *net, const float *noise, float
     const ltn_level down = ltn__level_at(s->s, (int)floor((1 - eta) * to)), up = last ? down : s->level[s->k + 1];
     const double ratio = up.a / down.a;
     ltn__sampler_predict(s, net, z);
-    ltn__mix(z, s->n, (const ltn_term[]){{ratio * down.a, s->x0}, {ratio * down.b, s->eps}, {sqrt(1 - ratio * ratio), noise}}, 3);
+    ltn__mix(z, s->n, (const ltn_term[]){{ratio * down.a, s->x0}, {ratio * down.b, s->eps},
+                                         {sqrt(1 - ratio * ratio), noise}}, 3);
 }
 
 #define ORIGINAL                                                                                                     \
-    {.name = "original_inference_steps", .help = "the steps that time steps are taken from", .type = LTN_INT, .def = 50, \
-     .min = 1, .max = 1 << 20},                                                                                      \
+    {.name = "original_inference_steps", .help = "the steps that time steps are taken from", .type = LTN_INT,        \
+     .def = 50, .min = 1, .max = 1 << 20},                                                                           \
     {.name = "timesteps", .help = "all of them, whatever the number of steps, as '999,749,499,249'", .type = LTN_STRING}
 
 static const ltn_param lcm_params[] = {

@@ -2,13 +2,15 @@
  *
  *     phi(z, e, t, t') = sqrt(ab'/ab) z - (ab' - ab) e / (ab sqrt(1 - ab') + sqrt(ab (1 - ab) ab'))         eq. 11
  *
- * along a combination e of network outputs: the first three by the Runge-Kutta method of four calls each, or (skip_prk_steps)
- * the first by Heun's of two; then by the linear multistep method of the last four, (55 e_0 - 59 e_1 + 37 e_2 - 9 e_3) / 24. */
+ * along a combination e of network outputs: the first three by the Runge-Kutta method of four calls each, or
+ * (skip_prk_steps) the first by Heun's of two; then by the linear multistep method of the last four,
+ * (55 e_0 - 59 e_1 + 37 e_2 - 9 e_3) / 24. */
 #include <math.h>
 
 #include "../sampler.h"
 
-enum { ORDER = 4, KEPT = ORDER, SUM, ARRAYS }; /* array: past outputs; the latent a step starts from; the sum of its outputs */
+/* array: past outputs; the latent a step starts from; the sum of its outputs */
+enum { ORDER = 4, KEPT = ORDER, SUM, ARRAYS };
 
 static bool skips(const ltn_sampler *s)
 {
@@ -48,7 +50,8 @@ static ltn_status plan(ltn_sampler *s)
     const int n = s->steps, extra = !skips(s) ? 3 * (ORDER - 1) : n > 1;
     if (s->s->prediction == LTN_SAMPLE)
         return ltn__fail(s->ctx, LTN_EINVAL, "prediction_type is sample, which is not supported");
-    if (!skips(s) && n < ORDER) return ltn__fail(s->ctx, LTN_EINVAL, "without skip_prk_steps it takes 4 steps at least, not %d", n);
+    if (!skips(s) && n < ORDER)
+        return ltn__fail(s->ctx, LTN_EINVAL, "without skip_prk_steps it takes 4 steps at least, not %d", n);
     if (!skips(s) && s->begin)
         return ltn__fail(s->ctx, LTN_EINVAL, "from a picture it needs skip_prk_steps=true");
     const ltn_status e = ltn__sampler_room(s, n + extra);
@@ -102,7 +105,8 @@ static void plms_step(ltn_sampler *s, const float *net, float *z)
     if (call == 0) ltn__mix(kept, s->n, (const ltn_term[]){{1, z}}, 1);
     const int past = skips(s) ? LTN_MIN(LTN_MAX(call, 1), ORDER) : ORDER;
     const double *w = weight[past - 1];
-    ltn__mix(sum, s->n, (const ltn_term[]){{w[0], s->array[0]}, {w[1], s->array[1]}, {w[2], s->array[2]}, {w[3], s->array[3]}}, ORDER);
+    ltn__mix(sum, s->n, (const ltn_term[]){{w[0], s->array[0]}, {w[1], s->array[1]}, {w[2], s->array[2]},
+                                           {w[3], s->array[3]}}, ORDER);
     transfer(s, z, sum, t, t - stride(s), z);
 }
 
@@ -114,7 +118,8 @@ static void step(ltn_sampler *s, const float *net, const float *noise, float *z)
 
 static const ltn_param params[] = {
     LTN_BETAS(0.0001, 0.02, 0, LTN_BETA_SCHEDULES),
-    {.name = "prediction_type", .help = "what the network gives", .type = LTN_CHOICE, .choices = "epsilon|v_prediction"},
+    {.name = "prediction_type", .help = "what the network gives", .type = LTN_CHOICE,
+     .choices = "epsilon|v_prediction"},
     LTN_SPACING(0),
     LTN_ALPHA_TO_ONE(0),
     LTN_TRUTH("skip_prk_steps", 0, "begins without the three steps of four calls"),

@@ -1,5 +1,5 @@
-/* unipc.c - the unified predictor-corrector UniPC (Zhao et al. 2023, arXiv 2302.04867): with m the outputs (x0, or eps), s0 the
- * last time, H = -h (x0) or h, r_i = (l_{s_i} - l_{s0}) / h and D_i = (m_{s_i} - m_{s0}) / r_i,
+/* unipc.c - the unified predictor-corrector UniPC (Zhao et al. 2023, arXiv 2302.04867): with m the outputs (x0, or
+ * eps), s0 the last time, H = -h (x0) or h, r_i = (l_{s_i} - l_{s0}) / h and D_i = (m_{s_i} - m_{s0}) / r_i,
  *
  *     z' = A z - g ((exp(H) - 1) m_{s0} + B sum_i rho_i D_i),    B = H (bh1) or exp(H) - 1 (bh2)
  *
@@ -9,7 +9,8 @@
 
 #include "../sampler.h"
 
-enum { MAX_ORDER = 4, KEPT = MAX_ORDER, ARRAYS }; /* array: past outputs, newest first; the latent before the last step */
+/* array: past outputs, newest first; the latent before the last step */
+enum { MAX_ORDER = 4, KEPT = MAX_ORDER, ARRAYS };
 
 static bool of_x0(const ltn_schedule *s)
 {
@@ -102,7 +103,8 @@ static void step(ltn_sampler *s, const float *net, const float *noise, float *z)
 static ltn_status check(const ltn_sampler *s)
 {
     const bool zero = ltn__option_is(s->s, "final_sigmas_type", "zero");
-    if (zero && !of_x0(s->s)) return ltn__fail(s->ctx, LTN_EINVAL, "predict_x0=false needs final_sigmas_type sigma_min");
+    if (zero && !of_x0(s->s))
+        return ltn__fail(s->ctx, LTN_EINVAL, "predict_x0=false needs final_sigmas_type sigma_min");
     if (zero && !ltn__option(s->s, "lower_order_final", 1))
         return ltn__fail(s->ctx, LTN_EINVAL, "lower_order_final=false needs final_sigmas_type sigma_min");
     if (!of_x0(s->s) && s->s->thresholding)
@@ -118,7 +120,8 @@ static ltn_status plan(ltn_sampler *s)
     bool own;
     ltn_status e = check(s);
     if (!e)
-        e = ltn__sampler_plan_levels(s, all, max ? max : ltn__sigma_at(c, all - 1), min ? min : ltn__sigma_at(c, 0), true, &own);
+        e = ltn__sampler_plan_levels(s, all, max ? max : ltn__sigma_at(c, all - 1), min ? min : ltn__sigma_at(c, 0),
+                                     true, &own);
     if (e) return e;
     s->level[s->calls] = ltn__option_is(c, "final_sigmas_type", "zero") ? (ltn_level){1, 0}
                          : own                                          ? s->level[s->calls - 1]
@@ -132,9 +135,10 @@ static const ltn_param params[] = {
     LTN_SPACING(1),
     LTN_ZERO_SNR,
     LTN_THRESHOLDS,
-    {.name = "solver_order", .help = "of the predictor; the corrector's is one more", .type = LTN_INT, .def = 2, .min = 1,
-     .max = MAX_ORDER - 1},
-    {.name = "solver_type", .help = "B; those after bh1 stand for bh2", .type = LTN_CHOICE, .choices = "bh2|bh1|midpoint|heun|logrho"},
+    {.name = "solver_order", .help = "of the predictor; the corrector's is one more", .type = LTN_INT, .def = 2,
+     .min = 1, .max = MAX_ORDER - 1},
+    {.name = "solver_type", .help = "B; those after bh1 stand for bh2", .type = LTN_CHOICE,
+     .choices = "bh2|bh1|midpoint|heun|logrho"},
     LTN_TRUTH("predict_x0", 1, "the flow of the clean latent, not of the noise"),
     LTN_TRUTH("lower_order_final", 1, "the last steps are of lower order"),
     {.name = "disable_corrector", .help = "after these steps, as '0,1'", .type = LTN_STRING},
