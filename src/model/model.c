@@ -1,5 +1,6 @@
 /* model.c - a diffusers folder: model_index.json beside text_encoder/, unet/, vae/, tokenizer/ and
- * scheduler/; SDXL has text_encoder_2/ and tokenizer_2/ too. Opening maps the weights and builds every part once,
+ * scheduler/; SDXL has text_encoder_2/ and tokenizer_2/ too, diffusions in pixels only unet/ and scheduler/, or one file of
+ * guided-diffusion's. Opening maps the weights and builds every part once,
  * small, so that whatever is missing, misshapen or left over is said at once; parts are planned on first use and
  * kept by shape. */
 #include "model.h"
@@ -7,6 +8,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 enum { TEXT_ENCODER, UNET, VAE, TEXT_ENCODER_2 };
 static const char *const folders[4] = {"text_encoder", "unet", "vae", "text_encoder_2"};
@@ -73,9 +75,23 @@ static ltn_part_kind text_kind(const ltn_model *m, int k)
 
 /* ---- Opening ---- */
 
+/* Models in pixels have one network and no more; older ones have it at the top, in no folder. */
+static bool lies_on_top(const ltn_model *m)
+{
+    char path[4096];
+    snprintf(path, sizeof path, "%s/%s/config.json", m->path, folders[UNET]);
+    return m->pixels && !ltn__file_exists(path);
+}
+
+static const char *path_in(ltn_model *m, int f, const char *file)
+{
+    return lies_on_top(m) ? ltn__arena_format(&m->arena, "%s/%s", m->path, file)
+                          : ltn__arena_format(&m->arena, "%s/%s/%s", m->path, folders[f], file);
+}
+
 static ltn_status read_config(ltn_model *m, int f)
 {
-    const char *path = ltn__arena_format(&m->arena, "%s/%s/config.json", m->path, folders[f]);
+    const char *path = path_in(m, f, "config.json");
     if (!path) return LTN_ENOMEM;
     ltn_status s = ltn__json_read(m->ctx, path, &m->arena, &m->config[f]);
     if (s) return s;
@@ -91,7 +107,7 @@ static ltn_status read_config(ltn_model *m, int f)
 static ltn_status open_weights(ltn_model *m, int f)
 {
     for (int i = 0; i < LTN_COUNT(weight_files); i++) {
-        const char *path = ltn__arena_format(&m->arena, "%s/%s/%s", m->path, folders[f], weight_files[i]);
+        const char *path = path_in(m, f, weight_files[i]);
         if (!path) return LTN_ENOMEM;
         if (ltn__file_exists(path)) return ltn__tensors_open(m->ctx, path, &m->tensors[f]);
     }
@@ -143,7 +159,9 @@ static void differentiate(ltn_graph *g, const char *const wrt[2])
 static ltn_status build(ltn_model *m, ltn_part_kind kind, ltn_part_size size, ltn_graph **out)
 {
     const int f = kinds[kind].folder;
-    ltn_status s = ltn__graph_open(m->ctx, out);
+    const bool knows = !m->pixels || (f != TEXT_ENCODER && kind != LTN_UNET_BY_TEXT && kind != LTN_UNET_BY_BOTH);
+    ltn_status s = knows ? ltn__graph_open(m->ctx, out)
+                         : ltn__fail(m->ctx, LTN_EINVAL, "%s: the model works in pixels and takes no text", m->path);
     if (s) return s;
     m->arch[f]->build((ltn_nn){.g = *out, .w = m->tensors[f], .config = m->config[f]}, kinds[kind].base,
                       size);
@@ -215,13 +233,13 @@ static ltn_status probe_all(ltn_model *m)
     enum { PIXELS = 256, LATENTS = 128 };
     ltn_dims unet[4], enc[2], dec[2];
     ltn_status s;
-    if ((s = probe_text(m))) return s;
+    if (!m->pixels && (s = probe_text(m))) return s;
     if ((s = probe(m, LTN_UNET, LATENTS, (const char *const[]){"sample", "text", "out", "place"}, 4, unet))) return s;
     if ((s = probe(m, LTN_ENCODE, PIXELS, (const char *const[]){"picture", "out"}, 2, enc))) return s;
     if ((s = probe(m, LTN_DECODE, enc[1].d[1], (const char *const[]){"latent", "out"}, 2, dec))) return s;
     m->latent_channels = (int)enc[1].d[3];
     m->factor = (int)(PIXELS / enc[1].d[1]);
-    if ((s = check_text(m, unet[1], unet[3]))) return s;
+    if (!m->pixels && (s = check_text(m, unet[1], unet[3]))) return s;
     if (unet[0].d[3] != m->latent_channels || unet[2].d[3] != m->latent_channels)
         return ltn__fail(m->ctx, LTN_ESHAPE, "%s: latents of %d channels, the UNet takes %d and gives %d",
                          m->path, m->latent_channels, (int)unet[0].d[3], (int)unet[2].d[3]);
@@ -235,7 +253,7 @@ static ltn_status probe_all(ltn_model *m)
 static ltn_status check_unused(ltn_model *m)
 {
     for (int f = 0; f < m->folders; f++) {
-        ltn_status s = ltn__nn_check_unused(m->ctx, m->tensors[f]);
+        ltn_status s = m->tensors[f] ? ltn__nn_check_unused(m->ctx, m->tensors[f]) : LTN_OK;
         if (s) return ltn__within(m->ctx, s, "%s/%s", m->path, folders[f]);
     }
     return LTN_OK;
@@ -247,6 +265,7 @@ static const char *part_text(ltn_model *m, int f)
 {
     static const char *const types[] = {"f32", "f16", "bf16", "f64"};
     int64_t parameters = 0;
+    if (!m->tensors[f]) return "null";
     for (int i = 0; i < ltn__tensors_count(m->tensors[f]); i++) {
         const ltn_weight *w = ltn__tensors_at(m->tensors[f], i);
         int64_t n = 1;
@@ -306,7 +325,10 @@ static ltn_status open_beside(ltn_model *m)
     const char *calibration = ltn__arena_format(&m->arena, "%s/latino.json", m->path);
     ltn_status s;
     if (!tokenizer[0] || !tokenizer[1] || !scheduler || !calibration) return LTN_ENOMEM;
-    for (int k = 0; k <= two_encoders(m); k++)
+    if (lies_on_top(m) && !ltn__file_exists(scheduler))
+        scheduler = ltn__arena_format(&m->arena, "%s/scheduler_config.json", m->path);
+    if (!scheduler) return LTN_ENOMEM;
+    for (int k = 0; k <= two_encoders(m) && !m->pixels; k++)
         if ((s = ltn__tokenizer_open(m->ctx, tokenizer[k], &m->tokenizer[k]))) return s;
     if ((s = ltn__schedule_read(m->ctx, scheduler, &m->schedule))) return s;
     if (!ltn__file_exists(calibration)) return LTN_OK;
@@ -329,7 +351,8 @@ static ltn_status check_index(ltn_model *m)
     if (!ltn__file_exists(path))
         return ltn__fail(m->ctx, LTN_EFORMAT, "%s: no model_index.json: not a diffusers folder", m->path);
     ltn_status s = ltn__json_read(m->ctx, path, &m->arena, &index);
-    for (int f = 0; !s && f < 3; f++)
+    m->pixels = !s && listed(index, folders[UNET]) && !listed(index, folders[VAE]) && !listed(index, folders[TEXT_ENCODER]);
+    for (int f = 0; !s && !m->pixels && f < 3; f++)
         if (!listed(index, folders[f])) s = ltn__fail(m->ctx, LTN_EFORMAT, "%s: no %s", path, folders[f]);
     if (s) return s;
     m->folders = listed(index, folders[TEXT_ENCODER_2]) ? 4 : 3;
@@ -337,16 +360,54 @@ static ltn_status check_index(ltn_model *m)
     return LTN_OK;
 }
 
-static ltn_status open_all(ltn_model *m)
+static const ltn_arch *arch_named(const char *name)
+{
+    return ltn__arch_row(ltn__find(ltn__arch_entry, name));
+}
+
+static ltn_status open_folder(ltn_model *m)
 {
     ltn_status s = check_index(m);
     if (s) return s;
     for (int f = 0; f < m->folders; f++) {
+        if (m->pixels && f != UNET) continue;
         if ((s = read_config(m, f))) return s;
         if ((s = open_weights(m, f))) return s;
     }
+    if (m->pixels && m->arch[UNET] != arch_named("UNet2DModel"))
+        return ltn__fail(m->ctx, LTN_EFORMAT, "%s: model_index.json has neither text_encoder nor vae, and %s is no network for "
+                         "pixels", m->path, m->arch[UNET]->entry.name);
+    return open_beside(m);
+}
+
+/* A file of guided-diffusion, with the schedule and the clipping that its users give it. */
+static ltn_status open_guided(ltn_model *m)
+{
+    static const char schedule[] = "{\"_class_name\": \"DDPMScheduler\", \"beta_schedule\": \"linear\"}";
+    ltn_status s = ltn__tensors_open(m->ctx, m->path, &m->tensors[UNET]);
+    if (s) return s;
+    if (!ltn__guided_matches(m->tensors[UNET]))
+        return ltn__fail(m->ctx, LTN_EFORMAT, "%s: neither a diffusers folder nor a file of guided-diffusion", m->path);
+    m->pixels = true;
+    m->folders = 3;
+    m->arch[UNET] = arch_named("guided-diffusion");
+    if ((s = ltn__guided_config(m->ctx, m->tensors[UNET], &m->arena, &m->config[UNET])))
+        return ltn__within(m->ctx, s, "%s", m->path);
+    return ltn__schedule_parse(m->ctx, m->path, schedule, sizeof schedule - 1, &m->schedule);
+}
+
+static bool is_file(const char *path)
+{
+    struct stat st;
+    return !stat(path, &st) && S_ISREG(st.st_mode);
+}
+
+static ltn_status open_all(ltn_model *m)
+{
+    ltn_status s = is_file(m->path) ? open_guided(m) : open_folder(m);
+    if (s) return s;
+    if (m->pixels) m->arch[VAE] = arch_named("pixels");
     m->sample_size = sample_size(m);
-    if ((s = open_beside(m))) return s;
     if ((s = probe_all(m))) return s;
     if ((s = check_unused(m))) return s;
     return describe(m);
@@ -575,6 +636,7 @@ static ltn_status check_planar(ltn_model *m, const char *what, const ltn_array *
 /* With the k-th tokenizer, for the k-th text encoder. */
 static ltn_status tokenize(ltn_model *m, int k, const char *prompt, int *ids)
 {
+    if (m->pixels) return ltn__fail(m->ctx, LTN_EINVAL, "%s: the model works in pixels and takes no text", m->path);
     const double vocabulary = ltn__json_num(m->config[k ? TEXT_ENCODER_2 : TEXT_ENCODER], "vocab_size", 0);
     ltn_status s = ltn__tokenize(m->tokenizer[k], prompt, ids, m->tokens);
     for (int i = 0; !s && i < m->tokens; i++)
@@ -633,6 +695,7 @@ ltn_status ltn_model_text(ltn_model *m, const char *prompt, ltn_array *out)
 {
     int column = 0;
     *out = (ltn_array){0};
+    if (m->pixels) return tokenize(m, 0, prompt, NULL);
     int *ids = ltn__alloc(m->ctx, (size_t)m->tokens, sizeof *ids);
     ltn_status s = ids ? new_text(m, out) : LTN_ENOMEM;
     for (int k = 0; !s && k <= two_encoders(m); k++) {
@@ -657,12 +720,14 @@ ltn_status ltn_model_unet(ltn_model *m, const ltn_array *sample, double t, const
     ltn_status s = check_planar(m, "sample", sample, m->latent_channels, 1);
     if (s) return s;
     const int64_t n = sample->dim[0], hw = sample->dim[2] * sample->dim[3];
-    if (text->rank != 3 || (text->dim[0] != 1 && text->dim[0] != n) || text->dim[1] != m->text_length ||
-        text->dim[2] != m->text_width)
+    if (m->pixels != !text)
+        return ltn__fail(m->ctx, LTN_EINVAL, m->pixels ? "the model works in pixels and takes no text" : "a text is missing");
+    if (text && (text->rank != 3 || (text->dim[0] != 1 && text->dim[0] != n) || text->dim[1] != m->text_length ||
+        text->dim[2] != m->text_width))
         return ltn__fail(m->ctx, LTN_ESHAPE, "text: expected an array (1, %d, %d)", m->text_length,
                          m->text_width);
     if ((s = ltn__model_part(m, LTN_UNET, n, sample->dim[2], sample->dim[3], &p))) return s;
-    const size_t each = (size_t)text->dim[1] * (size_t)text->dim[2];
+    const size_t each = (size_t)m->text_length * (size_t)m->text_width;
     const int64_t height = sample->dim[2] * m->factor, width = sample->dim[3] * m->factor;
     const int64_t whole[6] = {height, width, 0, 0, height, width};
     float *time = ltn__plan_data(p->plan, "time"), *context = ltn__plan_data(p->plan, "text");
@@ -672,8 +737,9 @@ ltn_status ltn_model_unet(ltn_model *m, const ltn_array *sample, double t, const
     for (int64_t i = 0; i < n; i++) {
         ltn__time_sinusoid(m, t, time + i * ltn__time_width(m));
         if (place) ltn__place_sinusoids(m, whole, place + i * places);
-        memcpy(context + (size_t)i * each, text->data + (text->dim[0] == 1 ? 0 : (size_t)i * each),
-               each * sizeof *context);
+        if (text)
+            memcpy(context + (size_t)i * each, text->data + (text->dim[0] == 1 ? 0 : (size_t)i * each),
+                   each * sizeof *context);
     }
     ltn__plan_run(p->plan);
     return take_output(m, p, out);
