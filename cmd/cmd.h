@@ -21,6 +21,7 @@ typedef struct cmd_option {
     double min, max;   /* of numbers */
     ltn_kind kind;     /* of specs: the table that names come from */
     bool required;
+    bool automatic;    /* "auto" is the same as absent */
     bool repeat;       /* given again, it adds */
     bool setting;      /* decides the result: kept in the picture's settings */
 } cmd_option;
@@ -162,6 +163,19 @@ void cmd_json_number(cmd_json *j, const char *key, double value);    /* not fini
 void cmd_json_bool(cmd_json *j, const char *key, bool value);
 /* Prints JSON as indented "key: value" lines. */
 void cmd_json_readable(FILE *f, const char *json);
+
+/* ---- samples.c: several draws of one picture, n >= 2 of them ---- */
+/* Their mean, with all channels, and their deviation, without alpha. */
+ltn_status cmd_spread(ltn_ctx *ctx, const ltn_image *draw, int n, ltn_image *mean, ltn_image *deviation);
+double cmd_spread_mean(const ltn_image *deviation); /* the root of the mean square */
+typedef struct cmd_calibration {
+    double z;        /* rms distance of truth and mean over what the spread says; above 1 the spread is too small */
+    double coverage; /* share of the truth's values in the interval that holds a draw with 90 %; NaN for n < 19 */
+} cmd_calibration;
+void cmd_spread_check(const ltn_image *draw, int n, const ltn_image *mean, const ltn_image *deviation, const ltn_image *truth,
+                      cmd_calibration *out);
+/* The deviation over all colours in false colours, a bar with numbers at its right. */
+ltn_status cmd_spread_map(ltn_ctx *ctx, const ltn_image *deviation, ltn_image *out);
 
 /* ---- words.c: what a text says, by a list of captions ---- */
 typedef struct cmd_words {

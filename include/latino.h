@@ -51,7 +51,8 @@ typedef struct ltn_run ltn_run;                 /* one restoration in progress *
 /* Zero means default, in every field of every struct below. */
 typedef struct ltn_options {
     const char *device; /* "cpu"; NULL takes the best */
-    int threads;        /* 0: one per core */
+    int threads;        /* 0: one per core. Beside other busy programs GNU's OpenMP needs GOMP_SPINCOUNT=1000 in the environment
+                         * the process starts with (the program latino sees to it): waiting threads spin for long by default */
     void *(*realloc)(void *user, void *p, size_t n); /* n == 0 frees; NULL: the C library's */
     void (*log)(void *user, int level, const char *line); /* level 0 warning, 1 note; NULL: silent */
     void *user;
@@ -150,6 +151,10 @@ LTN_API ltn_status ltn_prox(ltn_degradation *d, const ltn_image *y, double gamma
 LTN_API ltn_status ltn_naive(ltn_degradation *d, const ltn_image *y, ltn_image *x);
 /* An estimate of white gaussian noise in a picture, from the covariance of its patches, units of [0,1]. */
 LTN_API ltn_status ltn_estimate_sigma(ltn_ctx *ctx, const ltn_image *y, double *sigma);
+/* A spec of noise whose strength is told by y: a name alone, such as "poisson-gaussian", becomes one with parameters; what
+ * already has them, and NULL (nothing, ""), is copied. y is A x + n, its values in [0,1]; only what A measures is looked
+ * at. LTN_EINVAL: no such noise, or the measurement is no picture; LTN_ESHAPE: it is none of d's, or too small to tell. */
+LTN_API ltn_status ltn_estimate_noise(ltn_degradation *d, const ltn_image *y, const char *noise, char *spec, size_t room);
 /* The root of the mean variance of the noise in a measurement: of a spec's noise, or (NULL) estimated, which is refused
  * where the measurement is no picture. */
 LTN_API ltn_status ltn_noise_level(ltn_degradation *d, const ltn_image *y, const char *noise, double *sigma);

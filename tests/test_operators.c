@@ -28,6 +28,8 @@ static const struct {
     {"kernel_valid_correlation", "blur:boundary=valid,order=correlation,kernel=KERNEL", "x"},
     {"kernel_mirror", "blur:kernel=KERNEL", "x"},
     {"grey", "colorize", "x"},
+    {"matlab", "downsample:factor=4,boundary=mirror", "x"},
+    {"matlab_odd", "downsample:factor=3,boundary=mirror", "odd"},
     {"anisotropic", "blur:sigma=3,across=1,angle=30,boundary=circular", "x"},
     {"varying", "varying:sigma=0.5,corner=2,levels=3,boundary=circular", "x"},
     {"varying_map", "varying:boundary=circular,kernels='KERNEL:KERNEL2',map='MAP'", "x"},

@@ -46,6 +46,8 @@ typedef struct ltn_map {
     void (*vjp)(const ltn_operator *op, const float *x, const float *y, float *out);
     /* The r whose |r|^2 is the data term, where that is not A x - y; NULL: it is. vjp takes it. */
     void (*misfit)(const ltn_operator *op, const float *y, const float *x, float *r);
+    /* The deviation of what A itself adds to y, where that counts as noise; NULL: nothing. */
+    double (*level)(const ltn_operator *op, const float *y);
     double gram; /* A A^T = gram on what is measured; 0: it is no multiple of 1 */
     bool exact; /* prox takes gamma = INFINITY: the x nearest to u among those with A x = y */
     /* x from y without a prior, for a start and for comparison; NULL: y itself (the sizes agree). */
@@ -132,8 +134,19 @@ void ltn__pseudo_inverse(const ltn_degradation *d, const float *y, float *x);
 bool ltn__exact(const ltn_degradation *d);
 
 /* ---- Noise: one row of noise.def. Values are in [0, 1], where no noise but gaussian has another unit. ---- */
+/* What a picture tells of its noise (estimate.c): places sorted into classes by their brightness, the variance of the
+ * noise in each of them. */
+enum { LTN_CLASSES = 8 };
+typedef struct ltn_noise_levels {
+    int n;
+    double mean[LTN_CLASSES], variance[LTN_CLASSES];
+    double sigma;    /* of noise that is the same everywhere */
+    double impulses; /* share of values that are black or white amid others */
+} ltn_noise_levels;
 typedef struct ltn_noise_row {
     ltn_entry entry;
+    /* The parameters that fit best, as they stand in a spec: "gain=0.01". */
+    void (*fit)(const ltn_noise_levels *l, char *text, size_t room);
     void (*add)(const ltn_spec *s, ltn_rng rng, float *y, size_t n);
     /* The variance of a value whose expectation is v. */
     double (*variance)(const ltn_spec *s, double v);
@@ -175,6 +188,8 @@ size_t ltn__lost(const ltn_degradation *d, float *y);
 
 /* LTN_ESHAPE and one line if y is no measurement of d. */
 ltn_status ltn__fits(const ltn_degradation *d, const ltn_image *y);
+/* Looks at the places where seen is not 0 (NULL: all). LTN_ESHAPE and one line: there are too few. */
+ltn_status ltn__noise_levels(ltn_ctx *ctx, const float *y, const float *seen, ltn_size s, ltn_noise_levels *out);
 /* Deviation of white gaussian noise in y (estimate.c); 0 and *status = LTN_ENOMEM if memory fails. */
 double ltn__estimate_sigma(ltn_ctx *ctx, const float *y, ltn_size s, ltn_status *status);
 

@@ -4,7 +4,8 @@
  * boundary=clip: pixels are areas, y(i) looks at the middle of its factor x factor pixels, and the filter
  * ends at the border, as in PIL and most programs. boundary=circular: y(i) = (k * x)(factor i) with a kernel
  * of 4 factor taps (bicubic), as in deepinv, where factor i is left of the kernel's middle; with
- * order=correlation, right of it, as in deepinv before 0.4: half a pixel off in either case. */
+ * order=correlation, right of it, as in deepinv before 0.4: half a pixel off in either case. boundary=mirror: as clip, but
+ * that the picture goes on as its mirror image, as in MATLAB's imresize. */
 #include <math.h>
 #include <string.h>
 
@@ -220,13 +221,14 @@ static ltn_status open_axis(ltn_operator *op, const ltn_spec *s, int in, int out
 {
     const ltn_filter filter = (ltn_filter)ltn__num(s, "filter");
     const int factor = (int)ltn__num(s, "factor");
-    const bool wrap = ltn__num(s, "boundary") != 0, turned = ltn__num(s, "order") != 0;
-    const double scale = wrap ? factor : (double)in / out;
+    const ltn_line_end end = (ltn_line_end)ltn__num(s, "boundary");
+    const bool wrap = end == LTN_WRAP, turned = ltn__num(s, "order") != 0;
+    const double scale = end == LTN_CLIP ? (double)in / out : factor;
     double centre = scale / 2;
     if (wrap) centre = ltn__filter_span(filter, scale) % 2 ? 0.5 : turned ? 0 : 1;
     else if (filter == LTN_NEAREST) centre = floor(centre) + 0.5;
-    const ltn_sampling down = {in, out, filter, scale, wrap ? centre - scale / 2 : 0, wrap};
-    const ltn_sampling enlarge = {out, in, LTN_BICUBIC, 1 / scale, 0.5 - centre / scale, false};
+    const ltn_sampling down = {in, out, filter, scale, wrap ? centre - scale / 2 : 0, end};
+    const ltn_sampling enlarge = {out, in, LTN_BICUBIC, 1 / scale, 0.5 - centre / scale, LTN_CLIP};
     ltn_status st = ltn__sparse_sampling(op->ctx, &down, &a->down);
     if (!st) st = ltn__sparse_transpose(op->ctx, &a->down, &a->up);
     if (!st) st = ltn__sparse_sampling(op->ctx, &enlarge, &a->naive);
@@ -296,8 +298,8 @@ static const ltn_param params[] = {
      .max = 1024},
     {.name = "filter", .help = "against aliasing; none takes single pixels", .type = LTN_CHOICE,
      .choices = LTN_FILTER_NAMES},
-    {.name = "boundary", .help = "clip: centred, cut at the border, as PIL; circular: as deepinv",
-     .type = LTN_CHOICE, .choices = "clip|circular"},
+    {.name = "boundary", .help = "clip: centred, cut at the border, as PIL; circular: as deepinv; mirror: as MATLAB",
+     .type = LTN_CHOICE, .choices = "clip|circular|mirror"},
     {.name = "order", .help = "circular: as deepinv since 0.4, or as before", .type = LTN_CHOICE,
      .choices = "convolution|correlation"},
     {0},

@@ -76,9 +76,16 @@ static void seen(const ltn_sampling *s, double at, double reach, int *first, int
     *first = (int)floor(at - reach + 0.5);
     *last = (int)floor(at + reach + 0.5) - 1;
     if (s->filter == LTN_NEAREST || *last < *first) *first = *last = (int)floor(at);
-    if (s->wrap) return;
+    if (s->end != LTN_CLIP) return;
     *first = LTN_MAX(0, LTN_MIN(*first, s->in - 1));
     *last = LTN_MAX(*first, LTN_MIN(*last, s->in - 1));
+}
+
+/* The pixel that stands at position p of the line. */
+static int place(const ltn_sampling *s, int p)
+{
+    const int period = s->end == LTN_REFLECT ? 2 * s->in : s->in, q = (p % period + period) % period;
+    return q < s->in ? q : period - 1 - q;
 }
 
 ltn_status ltn__sparse_sampling(ltn_ctx *ctx, const ltn_sampling *s, ltn_sparse *m)
@@ -94,7 +101,7 @@ ltn_status ltn__sparse_sampling(ltn_ctx *ctx, const ltn_sampling *s, ltn_sparse 
         seen(s, at, reach, &first, &last);
         for (int p = first; p <= last; p++) sum += filters[s->filter].weight(fabs(p + 0.5 - at) / wide);
         for (int p = first; p <= last; p++, n++) {
-            m->index[n] = (p % s->in + s->in) % s->in;
+            m->index[n] = place(s, p);
             m->weight[n] = (float)(filters[s->filter].weight(fabs(p + 0.5 - at) / wide) / sum);
         }
         m->start[o + 1] = n;

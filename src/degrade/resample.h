@@ -19,13 +19,14 @@ typedef struct ltn_sparse {
 } ltn_sparse;
 
 /* Sample o looks at the place (o + 1/2) scale + shift of a line whose pixel p covers p ... p + 1, through a
- * filter that is widened by the scale where that is above 1. Weights sum to 1; at the border the line goes on
- * around (wrap) or ends. */
+ * filter that is widened by the scale where that is above 1. Weights sum to 1; at the border the line ends, goes on
+ * around, or comes back (c b a | a b c). */
+typedef enum ltn_line_end { LTN_CLIP, LTN_WRAP, LTN_REFLECT } ltn_line_end;
 typedef struct ltn_sampling {
     int in, out;
     ltn_filter filter;
     double scale, shift;
-    bool wrap;
+    ltn_line_end end;
 } ltn_sampling;
 ltn_status ltn__sparse_sampling(ltn_ctx *ctx, const ltn_sampling *s, ltn_sparse *m);
 ltn_status ltn__sparse_transpose(ltn_ctx *ctx, const ltn_sparse *m, ltn_sparse *t);

@@ -104,6 +104,7 @@ int ltn__tensors_count(const ltn_tensors *t);
 ltn_weight *ltn__tensors_at(ltn_tensors *t, int i);
 ltn_weight *ltn__tensors_find(ltn_tensors *t, const char *name); /* NULL: no such tensor */
 const char *ltn__tensors_path(const ltn_tensors *t);
+const ltn_json *ltn__tensors_metadata(const ltn_tensors *t); /* what a safetensors file says of itself; NULL: nothing */
 bool ltn__weight_finite(const ltn_weight *w); /* no NaN, no infinity */
 /* Writing safetensors, for tests and tools: f32, whole or not at all. */
 typedef struct ltn_named_array {

@@ -125,6 +125,7 @@ static ltn_status parse_header(ltn_tensors *t, const ltn_json *header, const uin
     if (!e) return LTN_ENOMEM;
     ltn_status s = LTN_OK;
     int n = 0;
+    t->metadata = ltn__json_get(header, "__metadata__");
     for (const ltn_json *j = header->child; j && !s; j = j->next)
         if (strcmp(j->key, "__metadata__")) s = read_entry(t, j, size, &e[n++]);
     if (!s) qsort(e, (size_t)n, sizeof *e, by_place);

@@ -122,6 +122,11 @@ ltn_weight *ltn__tensors_find(ltn_tensors *t, const char *name)
     return NULL;
 }
 
+const ltn_json *ltn__tensors_metadata(const ltn_tensors *t)
+{
+    return t->metadata;
+}
+
 const char *ltn__tensors_path(const ltn_tensors *t)
 {
     return t->path;

@@ -15,6 +15,7 @@ struct ltn_tensors {
     int *slot; /* open addressing by name: index + 1, or 0 */
     uint32_t mask;
     size_t copies; /* bytes that may still be copied */
+    const ltn_json *metadata; /* safetensors' own, or NULL */
 };
 /* Makes room for n weights; comes before the first of them. */
 ltn_status ltn__tensors_room(ltn_tensors *t, size_t n);

@@ -51,6 +51,7 @@ void ltn__weight_free(ltn_ctx *ctx, ltn_weight *w);
 /* All of it as real: where it lies if it is that already, else the copy "real". NULL: LTN_ENOMEM. */
 const real *ltn__weight_real(ltn_ctx *ctx, ltn_weight *w);
 size_t ltn__weight_bytes(const ltn_weight *w); /* in its file */
+const char *ltn__dtype_name(ltn_dtype d); /* "f16" */
 /* Gives back the memory of the file's pages until somebody reads them again. */
 void ltn__weight_leave(const ltn_weight *w);
 /* Widens values [first, first + n) to real. */

@@ -85,6 +85,12 @@ static void widen_f16(const char *p, int64_t n, real *restrict out)
 
 static const size_t size[] = {[LTN_F32] = 4, [LTN_F16] = 2, [LTN_BF16] = 2, [LTN_F64] = 8};
 
+const char *ltn__dtype_name(ltn_dtype d)
+{
+    static const char *const name[] = {[LTN_F32] = "f32", [LTN_F16] = "f16", [LTN_BF16] = "bf16", [LTN_F64] = "f64"};
+    return name[d];
+}
+
 size_t ltn__weight_bytes(const ltn_weight *w)
 {
     size_t n = size[w->dtype];

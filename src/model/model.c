@@ -263,7 +263,6 @@ static ltn_status check_unused(ltn_model *m)
 
 static const char *part_text(ltn_model *m, int f)
 {
-    static const char *const types[] = {"f32", "f16", "bf16", "f64"};
     int64_t parameters = 0;
     if (!m->tensors[f]) return "null";
     for (int i = 0; i < ltn__tensors_count(m->tensors[f]); i++) {
@@ -272,7 +271,7 @@ static const char *part_text(ltn_model *m, int f)
         for (int k = 0; k < w->rank; k++) n *= w->dim[k];
         parameters += n;
     }
-    const char *type = parameters ? types[ltn__tensors_at(m->tensors[f], 0)->dtype] : "none";
+    const char *type = parameters ? ltn__dtype_name(ltn__tensors_at(m->tensors[f], 0)->dtype) : "none";
     return ltn__arena_format(&m->arena, "{\"architecture\": \"%s\", \"parameters\": %lld, \"type\": \"%s\"}",
                              m->arch[f]->entry.name, (long long)parameters, type);
 }
@@ -402,7 +401,7 @@ static bool is_file(const char *path)
     return !stat(path, &st) && S_ISREG(st.st_mode);
 }
 
-static ltn_status open_all(ltn_model *m)
+static ltn_status open_all(ltn_model *m, const ltn_model_options *opt)
 {
     ltn_status s = is_file(m->path) ? open_guided(m) : open_folder(m);
     if (s) return s;
@@ -410,6 +409,9 @@ static ltn_status open_all(ltn_model *m)
     m->sample_size = sample_size(m);
     if ((s = probe_all(m))) return s;
     if ((s = check_unused(m))) return s;
+    if (m->pixels && opt->loras) return ltn__fail(m->ctx, LTN_EINVAL, "%s: adapters are for models that take text", opt->lora[0]);
+    for (int i = 0; i < opt->loras; i++)
+        if ((s = ltn__lora_merge(m, opt->lora[i]))) return s;
     return describe(m);
 }
 
@@ -418,12 +420,11 @@ ltn_status ltn_model_open_with(ltn_ctx *ctx, const char *path, const ltn_model_o
     static const ltn_model_options none;
     *out = NULL;
     if (!opt) opt = &none;
-    if (opt->loras) return ltn__fail(ctx, LTN_EINVAL, "%s: adapters are not read yet", opt->lora[0]);
     ltn_model *m = *out = ltn__alloc(ctx, 1, sizeof *m);
     if (!m) return LTN_ENOMEM;
     m->ctx = m->arena.ctx = ctx;
     m->path = ltn__arena_format(&m->arena, "%s", path);
-    ltn_status s = m->path ? open_all(m) : LTN_ENOMEM;
+    ltn_status s = m->path ? open_all(m, opt) : LTN_ENOMEM;
     if (s) ltn_model_close(out);
     return s;
 }

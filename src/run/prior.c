@@ -360,6 +360,12 @@ static double error(const ltn_prior *p, int t)
     return calibrated(p, "one_step_error", 1, t, LOG_Y, 0.2 * (1 - p->alpha_bar[t]));
 }
 
+/* Without a table: four times that of pictures, as the variances of latents and pictures are. */
+static double latent_error(const ltn_prior *p, int t)
+{
+    return calibrated(p, "latent_error", 1, t, LOG_Y, 0.8 * (1 - p->alpha_bar[t]));
+}
+
 /* Without a table: latents have unit variance and pictures a deviation of about 1/2, so noise e on a picture is noise 2 e
  * on its latent, and the t is sought where sqrt((1 - ab) / ab) = 2 e; in pixels, e. */
 static int uncalibrated_time(const ltn_prior *p, double e)
@@ -452,7 +458,7 @@ ltn_status ltn__prior_open(ltn_model *m, ltn_size picture, const char *prompt, l
     p->base = (ltn_prior){.pixels = m->pixels, .latent_count = places * (size_t)m->latent_channels, .train_steps = m->schedule.train_steps,
                           .alpha_bar = m->schedule.alpha_bar, .encode = encode, .decode = decode, .predict = predict,
                           .encode_kept = encode_kept, .decode_kept = decode_kept, .predict_kept = predict_kept,
-                          .encode_back = encode_back, .decode_back = decode_back, .predict_back = predict_back, .error = error,
+                          .encode_back = encode_back, .decode_back = decode_back, .predict_back = predict_back, .error = error, .latent_error = latent_error,
                           .time_of = time_of, .error_at = error_at};
     ltn_status s = LTN_ENOMEM;
     p->weight = ltn__alloc(m->ctx, (size_t)(p->y.window * p->x.window), sizeof *p->weight);

@@ -34,6 +34,8 @@ struct ltn_prior {
     ltn_status (*predict_back)(ltn_prior *p, const float *dz0, float *dz, float *dtext);
     /* Calibrated once per prior on clean pictures: the mean squared error, in [-1, 1] pixels, of D(f(noised E(x), t)). */
     double (*error)(const ltn_prior *p, int t);
+    /* And that of the clean latent f(z, t) itself. */
+    double (*latent_error)(const ltn_prior *p, int t);
     /* And for pictures with white noise of deviation e, in [-1, 1]: the t at which one call f(sqrt(ab) E(x + e n), t) errs
      * least, and its mean squared error there. */
     int (*time_of)(const ltn_prior *p, double e);

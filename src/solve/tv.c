@@ -206,7 +206,7 @@ static void tv_close(ltn_ctx *ctx, void *state)
     ltn__free(ctx, t);
 }
 
-/* Where no weight is given: the deviation of A^T n, n the noise, which the variation has to outweigh; a small
+/* Where no weight is given: the deviation of A^T n (J^T n at x), n the noise, which the variation has to outweigh; a small
  * number where there is none. Uses v and r as scratch. */
 static double default_weight(const tv *t)
 {
@@ -214,7 +214,7 @@ static double default_weight(const tv *t)
     const size_t n = ltn__size_count(q->a->x);
     double square = 0;
     ltn__normals(q->rng, 0, t->r, ltn__size_count(q->a->y));
-    ltn__adjoint(q->a, t->r, t->v);
+    ltn__vjp(q->a, t->x, t->r, t->v);
     for (size_t i = 0; i < n; i++) square += (double)t->v[i] * t->v[i];
     return LTN_MAX(q->sigma * sqrt(square / (double)n), 4e-4);
 }
@@ -243,11 +243,11 @@ static ltn_status tv_open(const ltn_problem *q, ltn_prior *p, const ltn_spec *s,
     *steps = t->steps = given ? given : t->method->steps;
     const ltn_status status = open_memory(t);
     if (status) return status;
+    ltn__naive(q->a, q->y, t->x);
     t->weight = LTN_MAX(ltn__given(s, "weight") ? 2 * ltn__num(s, "weight") : default_weight(t), 1e-6);
     /* The size of e to that of x - naive: the fastest over all tasks tried. */
     t->tau = t->method->cosine ? 1 / (3 * t->weight) : LTN_MIN(1e3, 0.1 / t->weight);
     t->eta = 4 * t->weight;
-    ltn__naive(q->a, q->y, t->x);
     t->method->open(t);
     return LTN_OK;
 }
@@ -265,6 +265,7 @@ static const ltn_param tv_params[] = {
 const ltn_solver_row ltn__solver_tv = {
     .entry = {.name = "tv", .alias = "total-variation", .help = "total variation, no model",
               .cite = "Rudin, Osher, Fatemi 1992", .param = tv_params},
+    .nonlinear = true,
     .open = tv_open,
     .step = tv_step,
     .estimate = tv_estimate,

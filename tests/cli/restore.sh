@@ -94,8 +94,3 @@ wait $!
 claim "Ctrl-C ends with 130" [ $? -eq 130 ]
 claim "says so" grep -qx 'latino: interrupted' quit.err
 claim "and leaves no half file" [ "$(ls quit)" = now.png ]
-
-"$latino" generate -o drawn.png --prompt 'a photo of a cat' --steps 2 --seed 1 > /dev/null
-claim "generate" size drawn.png 128 128 3
-claim "generate repeats" "$latino" generate --from drawn.png -o drawn2.png
-claim "the same picture" same drawn.png drawn2.png

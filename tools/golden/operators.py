@@ -1,4 +1,4 @@
-"""What pictures become in cameras and scanners: space-varying blur and mosaics by deepinv and SciPy."""
+"""What pictures become in cameras and scanners: MATLAB's downsampling, space-varying blur and mosaics by deepinv and SciPy."""
 import importlib.metadata
 import warnings
 
@@ -71,6 +71,8 @@ def make(out):
     side = 2 * int(1 / 0.3 + 1) + 1
     cut = distance(h, w)[side // 2:-(side // 2), side // 2:-(side // 2)]
     t["varying_valid"] = varying(x, [gaussian(s, side) for s in (0.5, 0.75, 1)], cut, "valid")
+    for name, from_, factor in (("matlab", "x", 4), ("matlab_odd", "odd", 3)):
+        t[name] = dinv.physics.DownsamplingMatlab(factor=factor).A(torch.tensor(given[from_], dtype=torch.float64)[None])[0].numpy()
     for name in PATTERNS:
         t["mosaic_" + name] = mosaic(x, name)
     deepinv = dinv.physics.Demosaicing(img_size=x.shape).A(torch.tensor(x)[None])[0].sum(0).numpy()
