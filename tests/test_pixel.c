@@ -162,6 +162,71 @@ TEST(solvers_run_in_pixels)
     ltn_close(&ctx);
 }
 
+/* tools/golden/pixel_solvers.py: draw k is stream 100 + k of seed 77, in the order (c, h, w). */
+#define HOLES "inpaint:random=0.5,seed=7"
+#define BLUR "blur:sigma=1.5,boundary=circular"
+typedef struct restoration {
+    const char *name, *degradation, *solver;
+    double sigma; /* in [0, 1] */
+} restoration;
+static const restoration cases[] = {
+    {"ddrm_mask", HOLES, "ddrm:steps=6", 0.05},
+    {"ddrm_blur", BLUR, "ddrm:steps=8,eta=0.5,eta_b=0.8", 0.05},
+    {"ddrm_exact", HOLES, "ddrm:steps=5", 0},
+    {"ddnm_exact", HOLES, "ddnm:steps=6", 0},
+    {"ddnm_noise", BLUR, "ddnm:steps=6", 0.05},
+    {"diffpir_blur", BLUR, "diffpir:steps=6", 0.05},
+    {"diffpir_mask", HOLES, "diffpir:steps=5,lambda=3,zeta=0.8", 0.05},
+    {"pigdm_blur", BLUR, "pigdm:steps=6", 0.05},
+    {"pigdm_mask", HOLES, "pigdm:steps=6,eta=0.5", 0},
+    {"dps_blur", BLUR, "dps:steps=6,zeta=0.7", 0.05},
+    {"red_diff_blur", BLUR, "red-diff:steps=5", 0.05},
+};
+
+TEST(solvers_equal_their_pytorch_scripts)
+{
+    enum { SIDE = 32, COUNT = 3 * SIDE * SIDE, DRAWS = 9 };
+    static float draws[DRAWS * COUNT];
+    for (uint64_t k = 0; k < DRAWS; k++) ltn__normals((ltn_rng){77, 100 + k}, 0, draws + k * COUNT, COUNT);
+    const ltn_array noise = {4, {DRAWS, 3, SIDE, SIDE}, draws};
+    ltn_ctx *ctx;
+    ltn_model *m;
+    ltn_image truth = {0};
+    OK(NULL, ltn_open(&ctx, &(ltn_options){.threads = 1}));
+    OK(ctx, ltn_model_open(ctx, write_model(&networks[3], &(recipe){.names = "guided_ffhq"}, false, NULL, NULL), &m));
+    OK(ctx, ltn_image_new(ctx, SIDE, SIDE, 3, NULL, &truth));
+    for (int c = 0, k = 0; c < 3; c++)
+        for (int y = 0; y < SIDE; y++)
+            for (int x = 0; x < SIDE; x++, k++)
+                truth.data[k] = (float)(0.5 + 0.4 * sin(0.07 * y * (c + 1) + 0.05 * x) * cos(0.11 * x - 0.3 * c));
+    for (int i = 0; m && i < LTN_COUNT(cases); i++) {
+        const restoration *c = &cases[i];
+        char spec[64];
+        ltn_degradation *d = NULL;
+        ltn_run *run = NULL;
+        ltn_image y = {0}, x = {0};
+        test_name("%s", c->name);
+        snprintf(spec, sizeof spec, "gaussian:sigma=%g", c->sigma);
+        OK(ctx, ltn_degradation_open(ctx, c->degradation, SIDE, SIDE, 3, &d));
+        OK(ctx, ltn_degrade(d, &truth, spec, 5, &y));
+        OK(ctx, ltn_run_open(ctx, &(ltn_task){.model = m, .degradation = d, .y = &y, .sigma = c->sigma, .solver = c->solver,
+                                              .noise = &noise}, &run));
+        ltn_status s = run ? LTN_OK : LTN_EINVAL;
+        while (!s) s = ltn_run_step(run);
+        CHECK(s == LTN_DONE);
+        if (s == LTN_DONE) OK(ctx, ltn_run_estimate(run, &x));
+        for (int k = 0; x.data && k < COUNT; k++) x.data[k] = 2 * x.data[k] - 1;
+        against_golden(ctx, "pixel_solvers.safetensors", c->name, x.data, COUNT, 2e-3);
+        ltn_image_free(ctx, &x);
+        ltn_image_free(ctx, &y);
+        ltn_run_close(&run);
+        ltn_degradation_close(&d);
+    }
+    ltn_image_free(ctx, &truth);
+    ltn_model_close(&m);
+    ltn_close(&ctx);
+}
+
 static void refused(const network *w, recipe r, const char *from, const char *to, const char *message)
 {
     ltn_ctx *ctx;
