@@ -109,7 +109,9 @@ LTN_API ltn_status ltn_array_write(ltn_ctx *ctx, const char *path, const ltn_arr
 LTN_API void ltn_array_free(ltn_ctx *ctx, ltn_array *a);
 
 /* ---- Models: a diffusers folder (model_index.json beside unet/, vae/, text_encoder/, tokenizer/, scheduler/), or one file
- * that holds all parts: .safetensors, .ckpt, .gguf of SD1.x, SD2.x and SDXL. What a file is, is read from its tensors. ---- */
+ * that holds all parts: .safetensors, .ckpt, .gguf of SD1.x, SD2.x and SDXL. What a file is, is read from its tensors.
+ * Diffusions in pixels, which take no text: a folder of unet/ (UNet2DModel) and scheduler/, or both at its top, as diffusers'
+ * DDPMPipeline has it; a file of guided-diffusion's weights. Their latent is the picture, 3 channels in [-1, 1]. ---- */
 typedef struct ltn_model_options {
     const char *unet;       /* a file or folder whose UNet takes the model's place */
     const char *vae;        /* the same for the autoencoder; a tiny one's two files: "ENCODER+DECODER" */
@@ -133,6 +135,7 @@ LTN_API ltn_status ltn_file_describe(ltn_ctx *ctx, const char *path, char *json,
 /* The parts, as diffusers lays them out: text (1, 77, d), for SDXL (1, 78, d), whose last row is the pooled text and zeros;
  * sample and latents (n, c, h, w); pictures (n, 3, 8h, 8w) in [-1, 1] scaled as the VAE's own encode and decode do, latents multiplied by the scaling factor. */
 LTN_API ltn_status ltn_model_text(ltn_model *m, const char *prompt, ltn_array *out);
+/* text: NULL for a diffusion in pixels. */
 LTN_API ltn_status ltn_model_unet(ltn_model *m, const ltn_array *sample, double t, const ltn_array *text, ltn_array *out);
 LTN_API ltn_status ltn_model_encode(ltn_model *m, const ltn_array *picture, ltn_array *out);
 LTN_API ltn_status ltn_model_decode(ltn_model *m, const ltn_array *latent, ltn_array *out);

@@ -106,7 +106,9 @@ static void differentiate(ltn_graph *g, const char *const wrt[2])
 static ltn_status build(ltn_model *m, ltn_part_kind kind, ltn_part_size size, ltn_graph **out)
 {
     const int f = kinds[kind].folder;
-    ltn_status s = ltn__graph_open(m->ctx, out);
+    const bool knows = !m->pixels || (f != TEXT_ENCODER && kind != LTN_UNET_BY_TEXT && kind != LTN_UNET_BY_BOTH);
+    ltn_status s = knows ? ltn__graph_open(m->ctx, out)
+                         : ltn__fail(m->ctx, LTN_EINVAL, "%s: the model works in pixels and takes no text", m->path);
     if (s) return s;
     m->arch[f]->build((ltn_nn){.g = *out, .w = m->tensors[f], .config = m->config[f]}, kinds[kind].base,
                       size);
@@ -178,13 +180,13 @@ static ltn_status probe_all(ltn_model *m)
     enum { PIXELS = 256, LATENTS = 128 };
     ltn_dims unet[4], enc[2], dec[2];
     ltn_status s;
-    if ((s = probe_text(m))) return s;
+    if (!m->pixels && (s = probe_text(m))) return s;
     if ((s = probe(m, LTN_UNET, LATENTS, (const char *const[]){"sample", "text", "out", "place"}, 4, unet))) return s;
     if ((s = probe(m, LTN_ENCODE, PIXELS, (const char *const[]){"picture", "out"}, 2, enc))) return s;
     if ((s = probe(m, LTN_DECODE, enc[1].d[1], (const char *const[]){"latent", "out"}, 2, dec))) return s;
     m->latent_channels = (int)enc[1].d[3];
     m->factor = (int)(PIXELS / enc[1].d[1]);
-    if ((s = check_text(m, unet[1], unet[3]))) return s;
+    if (!m->pixels && (s = check_text(m, unet[1], unet[3]))) return s;
     if (unet[0].d[3] != m->latent_channels || unet[2].d[3] != m->latent_channels)
         return ltn__fail(m->ctx, LTN_ESHAPE, "%s: latents of %d channels, the UNet takes %d and gives %d",
                          m->path, m->latent_channels, (int)unet[0].d[3], (int)unet[2].d[3]);
@@ -198,7 +200,7 @@ static ltn_status probe_all(ltn_model *m)
 static ltn_status check_unused(ltn_model *m)
 {
     for (int f = 0; f < m->folders; f++) {
-        ltn_status s = ltn__nn_check_unused(m->ctx, m->tensors[f]);
+        ltn_status s = m->tensors[f] ? ltn__nn_check_unused(m->ctx, m->tensors[f]) : LTN_OK;
         if (s) return ltn__within(m->ctx, s, "%s/%s", m->path, ltn__folders[f]);
     }
     return LTN_OK;
@@ -209,6 +211,7 @@ static ltn_status check_unused(ltn_model *m)
 static const char *part_text(ltn_model *m, int f)
 {
     int64_t parameters;
+    if (!m->tensors[f]) return "null";
     const char *type = ltn__tensors_type(m->tensors[f], &parameters);
     return ltn__arena_format(&m->arena, "{\"architecture\": \"%s\", \"parameters\": %lld, \"type\": \"%s\"}",
                              m->arch[f]->entry.name, (long long)parameters, type);
@@ -262,6 +265,7 @@ static ltn_status open_all(ltn_model *m, const ltn_model_options *opt)
     m->sample_size = sample_size(m);
     if ((s = probe_all(m))) return s;
     if ((s = check_unused(m))) return s;
+    if (m->pixels && opt->loras) return ltn__fail(m->ctx, LTN_EINVAL, "%s: adapters are for models that take text", opt->lora[0]);
     for (int i = 0; i < opt->loras; i++)
         if ((s = ltn__lora_merge(m, opt->lora[i]))) return s;
     return describe(m);
@@ -502,6 +506,7 @@ static ltn_status check_planar(ltn_model *m, const char *what, const ltn_array *
 /* With the k-th tokenizer, for the k-th text encoder. */
 static ltn_status tokenize(ltn_model *m, int k, const char *prompt, int *ids)
 {
+    if (m->pixels) return ltn__fail(m->ctx, LTN_EINVAL, "%s: the model works in pixels and takes no text", m->path);
     const double vocabulary = ltn__json_num(m->config[k ? TEXT_ENCODER_2 : TEXT_ENCODER], "vocab_size", 0);
     ltn_status s = ltn__tokenize(m->tokenizer[k], prompt, ids, m->tokens);
     for (int i = 0; !s && i < m->tokens; i++)
@@ -560,6 +565,7 @@ ltn_status ltn_model_text(ltn_model *m, const char *prompt, ltn_array *out)
 {
     int column = 0;
     *out = (ltn_array){0};
+    if (m->pixels) return tokenize(m, 0, prompt, NULL);
     int *ids = ltn__alloc(m->ctx, (size_t)m->tokens, sizeof *ids);
     ltn_status s = ids ? new_text(m, out) : LTN_ENOMEM;
     for (int k = 0; !s && k <= two_encoders(m); k++) {
@@ -584,12 +590,14 @@ ltn_status ltn_model_unet(ltn_model *m, const ltn_array *sample, double t, const
     ltn_status s = check_planar(m, "sample", sample, m->latent_channels, 1);
     if (s) return s;
     const int64_t n = sample->dim[0], hw = sample->dim[2] * sample->dim[3];
-    if (text->rank != 3 || (text->dim[0] != 1 && text->dim[0] != n) || text->dim[1] != m->text_length ||
-        text->dim[2] != m->text_width)
+    if (m->pixels != !text)
+        return ltn__fail(m->ctx, LTN_EINVAL, m->pixels ? "the model works in pixels and takes no text" : "a text is missing");
+    if (text && (text->rank != 3 || (text->dim[0] != 1 && text->dim[0] != n) || text->dim[1] != m->text_length ||
+        text->dim[2] != m->text_width))
         return ltn__fail(m->ctx, LTN_ESHAPE, "text: expected an array (1, %d, %d)", m->text_length,
                          m->text_width);
     if ((s = ltn__model_part(m, LTN_UNET, n, sample->dim[2], sample->dim[3], &p))) return s;
-    const size_t each = (size_t)text->dim[1] * (size_t)text->dim[2];
+    const size_t each = (size_t)m->text_length * (size_t)m->text_width;
     const int64_t height = sample->dim[2] * m->factor, width = sample->dim[3] * m->factor;
     const int64_t whole[6] = {height, width, 0, 0, height, width};
     float *time = ltn__plan_data(p->plan, "time"), *context = ltn__plan_data(p->plan, "text");
@@ -600,8 +608,9 @@ ltn_status ltn_model_unet(ltn_model *m, const ltn_array *sample, double t, const
     for (int64_t i = 0; i < n; i++) {
         ltn__time_sinusoid(m, t, time + i * ltn__time_width(m));
         if (place) ltn__place_sinusoids(m, whole, place + i * places);
-        memcpy(context + (size_t)i * each, text->data + (text->dim[0] == 1 ? 0 : (size_t)i * each),
-               each * sizeof *context);
+        if (text)
+            memcpy(context + (size_t)i * each, text->data + (text->dim[0] == 1 ? 0 : (size_t)i * each),
+                   each * sizeof *context);
     }
     ltn__plan_run(p->plan);
     return take_output(m, p, out);

@@ -47,7 +47,7 @@ ltn_node *ltn__param(ltn_nn b, const char *name, int rank, int64_t d0, int64_t d
 ltn_node *ltn__nn_conv(ltn_nn b, ltn_node *x, int64_t out, int kernel);
 /* 3x3, stride 2, padded by 1 on all sides (pad 1), or right and below only (pad 0). */
 ltn_node *ltn__nn_conv_down(ltn_nn b, ltn_node *x, int64_t out, int pad);
-ltn_node *ltn__nn_linear(ltn_nn b, ltn_node *x, int64_t out); /* accepts a 1x1 convolution's weight */
+ltn_node *ltn__nn_linear(ltn_nn b, ltn_node *x, int64_t out); /* accepts a 1x1 or 1 convolution's weight */
 ltn_node *ltn__nn_group_norm(ltn_nn b, ltn_node *x);
 ltn_node *ltn__nn_layer_norm(ltn_nn b, ltn_node *x);
 /* Attention of x (n,1,t,c) to context (n,1,s,d), NULL: to itself. name: query, key, value and output
@@ -57,6 +57,18 @@ ltn_node *ltn__nn_attention(ltn_nn b, const char *const name[4], ltn_node *x, lt
 /* x + conv2 silu norm2 (conv1 silu norm1 x + time_emb_proj emb), x through conv_shortcut where the width
  * changes; emb NULL: none. */
 ltn_node *ltn__nn_resnet(ltn_nn b, ltn_node *x, ltn_node *emb, int64_t out);
+/* The same with other names, at another resolution, the time as a factor too. */
+typedef struct ltn_resnet {
+    struct {
+        const char *norm1, *conv1, *time, *norm2, *conv2, *shortcut;
+    } name;
+    int resample; /* 1: both branches are doubled by repetition before conv1; -1: halved by averaging */
+    bool scales;  /* the time's projection has both a factor 1 + s and a summand for norm2's result */
+} ltn_resnet;
+extern const ltn_resnet ltn__resnet; /* what ltn__nn_resnet does */
+ltn_node *ltn__nn_resnet_as(ltn_nn b, ltn_node *x, ltn_node *emb, int64_t out, ltn_resnet how);
+/* x + attention of all its places to each other, as diffusers names it now or did; b.groups 0: without its norm. */
+ltn_node *ltn__nn_self_attention(ltn_nn b, ltn_node *x, int heads);
 /* x + proj_out of depth transformer blocks over themselves and the text (n,1,s,d); in unet.c. */
 ltn_node *ltn__nn_transformer(ltn_nn b, ltn_node *x, ltn_node *text, int heads, int depth);
 /* After all parts are built: every tensor of the file must have been used. */
@@ -109,6 +121,9 @@ typedef struct ltn_arch {
      * scaling factor. */
     void (*build)(ltn_nn b, ltn_part_kind part, ltn_part_size s);
 } ltn_arch;
+/* guided.c: is this file of weights one of guided-diffusion's? Its configuration, found from its tensors. */
+bool ltn__guided_matches(const ltn_tensors *t);
+ltn_status ltn__guided_config(ltn_ctx *ctx, ltn_tensors *t, ltn_arena *arena, ltn_json **out);
 const ltn_arch *ltn__arch_row(int i);
 const ltn_entry *ltn__arch_entry(int i);
 
@@ -140,6 +155,7 @@ struct ltn_model {
     int tokens;                /* of a prompt, 77 */
     int text_length, text_width; /* of a text: its tokens and, for SDXL, a row that holds the pooled text */
     int pooled_width;          /* 0: no such row */
+    bool pixels;               /* neither text nor autoencoder: a diffusion in pixels */
     bool zero_empty;           /* no text at all is zeros, not the empty prompt's text */
     bool finite[LTN_PARTS];    /* this part's weights have been looked through for NaN and infinity */
     ltn_part *parts;

@@ -1,6 +1,6 @@
 /* source.c - where a model's parts come from: a diffusers folder (model_index.json beside text_encoder/, unet/, vae/,
- * tokenizer/ and scheduler/; SDXL has text_encoder_2/ and tokenizer_2/ too), or one file that holds all of them; and files or
- * folders that stand in for its UNet or its autoencoder. */
+ * tokenizer/ and scheduler/; SDXL has text_encoder_2/ and tokenizer_2/ too, diffusions in pixels only unet/ and scheduler/, or
+ * both at the top), or one file that holds all of them; and files or folders that stand in for its UNet or its autoencoder. */
 #include "source.h"
 
 #include <stdio.h>
@@ -372,6 +372,53 @@ static ltn_status open_single(ltn_model *m, const ltn_model_options *opt, ltn_te
     return s;
 }
 
+/* ---- Diffusions in pixels: a network and no more ---- */
+static const ltn_arch *arch_named(const char *name)
+{
+    return ltn__arch_row(ltn__find(ltn__arch_entry, name));
+}
+
+/* A file of guided-diffusion, as it is. */
+static ltn_status open_guided(ltn_model *m, ltn_tensors *t)
+{
+    ltn_status s = ltn__tensors_view(m->ctx, m->path, ltn__tensors_count(t), &m->tensors[LTN_AT_UNET]);
+    for (int i = 0; i < ltn__tensors_count(t) && !s; i++) {
+        ltn_weight *w = ltn__tensors_at(t, i);
+        w->used = true;
+        s = ltn__tensors_lend(m->tensors[LTN_AT_UNET], w, w->name);
+    }
+    m->pixels = true;
+    m->folders = 3;
+    m->arch[LTN_AT_UNET] = arch_named("guided-diffusion");
+    if (!s) s = ltn__guided_config(m->ctx, m->tensors[LTN_AT_UNET], &m->arena, &m->config[LTN_AT_UNET]);
+    return s ? ltn__within(m->ctx, s, "%s", m->path) : LTN_OK;
+}
+
+/* With the schedule and the clipping that its users give it. */
+static ltn_status make_guided_schedule(ltn_model *m)
+{
+    static const char schedule[] = "{\"_class_name\": \"DDPMScheduler\", \"beta_schedule\": \"linear\"}";
+    return ltn__schedule_parse(m->ctx, m->path, schedule, sizeof schedule - 1, &m->schedule);
+}
+
+/* Older folders have the network at the top, in no folder. */
+static bool lies_on_top(ltn_model *m)
+{
+    char path[4096];
+    snprintf(path, sizeof path, "%s/%s/config.json", m->path, ltn__folders[LTN_AT_UNET]);
+    return m->pixels && !ltn__file_exists(path);
+}
+
+static ltn_status open_pixels_folder(ltn_model *m)
+{
+    const char *folder = lies_on_top(m) ? m->path
+                                        : ltn__arena_format(&m->arena, "%s/%s", m->path, ltn__folders[LTN_AT_UNET]);
+    const ltn_status s = folder ? open_folder_part(m, LTN_AT_UNET, folder) : LTN_ENOMEM;
+    if (s || m->arch[LTN_AT_UNET] == arch_named("UNet2DModel")) return s;
+    return ltn__fail(m->ctx, LTN_EFORMAT, "%s: model_index.json has neither text_encoder nor vae, and %s is no network for "
+                     "pixels", m->path, m->arch[LTN_AT_UNET]->entry.name);
+}
+
 /* ---- A folder ---- */
 
 /* "unet": ["diffusers", "UNet2DConditionModel"]; [null, null] stands for none. */
@@ -388,7 +435,8 @@ static ltn_status check_index(ltn_model *m)
     if (!ltn__file_exists(path))
         return ltn__fail(m->ctx, LTN_EFORMAT, "%s: no model_index.json: not a diffusers folder", m->path);
     ltn_status s = ltn__json_read(m->ctx, path, &m->arena, &m->index);
-    for (int f = 0; !s && f < 3; f++)
+    m->pixels = !s && listed(m->index, "unet") && !listed(m->index, "vae") && !listed(m->index, "text_encoder");
+    for (int f = 0; !s && !m->pixels && f < 3; f++)
         if (!listed(m->index, ltn__folders[f])) s = ltn__fail(m->ctx, LTN_EFORMAT, "%s: no %s", path, ltn__folders[f]);
     if (s) return s;
     m->folders = listed(m->index, ltn__folders[LTN_AT_TEXT_2]) ? 4 : 3;
@@ -399,6 +447,7 @@ static ltn_status check_index(ltn_model *m)
 static ltn_status open_folder(ltn_model *m, const ltn_model_options *opt)
 {
     ltn_status s = check_index(m);
+    if (!s && m->pixels) return open_pixels_folder(m);
     for (int f = 0; f < m->folders && !s; f++) {
         if ((f == LTN_AT_UNET && opt->unet) || (f == LTN_AT_VAE && opt->vae)) continue;
         const char *folder = ltn__arena_format(&m->arena, "%s/%s", m->path, ltn__folders[f]);
@@ -412,9 +461,26 @@ static ltn_status read_beside(ltn_model *m)
     const char *scheduler = ltn__arena_format(&m->arena, "%s/scheduler/scheduler_config.json", m->path);
     const char *calibration = ltn__arena_format(&m->arena, "%s/latino.json", m->path);
     if (!scheduler || !calibration) return LTN_ENOMEM;
+    if (lies_on_top(m) && !ltn__file_exists(scheduler))
+        scheduler = ltn__arena_format(&m->arena, "%s/scheduler_config.json", m->path);
+    if (!scheduler) return LTN_ENOMEM;
     const ltn_status s = ltn__schedule_read(m->ctx, scheduler, &m->schedule);
     if (s || !ltn__file_exists(calibration)) return s;
     return ltn__json_read(m->ctx, calibration, &m->arena, &m->calibration);
+}
+
+/* What stands in for parts, which those in pixels do not have. */
+static ltn_status open_others(ltn_model *m, const ltn_model_options *opt)
+{
+    if (m->pixels) {
+        m->arch[LTN_AT_VAE] = arch_named("pixels");
+        if (!opt->unet && !opt->vae && !opt->tokenizer) return LTN_OK;
+        return ltn__fail(m->ctx, LTN_EINVAL, "%s: the model works in pixels: nothing can stand in for its UNet, and it has neither "
+                         "autoencoder nor tokenizer", m->path);
+    }
+    ltn_status s = opt->unet ? open_part(m, LTN_AT_UNET, opt->unet) : LTN_OK;
+    if (!s && opt->vae) s = open_part(m, LTN_AT_VAE, opt->vae);
+    return s ? s : open_tokenizers(m, opt);
 }
 
 ltn_status ltn__source_open(ltn_model *m, const ltn_model_options *opt)
@@ -422,11 +488,10 @@ ltn_status ltn__source_open(ltn_model *m, const ltn_model_options *opt)
     ltn_tensors *t = NULL;
     if (!ltn__file_exists(m->path)) return ltn__fail(m->ctx, LTN_EIO, "%s: no such folder", m->path);
     const bool folder = is_folder(m->path);
-    ltn_status s = folder ? LTN_OK : open_source(m, m->path, &t);
-    if (!s) s = folder ? open_folder(m, opt) : open_single(m, opt, t);
-    if (!s && opt->unet) s = open_part(m, LTN_AT_UNET, opt->unet);
-    if (!s && opt->vae) s = open_part(m, LTN_AT_VAE, opt->vae);
-    if (!s) s = open_tokenizers(m, opt);
-    if (!s) s = folder ? read_beside(m) : make_schedule(m, t, opt);
+    ltn_status s = folder ? open_folder(m, opt) : open_source(m, m->path, &t);
+    const bool guided = !s && t && ltn__guided_matches(t);
+    if (!s && t) s = guided ? open_guided(m, t) : open_single(m, opt, t);
+    if (!s) s = open_others(m, opt);
+    if (!s) s = folder ? read_beside(m) : guided ? make_guided_schedule(m) : make_schedule(m, t, opt);
     return s ? s : set_prediction(m, opt->prediction);
 }

@@ -76,7 +76,9 @@ static ltn_status open_walk(generator *g)
 
 static ltn_status open_texts(generator *g)
 {
-    ltn_status s = ltn_model_text(g->m, g->o->prompt ? g->o->prompt : "", &g->text[0]);
+    const char *prompt = g->o->prompt ? g->o->prompt : "";
+    if (g->m->pixels && !prompt[0] && g->batch < 2) return LTN_OK;
+    ltn_status s = ltn_model_text(g->m, prompt, &g->text[0]);
     if (s || g->batch < 2) return s;
     return g->o->negative ? ltn_model_text(g->m, g->o->negative, &g->text[1]) : ltn__model_empty(g->m, &g->text[1]);
 }
@@ -91,7 +93,7 @@ static ltn_status open_unet(generator *g)
     float *place = ltn__plan_data(plan, "place");
     const int64_t f = g->m->factor, whole[6] = {g->h * f, g->w * f, 0, 0, g->h * f, g->w * f};
     for (int b = 0; b < g->batch; b++) {
-        memcpy(ltn__plan_data(plan, "text") + (size_t)b * text, g->text[b].data, text * sizeof(float));
+        if (text) memcpy(ltn__plan_data(plan, "text") + (size_t)b * text, g->text[b].data, text * sizeof(float));
         if (place) ltn__place_sinusoids(g->m, whole, place + b * ltn__plan_dims(plan, "place").d[3]);
     }
     ltn__tell_guidance(plan, g->guidance);

@@ -113,7 +113,7 @@ static void set_conditions(const model_prior *p, ltn_part *unet, int t)
     float *time = ltn__plan_data(unet->plan, "time"), *text = ltn__plan_data(unet->plan, "text");
     for (int b = 0; b < p->batch; b++) {
         ltn__time_sinusoid(p->m, t, time + b * width);
-        memcpy(text + (size_t)b * p->base.text_count, p->base.text, p->base.text_count * sizeof *text);
+        if (text) memcpy(text + (size_t)b * p->base.text_count, p->base.text, p->base.text_count * sizeof *text);
     }
 }
 
@@ -369,11 +369,12 @@ static double latent_error(const ltn_prior *p, int t)
 }
 
 /* Without a table: latents have unit variance and pictures a deviation of about 1/2, so noise e on a picture is noise 2 e
- * on its latent, and the t is sought where sqrt((1 - ab) / ab) = 2 e. */
+ * on its latent, and the t is sought where sqrt((1 - ab) / ab) = 2 e; in pixels, e. */
 static int uncalibrated_time(const ltn_prior *p, double e)
 {
+    const double noise = ((const model_prior *)p)->m->pixels ? e : 2 * e;
     int t = 1;
-    while (t < p->train_steps - 1 && (1 - p->alpha_bar[t]) / p->alpha_bar[t] < 4 * e * e) t++;
+    while (t < p->train_steps - 1 && (1 - p->alpha_bar[t]) / p->alpha_bar[t] < noise * noise) t++;
     return t;
 }
 
@@ -442,6 +443,14 @@ static ltn_status open_parts(model_prior *p)
     return s;
 }
 
+/* Models in pixels take none. */
+static ltn_status take_texts(model_prior *p, const char *prompt)
+{
+    if (p->m->pixels && !prompt[0]) return LTN_OK;
+    const ltn_status s = ltn_model_text(p->m, prompt, &p->text);
+    return s ? s : ltn__model_empty(p->m, &p->empty);
+}
+
 ltn_status ltn__prior_open(ltn_model *m, ltn_size picture, const char *prompt, ltn_prior **out)
 {
     *out = NULL;
@@ -459,7 +468,7 @@ ltn_status ltn__prior_open(ltn_model *m, ltn_size picture, const char *prompt, l
     int windows = p->y.count * p->x.count, rounds = (windows + MAXBATCH - 1) / MAXBATCH;
     p->batch = (windows + rounds - 1) / rounds;
     size_t places = (size_t)(p->y.length * p->x.length);
-    p->base = (ltn_prior){.latent_count = places * (size_t)m->latent_channels, .train_steps = m->schedule.train_steps,
+    p->base = (ltn_prior){.pixels = m->pixels, .latent_count = places * (size_t)m->latent_channels, .train_steps = m->schedule.train_steps,
                           .alpha_bar = m->schedule.alpha_bar, .encode = encode, .decode = decode, .predict = predict,
                           .encode_kept = encode_kept, .decode_kept = decode_kept, .predict_kept = predict_kept,
                           .encode_back = encode_back, .decode_back = decode_back, .predict_back = predict_back, .error = error, .latent_error = latent_error,
@@ -471,7 +480,7 @@ ltn_status ltn__prior_open(ltn_model *m, ltn_size picture, const char *prompt, l
     p->clean = ltn__alloc(m->ctx, window_count(p) * (size_t)p->batch, sizeof *p->clean);
     if (!p->weight || !p->sum || !p->z || !p->clean) goto fail;
     make_weights(p);
-    if ((s = ltn_model_text(m, prompt, &p->text)) || (s = ltn__model_empty(m, &p->empty)) || (s = open_parts(p))) goto fail;
+    if ((s = take_texts(p, prompt)) || (s = open_parts(p))) goto fail;
     p->base.text = p->text.data;
     p->base.empty = p->empty.data;
     p->base.tokens = m->text_length;

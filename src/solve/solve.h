@@ -11,6 +11,7 @@ enum { LTN_WRT_LATENT = 1, LTN_WRT_TEXT = 2 };
 typedef struct ltn_prior ltn_prior;
 struct ltn_prior {
     size_t latent_count;
+    bool pixels; /* the latent is the picture: encode and decode only put it in another order */
     int train_steps;
     const double *alpha_bar;
     int calls;     /* of predict and predict_kept so far */
@@ -55,6 +56,8 @@ typedef struct ltn_problem {
 typedef struct ltn_solver_row {
     ltn_entry entry;
     bool needs_prior;
+    bool needs_pixels; /* a prior whose latent is the picture */
+    bool needs_text; /* of the prior: it changes the text or sets texts against each other */
     bool nonlinear; /* takes degradations that are not linear */
     ltn_status (*open)(const ltn_problem *q, ltn_prior *p, const ltn_spec *s, void **state, int *steps);
     ltn_status (*step)(void *state, ltn_progress *progress); /* LTN_OK, LTN_DONE, or an error */
