@@ -3,6 +3,7 @@
  *     build/bench/calibrate MODEL FOLDER [PICTURES] > MODEL/latino.json
  *
  * one_step_error: t, mean |D(f(sqrt(ab) E(x) + sqrt(1 - ab) n, t)) - x|^2.
+ * latent_error: t, the same of the latents, mean |f(...) - E(x)|^2.
  * noisy_picture: e, the t that makes mean |D(f(sqrt(ab) E(x + e n), t)) - x|^2 least, and that minimum; the t between the
  * candidates is the vertex of a parabola in log t. FOLDER holds pictures and captions.tsv (file, caption); pictures should
  * not be those that the prior was trained on. */
@@ -19,7 +20,7 @@ static const int candidates[] = {1, 3, 6, 12, 20, 32, 48, 80, 120, 180, 268, 360
 enum { TIMES = LTN_COUNT(times), NOISES = LTN_COUNT(noises), CANDIDATES = LTN_COUNT(candidates), MAXPICTURES = 1000 };
 
 typedef struct sums {
-    double clean[TIMES], noisy[NOISES][CANDIDATES];
+    double clean[TIMES], latent[TIMES], noisy[NOISES][CANDIDATES];
     int count;
 } sums;
 
@@ -29,23 +30,32 @@ static void die(ltn_ctx *ctx, const char *what)
     exit(1);
 }
 
-/* Mean |D(f(sqrt(ab) z + noise, t)) - x|^2. */
+static double distance2(const float *a, const float *b, size_t n)
+{
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) sum += ((double)a[i] - b[i]) * ((double)a[i] - b[i]);
+    return sum / (double)n;
+}
+
+/* Mean |D(z0) - x|^2, z0 = f(sqrt(ab) z + noise, t) standing behind the first latent in room. */
 static double error_of(ltn_prior *p, const float *z, double noise, uint64_t seed, int t, const float *x, size_t n, float *room)
 {
     float *in = room, *z0 = room + p->latent_count, *u = z0 + p->latent_count;
-    double a = sqrt(p->alpha_bar[t]), sum = 0;
+    double a = sqrt(p->alpha_bar[t]);
     for (size_t i = 0; i < p->latent_count; i++) in[i] = (float)(a * z[i] + (noise > 0 ? noise * ltn__normal((ltn_rng){seed, 200}, i) : 0));
     p->predict(p, in, t, z0);
     p->decode(p, z0, u);
-    for (size_t i = 0; i < n; i++) sum += ((double)u[i] - x[i]) * ((double)u[i] - x[i]);
-    return sum / (double)n;
+    return distance2(u, x, n);
 }
 
 static void measure(ltn_prior *p, const float *x, size_t n, uint64_t seed, sums *s)
 {
     float *room = malloc((3 * p->latent_count + 2 * n) * sizeof *room), *z = room + 2 * p->latent_count + n, *noisy = z + p->latent_count;
     p->encode(p, x, z);
-    for (int k = 0; k < TIMES; k++) s->clean[k] += error_of(p, z, sqrt(1 - p->alpha_bar[times[k]]), seed, times[k], x, n, room);
+    for (int k = 0; k < TIMES; k++) {
+        s->clean[k] += error_of(p, z, sqrt(1 - p->alpha_bar[times[k]]), seed, times[k], x, n, room);
+        s->latent[k] += distance2(room + p->latent_count, z, p->latent_count);
+    }
     for (int e = 0; e < NOISES; e++) {
         for (size_t i = 0; i < n; i++) noisy[i] = x[i] + (float)(noises[e] * ltn__normal((ltn_rng){seed, 300 + (uint64_t)e}, i));
         p->encode(p, noisy, z);
@@ -59,6 +69,8 @@ static void report(const sums *s)
 {
     printf("{\n \"one_step_error\": [");
     for (int k = 0; k < TIMES; k++) printf("%s[%d, %.5f]", k ? ", " : "", times[k], s->clean[k] / s->count);
+    printf("],\n \"latent_error\": [");
+    for (int k = 0; k < TIMES; k++) printf("%s[%d, %.5f]", k ? ", " : "", times[k], s->latent[k] / s->count);
     printf("],\n \"noisy_picture\": [");
     for (int e = 0; e < NOISES; e++) {
         const double *v = s->noisy[e];

@@ -368,4 +368,5 @@ def main():
     os.write(answer, json.dumps((convert if task.get("convert") else CALL[task["peer"].split()[0]])(task)).encode())
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -109,6 +109,7 @@ static int check_value(const cmd_option *o, const char *text)
     const char *dash = dashes(o->name);
     if (o->type == CMD_CHOICE && !has_word(o->value, text))
         return cmd_usage("%s%s %s: expected one of %s", dash, o->name, text, o->value);
+    if (o->automatic && !strcmp(text, "auto")) return CMD_DONE;
     if (o->type != CMD_INT && o->type != CMD_REAL && o->type != CMD_SIZE) return CMD_DONE;
     char *end;
     const double v = number(text, o->type == CMD_SIZE, &end);
@@ -184,8 +185,12 @@ int cmd_parse(const cmd_verb *verb, int n, const char *const *word, cmd_args *a)
 
 void cmd_fill(cmd_args *a, const cmd_args *from)
 {
-    for (int i = 0; a->verb->option[i].name; i++)
-        if (!a->value[i]) a->value[i] = from->value[i];
+    for (int i = 0; a->verb->option[i].name; i++) {
+        if (a->value[i]) continue;
+        a->value[i] = from->value[i];
+        for (int m = 0; m < from->mores && a->mores < CMD_MAXMORE; m++)
+            if (from->more[m].option == i) a->more[a->mores++] = from->more[m];
+    }
     for (int i = a->operands; i < from->operands; i++) a->operand[a->operands++] = from->operand[i];
 }
 
@@ -223,7 +228,7 @@ double cmd_number(const cmd_args *a, const char *name, double absent)
 {
     const char *text = cmd_text(a, name);
     char *end;
-    return text ? number(text, true, &end) : absent;
+    return text && strcmp(text, "auto") ? number(text, true, &end) : absent;
 }
 
 bool cmd_given(const cmd_args *a, const char *name)

@@ -82,11 +82,11 @@ static void json_result(cmd_json *j, const ltn_machine *m, const result *r)
 /* ---- The work ---- */
 
 /* A model of its own for each part, so that the memory is that part's. */
-static ltn_status measure(ltn_ctx *ctx, const char *model, const ltn_bench *b, result *r)
+static ltn_status measure(ltn_ctx *ctx, const cmd_args *a, const char *model, const ltn_bench *b, result *r)
 {
     ltn_model *m = NULL;
     cmd_forget_peak();
-    ltn_status s = ltn_model_open(ctx, model, &m);
+    ltn_status s = cmd_model_open(ctx, model, a, &m);
     if (!s) s = ltn_bench_part(m, b, &r->speed);
     r->peak = cmd_peak_memory();
     ltn_model_close(&m);
@@ -123,7 +123,7 @@ static ltn_status measure_all(ltn_ctx *ctx, const cmd_args *a, const char *model
     ltn_status s = LTN_OK;
     while (!s && cmd_next_spec(&list, part, sizeof part)) {
         result r = {.part = part};
-        s = measure(ctx, model, &b, &r);
+        s = measure(ctx, a, model, &b, &r);
         if (!s && j) json_result(j, m, &r);
         else if (!s) print_result(m, &r);
         ltn_speed_free(ctx, &r.speed);
@@ -175,6 +175,7 @@ static int run(ltn_ctx *ctx, const cmd_args *a)
 
 static const cmd_option options[] = {
     CMD_MODEL,
+    CMD_LORA,
     {.name = "size", .value = "N", .type = CMD_INT, .min = 8, .max = 8192,
      .help = "pixels of a side; without it the model's own size"},
     {.name = "parts", .value = "LIST", .type = CMD_SPEC, .kind = LTN_MODEL_PARTS, .def = "text,unet,encode,decode",

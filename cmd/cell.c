@@ -71,7 +71,7 @@ static ltn_status open_run(eval_worker *w, const eval_task *t, const eval_way *v
                      .seed = w->grid->seed};
     ltn_status s = ltn_run_open(w->ctx, &task, &c->run);
     if (s != LTN_EINVAL || w->model) return s;
-    s = ltn_model_open(w->ctx, w->grid->model.s, &w->model);
+    s = cmd_model_open(w->ctx, w->grid->model.s, w->grid->args, &w->model);
     task.model = w->model;
     return s ? s : ltn_run_open(w->ctx, &task, &c->run);
 }

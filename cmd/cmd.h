@@ -9,7 +9,7 @@
 #include <latino.h>
 
 enum { CMD_DONE = 0, CMD_FAILED = 1, CMD_USAGE = 2 }; /* exit codes; 128 + n after signal n */
-enum { CMD_MAXOPTION = 24, CMD_MAXOPERAND = 2, CMD_MAXMORE = 64 };
+enum { CMD_MAXOPTION = 40, CMD_MAXOPERAND = 2, CMD_MAXMORE = 64 };
 
 typedef enum cmd_type { CMD_FLAG, CMD_TEXT, CMD_FILE, CMD_CHOICE, CMD_INT, CMD_REAL, CMD_SIZE, CMD_SPEC } cmd_type;
 typedef struct cmd_option {
@@ -21,6 +21,7 @@ typedef struct cmd_option {
     double min, max;   /* of numbers */
     ltn_kind kind;     /* of specs: the table that names come from */
     bool required;
+    bool automatic;    /* "auto" is the same as absent */
     bool repeat;       /* given again, it adds */
     bool setting;      /* decides the result: kept in the picture's settings */
 } cmd_option;
@@ -61,8 +62,23 @@ struct cmd_args {
     {.name = "seed", .value = "N", .type = CMD_INT, .max = 9007199254740992., .def = "0", .setting = true,  \
      .help = "of the random numbers; the same seed gives the same picture"}
 #define CMD_MODEL                                                                                           \
-    {.name = "model", .value = "DIR", .type = CMD_FILE, .setting = true,                                    \
-     .help = "a diffusers folder; without it $LATINO_MODEL, then the small prior that comes with latino"}
+    {.name = "model", .value = "PATH", .type = CMD_FILE, .setting = true,                                   \
+     .help = "a diffusers folder, or one .safetensors, .ckpt or .gguf file of SD1, SD2 or SDXL; without it " \
+             "$LATINO_MODEL, then the small prior that comes with latino"},                                 \
+    CMD_PARTS
+/* What stands in for a part of the model, or says what its file does not. */
+#define CMD_PARTS                                                                                           \
+    {.name = "unet", .value = "PATH", .type = CMD_FILE, .setting = true,                                    \
+     .help = "a file or folder whose UNet takes the place of the model's"},                                 \
+    {.name = "vae", .value = "PATH", .type = CMD_FILE, .setting = true,                                     \
+     .help = "the same for the autoencoder; ENCODER+DECODER are the two files of a tiny one"},              \
+    {.name = "tokenizer", .value = "PATH", .type = CMD_FILE, .setting = true,                               \
+     .help = "a folder with vocab.json and merges.txt, or a merges.txt; without it the model's own, or CLIP's"}, \
+    {.name = "prediction", .value = "epsilon|sample|v_prediction", .type = CMD_CHOICE, .setting = true,     \
+     .help = "what the UNet predicts, in place of what the model says"}
+#define CMD_LORA                                                                                            \
+    {.name = "lora", .value = "FILE[:SCALE]", .type = CMD_FILE, .setting = true, .repeat = true,            \
+     .help = "an adapter (LoRA, LCM-LoRA) that is merged into the model; given again, one more"}
 #define CMD_THREADS                                                              \
     {                                                                            \
         .name = "threads", .value = "N", .type = CMD_INT, .min = 1, .max = 1024, \
@@ -148,6 +164,8 @@ ltn_status cmd_save_array(ltn_ctx *ctx, const char *path, const ltn_array *a);
 int cmd_write_text(const char *path, const char *text); /* whole or not at all; "-" is standard output */
 /* Options given by the user, else $LATINO_MODEL, else the prior of the build tree or the installation. */
 int cmd_model_path(const cmd_args *a, cmd_path *out);
+/* Opens it with what else the command says of it. */
+ltn_status cmd_model_open(ltn_ctx *ctx, const char *path, const cmd_args *a, ltn_model **out);
 
 /* ---- json.c: writing ---- */
 typedef struct cmd_json {
@@ -162,6 +180,19 @@ void cmd_json_number(cmd_json *j, const char *key, double value);    /* not fini
 void cmd_json_bool(cmd_json *j, const char *key, bool value);
 /* Prints JSON as indented "key: value" lines. */
 void cmd_json_readable(FILE *f, const char *json);
+
+/* ---- samples.c: several draws of one picture, n >= 2 of them ---- */
+/* Their mean, with all channels, and their deviation, without alpha. */
+ltn_status cmd_spread(ltn_ctx *ctx, const ltn_image *draw, int n, ltn_image *mean, ltn_image *deviation);
+double cmd_spread_mean(const ltn_image *deviation); /* the root of the mean square */
+typedef struct cmd_calibration {
+    double z;        /* rms distance of truth and mean over what the spread says; above 1 the spread is too small */
+    double coverage; /* share of the truth's values in the interval that holds a draw with 90 %; NaN for n < 19 */
+} cmd_calibration;
+void cmd_spread_check(const ltn_image *draw, int n, const ltn_image *mean, const ltn_image *deviation, const ltn_image *truth,
+                      cmd_calibration *out);
+/* The deviation over all colours in false colours, a bar with numbers at its right. */
+ltn_status cmd_spread_map(ltn_ctx *ctx, const ltn_image *deviation, ltn_image *out);
 
 /* ---- words.c: what a text says, by a list of captions ---- */
 typedef struct cmd_words {

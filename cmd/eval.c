@@ -365,6 +365,7 @@ static const cmd_option options[] = {
      .help = "so many of the pictures are kept in the folder REPORT.d while they are computed, for the "
              "report"},
     CMD_MODEL,
+    CMD_LORA,
     {.name = "seed", .value = "N", .type = CMD_INT, .max = 9007199254740992., .def = "1",
      .help = "of the solvers; the noise of the k-th picture always has the seed k"},
     {.name = "jobs", .value = "N", .type = CMD_INT, .min = 1, .max = MAXJOBS, .def = "1",

@@ -30,6 +30,7 @@ typedef struct eval_setting { /* what rows of one file have in common */
 typedef struct eval_grid {
     const char *folder;
     cmd_path model;
+    const cmd_args *args; /* what else is said of the model */
     eval_task *task;
     eval_way *way;
     eval_picture *picture;

@@ -140,10 +140,23 @@ int cmd_write_text(const char *path, const char *text)
     return good ? CMD_DONE : CMD_FAILED;
 }
 
-static bool is_model(cmd_path *out, const char *folder, const char *name)
+/* A folder that comes with latino, known by a file in it: of the build tree, or of the installation. */
+static bool find_own(cmd_path *out, const char *name, const char *file)
 {
-    *out = cmd_join(folder, name);
-    return !access(cmd_join(out->s, "model_index.json").s, R_OK);
+    cmd_path here, inside;
+    const ssize_t n = readlink("/proc/self/exe", here.s, sizeof here.s - 1);
+    here.s[n > 0 ? n : 0] = 0;
+    for (int up = 0; up < 4 && strrchr(here.s, '/'); up++) { /* build/cmd/latino, PREFIX/bin/latino */
+        static const char *const places[] = {"models", "share/latino"};
+        *strrchr(here.s, '/') = 0;
+        for (int i = 0; i < 2; i++) {
+            inside = cmd_join(here.s, places[i]);
+            *out = cmd_join(inside.s, name);
+            if (!access(cmd_join(out->s, file).s, R_OK)) return true;
+        }
+    }
+    *out = cmd_join(CMD_DATADIR, name);
+    return !access(cmd_join(out->s, file).s, R_OK);
 }
 
 int cmd_model_path(const cmd_args *a, cmd_path *out)
@@ -154,15 +167,21 @@ int cmd_model_path(const cmd_args *a, cmd_path *out)
         snprintf(out->s, sizeof out->s, "%s", given);
         return CMD_DONE;
     }
-    cmd_path here;
-    const ssize_t n = readlink("/proc/self/exe", here.s, sizeof here.s - 1);
-    here.s[n > 0 ? n : 0] = 0;
-    for (int up = 0; up < 4 && strrchr(here.s, '/'); up++) { /* build/cmd/latino, PREFIX/bin/latino */
-        *strrchr(here.s, '/') = 0;
-        if (is_model(out, here.s, "models/prior") || is_model(out, here.s, "share/latino/prior"))
-            return CMD_DONE;
-    }
-    if (is_model(out, CMD_DATADIR, "prior")) return CMD_DONE;
+    if (find_own(out, "prior", "model_index.json")) return CMD_DONE;
     cmd_say("no model: neither --model nor LATINO_MODEL is given, and %s/prior is not there", CMD_DATADIR);
     return CMD_FAILED;
+}
+
+ltn_status cmd_model_open(ltn_ctx *ctx, const char *path, const cmd_args *a, ltn_model **out)
+{
+    const char *lora[CMD_MAXMORE + 1];
+    cmd_path merges;
+    ltn_model_options opt = {.lora = lora,
+                             .unet = cmd_text(a, "unet"),
+                             .vae = cmd_text(a, "vae"),
+                             .tokenizer = cmd_text(a, "tokenizer"),
+                             .prediction = cmd_text(a, "prediction")};
+    if (!opt.tokenizer && !cmd_is_folder(path) && find_own(&merges, "clip", "merges.txt")) opt.tokenizer = merges.s;
+    while (opt.loras < CMD_MAXMORE + 1 && (lora[opt.loras] = cmd_nth(a, "lora", opt.loras))) opt.loras++;
+    return ltn_model_open_with(ctx, path, &opt, out);
 }

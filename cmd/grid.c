@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 /* The tasks of doc/results.md. */
 static const struct {
@@ -396,9 +397,23 @@ static const char *last_name(const char *path)
     return path + n;
 }
 
+/* An adapter as the settings have it: its name, its scale and its file's digest. */
+static void note_adapter(const char *spec, eval_setting *s)
+{
+    cmd_path file;
+    const char *colon = strrchr(spec, ':');
+    const bool whole = !colon || !access(spec, R_OK);
+    snprintf(file.s, sizeof file.s, "%.*s", whole ? (int)strlen(spec) : (int)(colon - spec), spec);
+    snprintf(s->key, sizeof s->key, "lora");
+    snprintf(s->value, sizeof s->value, "%.*s, digest %016llx", EVAL_SPEC, last_name(spec),
+             (unsigned long long)digest_file(0, file.s));
+}
+
 static int note_settings(eval_grid *g)
 {
-    g->setting = calloc((size_t)(3 + g->tasks + g->ways), sizeof *g->setting);
+    int adapters = 0;
+    while (cmd_nth(g->args, "lora", adapters)) adapters++;
+    g->setting = calloc((size_t)(3 + adapters + g->tasks + g->ways), sizeof *g->setting);
     if (!g->setting) return CMD_FAILED;
     eval_setting *s = g->setting;
     snprintf(s->key, sizeof s->key, "pictures");
@@ -407,6 +422,7 @@ static int note_settings(eval_grid *g)
     snprintf(s->key, sizeof s->key, "model");
     snprintf(s++->value, sizeof s->value, "%.*s, digest %016llx", EVAL_SPEC, last_name(g->model.s),
              (unsigned long long)digest_folder(g->model.s, 0));
+    for (int i = 0; i < adapters; i++) note_adapter(cmd_nth(g->args, "lora", i), s++);
     snprintf(s->key, sizeof s->key, "seed");
     snprintf(s++->value, sizeof s->value, "%llu", (unsigned long long)g->seed);
     for (int i = 0; i < g->tasks; i++, s++) {
@@ -423,7 +439,7 @@ static int note_settings(eval_grid *g)
 
 int eval_grid_open(const cmd_args *a, eval_grid *g)
 {
-    *g = (eval_grid){.folder = a->operand[0], .seed = (uint64_t)cmd_number(a, "seed", 1),
+    *g = (eval_grid){.folder = a->operand[0], .args = a, .seed = (uint64_t)cmd_number(a, "seed", 1),
                      .shown = (int)cmd_number(a, "show", 0)};
     int code = choose_pictures(a, g);
     if (!code) code = read_captions(a, g);

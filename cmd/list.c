@@ -8,7 +8,7 @@ static const struct {
     ltn_kind kind;
 } kinds[] = {{"operations", LTN_OPERATIONS}, {"degradations", LTN_DEGRADATIONS}, {"noises", LTN_NOISES},
              {"solvers", LTN_SOLVERS},       {"models", LTN_MODELS},             {"metrics", LTN_METRICS},
-             {"parts", LTN_MODEL_PARTS}};
+             {"samplers", LTN_SAMPLERS},     {"parts", LTN_MODEL_PARTS}};
 enum { KINDS = sizeof kinds / sizeof kinds[0] };
 
 static const char *kind_name(const void *self, int i)
@@ -124,9 +124,9 @@ static const cmd_option options[] = {
 
 const cmd_verb cmd_list = {
     .name = "list",
-    .operands = "[operations|degradations|noises|solvers|models|metrics|parts]",
+    .operands = "[operations|degradations|noises|solvers|models|metrics|samplers|parts]",
     .summary = "shows what there is, with every parameter",
-    .about = "Lists degradations, noises, solvers, metrics, kinds of models, parts of a model and operations of the engine, "
+    .about = "Lists degradations, noises, solvers, samplers, metrics, kinds of models, parts of a model and operations of the engine, "
              "with the parameters that a SPEC may give: name:key=value,key=value.",
     .max_operands = 1,
     .option = options,

@@ -1,7 +1,9 @@
 /* main.c - `latino VERB ...`: finds the verb, reads its options, opens a context and runs it. */
 #include "cmd.h"
 
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const char *verb_name(const void *self, int i)
 {
@@ -34,6 +36,14 @@ static const struct {
     {"--help", cmd_help}, {"-h", cmd_help}, {"help", cmd_help}, {"--version", print_version},
     {"--manual", cmd_manual}, {"--completion", cmd_completion}, {NULL, NULL},
 };
+
+/* Threads that wait for work spin for a millisecond by default, and take the processor from the ones that have it
+ * wherever other programs run as well. GNU's OpenMP reads how long they may before main begins; so begin again. */
+static void wait_briefly(char **argv)
+{
+    if (getenv("GOMP_SPINCOUNT") || getenv("OMP_WAIT_POLICY")) return;
+    if (!setenv("GOMP_SPINCOUNT", "1000", 0)) execv("/proc/self/exe", argv);
+}
 
 static int run(cmd_args *a)
 {
@@ -84,6 +94,7 @@ static int start(int argc, char **argv)
         cmd_verb_help(stdout, verb);
         return CMD_DONE;
     }
+    wait_briefly(argv);
     cmd_catch_signals();
     return run(&a);
 }

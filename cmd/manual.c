@@ -86,6 +86,7 @@ void cmd_manual(FILE *f)
     manual_table(f, "NOISES", LTN_NOISES);
     manual_table(f, "SOLVERS", LTN_SOLVERS);
     manual_table(f, "METRICS", LTN_METRICS);
+    manual_table(f, "SAMPLERS", LTN_SAMPLERS);
     manual_table(f, "PARTS OF A MODEL", LTN_MODEL_PARTS);
     fputs(".SH ENVIRONMENT\n.TP\nLATINO_MODEL\nthe model where \\fB\\-\\-model\\fR is not given.\n"
           ".SH EXIT STATUS\n0: done. 1: failed. 2: wrong usage. 130: interrupted; no half\\-written file\n"

@@ -33,11 +33,12 @@ void cmd_settings(const cmd_args *a, const char *in, char *text, size_t room)
     if (in) append_word(text, room, in);
     for (int i = 0; a->verb->option[i].name; i++) {
         const cmd_option *o = &a->verb->option[i];
-        const char *value = a->value[i] ? a->value[i] : o->def;
-        if (!o->setting || !value) continue;
-        append(text, room, " --");
-        append(text, room, o->name);
-        append_word(text, room, value);
+        const char *value;
+        for (int k = 0; o->setting && (value = cmd_nth(a, o->name, k)); k++) {
+            append(text, room, " --");
+            append(text, room, o->name);
+            append_word(text, room, value);
+        }
     }
 }
 
@@ -75,7 +76,7 @@ int cmd_settings_read(ltn_ctx *ctx, const char *path, const cmd_verb *verb, char
     const bool fits = kept && strlen(kept) < room;
     snprintf(text, room, "%s", fits ? kept : "");
     ltn_image_free(ctx, &im);
-    const char *word[2 * CMD_MAXOPTION + CMD_MAXOPERAND + 2];
+    const char *word[2 * (CMD_MAXOPTION + CMD_MAXMORE) + CMD_MAXOPERAND + 2];
     const int n = split(text, word, (int)(sizeof word / sizeof *word));
     if (n < 2 || strcmp(word[0], "latino") || strcmp(word[1], verb->name)) {
         cmd_say("%s: no settings of latino %s in this file", path, verb->name);

@@ -51,7 +51,8 @@ typedef struct ltn_run ltn_run;                 /* one restoration in progress *
 /* Zero means default, in every field of every struct below. */
 typedef struct ltn_options {
     const char *device; /* "cpu"; NULL takes the best */
-    int threads;        /* 0: one per core */
+    int threads;        /* 0: one per core. Beside other busy programs GNU's OpenMP needs GOMP_SPINCOUNT=1000 in the environment
+                         * the process starts with (the program latino sees to it): waiting threads spin for long by default */
     void *(*realloc)(void *user, void *p, size_t n); /* n == 0 frees; NULL: the C library's */
     void (*log)(void *user, int level, const char *line); /* level 0 warning, 1 note; NULL: silent */
     void *user;
@@ -91,6 +92,9 @@ LTN_API ltn_status ltn_image_write(ltn_ctx *ctx, const char *path, const ltn_ima
 LTN_API ltn_status ltn_image_new(ltn_ctx *ctx, int width, int height, int channels, const ltn_image *like, ltn_image *out);
 LTN_API void ltn_image_free(ltn_ctx *ctx, ltn_image *im);
 LTN_API const char *ltn_image_settings(const ltn_image *im); /* the text written with it, or NULL */
+/* The quality 1 .. 100 of libjpeg whose tables are nearest to those of the JPEG file that a picture was read from, and in
+ * *full_chroma (may be NULL) whether its colours have full resolution; 0: it was not read from one. */
+LTN_API int ltn_image_jpeg_quality(const ltn_image *im, int *full_chroma);
 /* Antialiased bicubic resize (a = -0.5), channels kept. */
 LTN_API ltn_status ltn_image_resize(ltn_ctx *ctx, const ltn_image *im, int width, int height, ltn_image *out);
 
@@ -105,13 +109,16 @@ LTN_API ltn_status ltn_array_write(ltn_ctx *ctx, const char *path, const ltn_arr
 LTN_API void ltn_array_free(ltn_ctx *ctx, ltn_array *a);
 
 /* ---- Models: a diffusers folder (model_index.json beside unet/, vae/, text_encoder/, tokenizer/, scheduler/), or one file
- * that holds all parts: .safetensors, .ckpt, .gguf of SD1.x, SD2.x and SDXL. What a file is, is read from its tensors. ---- */
+ * that holds all parts: .safetensors, .ckpt, .gguf of SD1.x, SD2.x and SDXL. What a file is, is read from its tensors.
+ * Diffusions in pixels, which take no text: a folder of unet/ (UNet2DModel) and scheduler/, or both at its top, as diffusers'
+ * DDPMPipeline has it; a file of guided-diffusion's weights. Their latent is the picture, 3 channels in [-1, 1]. ---- */
 typedef struct ltn_model_options {
     const char *unet;       /* a file or folder whose UNet takes the model's place */
     const char *vae;        /* the same for the autoencoder; a tiny one's two files: "ENCODER+DECODER" */
     const char *tokenizer;  /* a folder of CLIP's vocabulary, or its merges.txt; for files that bring none */
     const char *prediction; /* "epsilon", "sample" or "v_prediction", in place of what the model says */
-    const char *const *lora; /* adapters, FILE[:scale] */
+    const char *const *lora; /* adapters (LoRA), FILE[:scale], merged into the weights that they name: W += scale alpha / rank
+                              * up down; a file of which no layer is in the model, or whose shapes do not fit, is refused */
     int loras;
 } ltn_model_options;
 LTN_API ltn_status ltn_model_open(ltn_ctx *ctx, const char *path, ltn_model **out);
@@ -119,9 +126,16 @@ LTN_API ltn_status ltn_model_open_with(ltn_ctx *ctx, const char *path, const ltn
 LTN_API void ltn_model_close(ltn_model **m);
 /* A description in JSON: architecture, sizes, parameter counts, schedule. The model owns it. */
 LTN_API const char *ltn_model_describe(const ltn_model *m);
+/* What an adapter touches, its ranks and alphas, in JSON, cut to room. LTN_EFORMAT: the file is none, or of a kind that is not
+ * supported (DoRA, LoHa, LoKr). */
+LTN_API ltn_status ltn_lora_describe(ltn_ctx *ctx, const char *path, char *json, size_t room);
+/* What a weight file is, by its tensors, in JSON (4096 bytes are room enough): "kind" (a whole model, a UNet, an autoencoder, half
+ * of a tiny one, a text encoder), "family", for each part architecture, parameters and type, "use". LTN_EFORMAT: none of these. */
+LTN_API ltn_status ltn_file_describe(ltn_ctx *ctx, const char *path, char *json, size_t room);
 /* The parts, as diffusers lays them out: text (1, 77, d), for SDXL (1, 78, d), whose last row is the pooled text and zeros;
  * sample and latents (n, c, h, w); pictures (n, 3, 8h, 8w) in [-1, 1] scaled as the VAE's own encode and decode do, latents multiplied by the scaling factor. */
 LTN_API ltn_status ltn_model_text(ltn_model *m, const char *prompt, ltn_array *out);
+/* text: NULL for a diffusion in pixels. */
 LTN_API ltn_status ltn_model_unet(ltn_model *m, const ltn_array *sample, double t, const ltn_array *text, ltn_array *out);
 LTN_API ltn_status ltn_model_encode(ltn_model *m, const ltn_array *picture, ltn_array *out);
 LTN_API ltn_status ltn_model_decode(ltn_model *m, const ltn_array *latent, ltn_array *out);
@@ -134,6 +148,10 @@ LTN_API ltn_status ltn_model_tokens(ltn_model *m, const char *prompt, int *ids, 
 LTN_API ltn_status ltn_degradation_open(ltn_ctx *ctx, const char *spec, int width, int height, int channels, ltn_degradation **out);
 /* The same, with the size of x found from that of the measurement y. */
 LTN_API ltn_status ltn_degradation_open_for(ltn_ctx *ctx, const char *spec, const ltn_image *y, ltn_degradation **out);
+/* A degradation whose parameters the measurement tells: key=auto in the last part of the chain gets its value, for
+ * jpeg:quality and chroma from the file that y was read from (a bare "jpeg" stands for both), for blur:sigma from y's
+ * spectrum; all else is copied. LTN_EINVAL: y does not tell, or out is too small. */
+LTN_API ltn_status ltn_resolve(ltn_ctx *ctx, const char *spec, const ltn_image *y, char *out, size_t room);
 /* 0: the measurement is no picture (a spectrum, line integrals): it travels as .npy, has no alpha, and --sigma is not
  * estimated from it. */
 LTN_API int ltn_degradation_makes_picture(const ltn_degradation *d);
@@ -147,6 +165,10 @@ LTN_API ltn_status ltn_prox(ltn_degradation *d, const ltn_image *y, double gamma
 LTN_API ltn_status ltn_naive(ltn_degradation *d, const ltn_image *y, ltn_image *x);
 /* An estimate of white gaussian noise in a picture, from the covariance of its patches, units of [0,1]. */
 LTN_API ltn_status ltn_estimate_sigma(ltn_ctx *ctx, const ltn_image *y, double *sigma);
+/* A spec of noise whose strength is told by y: a name alone, such as "poisson-gaussian", becomes one with parameters; what
+ * already has them, and NULL (nothing, ""), is copied. y is A x + n, its values in [0,1]; only what A measures is looked
+ * at. LTN_EINVAL: no such noise, or the measurement is no picture; LTN_ESHAPE: it is none of d's, or too small to tell. */
+LTN_API ltn_status ltn_estimate_noise(ltn_degradation *d, const ltn_image *y, const char *noise, char *spec, size_t room);
 /* The root of the mean variance of the noise in a measurement: of a spec's noise, or (NULL) estimated, which is refused
  * where the measurement is no picture. */
 LTN_API ltn_status ltn_noise_level(ltn_degradation *d, const ltn_image *y, const char *noise, double *sigma);
@@ -162,6 +184,7 @@ typedef struct ltn_task {
     const char *solver;  /* NULL: "latino" */
     const char *prompt;  /* NULL: "" */
     const ltn_array *text; /* (1, 77, d), in the prompt's place: as ltn_run_text and ltn_model_text give it; NULL: none */
+    double guidance;     /* told to models that take it as an input (LCM: time_cond_proj_dim), which others do not; 0: 8.5 */
     uint64_t seed;
     const ltn_array *noise; /* the solver's first standard normal draws (n, c, h, w), for comparisons; the others, and all
                              * when NULL, are from the seed */
@@ -190,14 +213,30 @@ LTN_API ltn_status ltn_words(ltn_model *m, const ltn_array *text, const char *co
 LTN_API void ltn_run_cancel(ltn_run *r); /* the one call safe from another thread or a signal */
 LTN_API void ltn_run_close(ltn_run **r);
 
-/* A picture from a prompt alone, width x height. */
+/* A picture from a prompt, as the text-to-image and image-to-image pipelines of diffusers draw it: the sampler's steps
+ * from noise, or from another picture. */
 typedef struct ltn_generation {
     ltn_model *model;
-    const char *prompt;
-    int width, height; /* 0: the model's own size */
-    int steps;         /* 0: 8 */
+    const char *prompt;     /* NULL: "" */
+    const char *negative;   /* what guidance leads away from; NULL: the model's own text for no prompt. Needs
+                             * guidance > 1 */
+    double guidance;        /* weight of the prompt against the negative one, above 1 two network entries a step; 0: 1,
+                             * which is the prompt alone, or 8.5 for models that take it as an input */
+    int width, height;      /* pixels, any; 0: the image's, else the model's own size. Sides that the model cannot take
+                             * are drawn larger and cut at the right and below */
+    int steps;              /* of the sampler; 0: 8 */
+    const char *sampler;    /* "euler:timestep_spacing=trailing", see ltn_list(LTN_SAMPLERS); what it does not give, and
+                             * all when NULL, is as the model's scheduler_config.json has it */
+    const ltn_image *image; /* what to begin with instead of noise, resized to the size; its alpha is left out */
+    double strength;        /* with an image: (0, 1], the part of the steps that is made, from the image noised to their
+                             * first; 0: 0.8 */
     uint64_t seed;
+    const ltn_array *noise; /* standard normals (draws, c, h, w), h and w of the latent, for comparisons: the first is
+                             * what it begins with, draw k + 1 that of step k; later ones, and all when NULL, are from
+                             * the seed */
 } ltn_generation;
+/* out is RGB, nominal range [0,1], not clipped, and the caller's to free. LTN_EINVAL: an unknown sampler or option, or
+ * values out of range; LTN_ESHAPE: noise of another shape. */
 LTN_API ltn_status ltn_generate(ltn_ctx *ctx, const ltn_generation *g, ltn_image *out);
 
 /* ---- Measuring: pictures of equal size, data range 1, by spec; see ltn_list(LTN_METRICS): "psnr" (dB), "ssim",
@@ -254,7 +293,7 @@ LTN_API ltn_status ltn_bench_machine(ltn_ctx *ctx, ltn_machine *out);
 
 /* ---- What there is. The command line, the tests and the manual are written from this and nothing else. ---- */
 typedef enum ltn_kind {
-    LTN_OPERATIONS, LTN_DEGRADATIONS, LTN_NOISES, LTN_SOLVERS, LTN_MODELS, LTN_METRICS, LTN_MODEL_PARTS
+    LTN_OPERATIONS, LTN_DEGRADATIONS, LTN_NOISES, LTN_SOLVERS, LTN_MODELS, LTN_METRICS, LTN_MODEL_PARTS, LTN_SAMPLERS
 } ltn_kind;
 typedef enum ltn_type { LTN_INT, LTN_FLOAT, LTN_STRING, LTN_CHOICE } ltn_type;
 typedef struct ltn_param {

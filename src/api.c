@@ -14,7 +14,7 @@ static ltn_rows *const tables[] = {
     [LTN_OPERATIONS] = ltn__op_entry, [LTN_DEGRADATIONS] = ltn__degradation_entry,
     [LTN_NOISES] = ltn__noise_entry,  [LTN_SOLVERS] = ltn__solver_entry,
     [LTN_MODELS] = ltn__arch_entry,   [LTN_METRICS] = ltn__metric_entry,
-    [LTN_MODEL_PARTS] = ltn__part_entry,
+    [LTN_MODEL_PARTS] = ltn__part_entry, [LTN_SAMPLERS] = ltn__sampler_entry,
 };
 
 const ltn_entry *ltn_list(ltn_kind kind, int i)

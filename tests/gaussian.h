@@ -87,11 +87,11 @@ static double gaussian_error_at(const ltn_prior *p, double e)
 /* SD's scaled-linear schedule; the text is all zeros. */
 static void make_gaussian(gaussian *g)
 {
-    *g = (gaussian){.base = {.latent_count = N, .train_steps = TRAIN, .tokens = TOKENS, .text_count = TOKENS * WIDTH,
+    *g = (gaussian){.base = {.latent_count = N, .pixels = true, .train_steps = TRAIN, .tokens = TOKENS, .text_count = TOKENS * WIDTH,
                              .encode = gaussian_copy, .decode = gaussian_copy, .predict = gaussian_predict,
                              .encode_kept = gaussian_copy, .decode_kept = gaussian_copy, .predict_kept = gaussian_predict_kept,
                              .encode_back = gaussian_copy, .decode_back = gaussian_copy, .predict_back = gaussian_predict_back,
-                             .error = gaussian_error, .time_of = gaussian_time_of, .error_at = gaussian_error_at}};
+                             .error = gaussian_error, .latent_error = gaussian_error, .time_of = gaussian_time_of, .error_at = gaussian_error_at}};
     double product = 1;
     for (int i = 0; i < TRAIN; i++) {
         double b = sqrt(0.00085) + (sqrt(0.012) - sqrt(0.00085)) * i / (TRAIN - 1);

@@ -39,6 +39,7 @@ static inline rule rule_of(const char *name, int rank, double fan_in)
 {
     const size_t n = strlen(name);
     const double faint = strstr(name, "conv_in.") ? 1 / 64. : 1; /* the epsilon of the first norm shows */
+    if (n > 6 && !strcmp(name + n - 6, ".alpha")) return (rule){2, 1 / 128., 1};
     if (rank == 1 && n > 7 && !strcmp(name + n - 7, ".weight")) return (rule){1, 1 / 128., 4};
     if (rank == 1) return (rule){0, faint / 512, 1};
     if (strstr(name, "embedding.weight")) return (rule){0, 1 / 128., 1};

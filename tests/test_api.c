@@ -6,7 +6,7 @@
 
 static const ltn_kind kinds[] = {LTN_OPERATIONS, LTN_DEGRADATIONS, LTN_NOISES,
                                  LTN_SOLVERS,    LTN_MODELS,       LTN_METRICS,
-                                 LTN_MODEL_PARTS};
+                                 LTN_MODEL_PARTS, LTN_SAMPLERS};
 enum { KINDS = sizeof kinds / sizeof kinds[0] };
 
 TEST(version_is_three_numbers)

@@ -200,6 +200,7 @@ static void unet_test(const char *name, ltn_dtype dtype, ltn_part_size size, dou
         feed_planar(&b, "sample", values("sample", count(&b, "sample"), 2));
         feed(&b, "text", values("text", count(&b, "text"), 2));
         feed_time(&b, t);
+        ltn__tell_guidance(b.plan, 8.5); /* a sinusoid of 1000 times 7.5 */
         if (gradient) feed_planar(&b, "cotangent", values("cotangent", count(&b, "cotangent"), 2));
         ltn__plan_run(b.plan);
         compare(&b, "out", name);
@@ -323,27 +324,27 @@ static void schedule_test(ltn_ctx *ctx, const char *name, bool own_steps)
 {
     static const int counts[] = {1, 3, 4, 8, 20, 40};
     ltn_schedule s;
+    ltn_sampler *w;
     char golden[64];
-    int t[64];
     float some[64], z0[100];
     OK(ctx, ltn__schedule_read(ctx, golden_name(name, ".json"), &s));
     if (!s.alpha_bar) return;
     for (int i = 0; i < 25; i++) some[i] = (float)s.alpha_bar[i * 41];
     snprintf(golden, sizeof golden, "%s.alpha_bar", name);
     against(ctx, golden, some, 25, 1e-5);
-    for (int k = 0; k < 6 && own_steps; k++) {
-        const int n = ltn__schedule_steps(&s, counts[k], t);
-        CHECK(n == counts[k]);
-        for (int i = 0; i < n; i++) some[i] = (float)t[i];
-        snprintf(golden, sizeof golden, "%s.steps%d", name, n);
-        against(ctx, golden, some, (size_t)n, 0);
-    }
-    ltn__schedule_steps(&s, 4, t);
     float *z = values("z", 100, 2), *net = values("net", 100, 2);
-    for (int k = 0; k < 3 && own_steps; k += 2) {
-        ltn__schedule_predict(&s, t[k], z, net, z0, 100);
-        snprintf(golden, sizeof golden, "%s.predict%d", name, t[k]);
-        against(ctx, golden, z0, 100, 1e-5);
+    for (int k = 0; k < 6 && own_steps; k++) {
+        OK(ctx, ltn__sampler_open(ctx, &s, counts[k], 1, 1, &w));
+        CHECK(w && w->calls == counts[k]);
+        for (int i = 0; w && i < w->calls; i++) some[i] = (float)w->t[i];
+        snprintf(golden, sizeof golden, "%s.steps%d", name, counts[k]);
+        against(ctx, golden, some, (size_t)counts[k], 0);
+        for (int i = 0; w && counts[k] == 4 && i < 3; i += 2) {
+            ltn__schedule_predict(&s, (int)w->t[i], z, net, z0, 100);
+            snprintf(golden, sizeof golden, "%s.predict%d", name, (int)w->t[i]);
+            against(ctx, golden, z0, 100, 1e-5);
+        }
+        ltn__sampler_close(&w);
     }
     free(z);
     free(net);

@@ -99,3 +99,49 @@ TEST(sigma_of_odd_pictures)
     free(n);
     ltn_close(&ctx);
 }
+
+/* ---- The strength of every kind of noise, on a photo whole, small, and with holes that hold anything ---- */
+TEST(the_strength_of_every_kind_of_noise_is_estimated)
+{
+    static const struct {
+        const char *noise, *name;
+        double truth, bound, second; /* the first parameter and how far it may be off; with a second the variance at 1/2 may be */
+    } cases[] = {{"gaussian:sigma=0.05", "gaussian", 0.05, 0.2, 0},
+                 {"uniform:amplitude=0.1", "uniform", 0.1, 0.2, 0},
+                 {"poisson:gain=0.02", "poisson", 0.02, 0.25, 0},
+                 {"poisson:gain=0.1", "poisson", 0.1, 0.25, 0},
+                 {"speckle:sigma=0.2", "speckle", 0.2, 0.2, 0},
+                 {"salt-pepper:p=0.1", "salt-pepper", 0.1, 0.1, 0},
+                 {"salt-pepper:p=0.5", "salt-pepper", 0.5, 0.1, 0},
+                 {"poisson-gaussian:gain=0.02,sigma=0.05", "poisson-gaussian", 0.02, 0.3, 0.05}};
+    static const char *const spec[] = {"identity", "downsample:factor=2", "inpaint:random=0.1"};
+    ltn_ctx *ctx = context();
+    ltn_tensors *t = golden(ctx, "degrade.safetensors");
+    const ltn_image x = tensor(ctx, t, "photo");
+    for (int i = 0; i < LTN_COUNT(cases); i++)
+        for (int k = 0; k < LTN_COUNT(spec); k++) {
+            ltn_degradation *d = NULL;
+            ltn_image y;
+            char found[128];
+            test_name("%s with %s", spec[k], cases[i].noise);
+            OK(ctx, ltn_degradation_open(ctx, spec[k], x.width, x.height, x.channels, &d));
+            OK(ctx, ltn_degrade(d, &x, cases[i].noise, 3, &y));
+            const int m = y.width * y.height * y.channels;
+            float *seen = malloc((size_t)m * sizeof *seen);
+            for (int j = 0; j < m; j++) seen[j] = 1;
+            ltn__measured(d, seen);
+            for (int j = 0; j < m; j++) y.data[j] = seen[j] != 0 ? y.data[j] : 0.3f;
+            free(seen);
+            OK(ctx, ltn_estimate_noise(d, &y, cases[i].name, found, sizeof found));
+            const char *first = strchr(found, '='), *second = first ? strchr(first + 1, '=') : NULL;
+            const double a = first ? atof(first + 1) : 0, b = second ? atof(second + 1) : 0, c = cases[i].truth, e = cases[i].second;
+            if (e > 0) NEAR((a / 2 + b * b) / (c / 2 + e * e), 1, cases[i].bound);
+            else NEAR(a / c, 1, cases[i].bound);
+            OK(ctx, ltn_estimate_noise(d, &y, cases[i].noise, found, sizeof found));
+            CHECK(!strcmp(found, cases[i].noise));
+            ltn_image_free(ctx, &y);
+            ltn_degradation_close(&d);
+        }
+    ltn__tensors_close(&t);
+    ltn_close(&ctx);
+}

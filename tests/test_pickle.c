@@ -22,7 +22,7 @@ TEST(torch_files_hold_what_safetensors_hold)
     static const char *const pair[][2] = {
         {"pickle_plain_old.pth", "pickle_plain.safetensors"},   {"pickle_plain_new.pth", "pickle_plain.safetensors"},
         {"pickle_protocol4.pth", "pickle_plain.safetensors"},   {"pickle_nested_old.pth", "pickle_nested.safetensors"},
-        {"pickle_nested_new.pth", "pickle_nested.safetensors"},
+        {"pickle_nested_new.pth", "pickle_nested.safetensors"}, {"pickle_training.ckpt", "pickle_plain.safetensors"},
     };
     begin();
     for (int i = 0; i < LTN_COUNT(pair); i++) {

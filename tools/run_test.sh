@@ -12,6 +12,8 @@ if [ $code -ne 0 ] && ! grep -q '^not ok' "$out"; then
 elif ! grep -q '^ok\|^not ok\|^skip' "$out"; then
     echo "not ok $name: no test in it ran" >> "$out"
 fi
-# "1m2.5s 0m3.25s", the second line of times, is that of the children
-times | awk -F '[ms ]+' -v name="$name" 'NR == 2 { printf "%8.2f %s\n", $1 * 60 + $2 + $3 * 60 + $4, name }' > "$logs/$name.seconds"
+times > "$logs/$name.times" # not into a pipe: there it would be a new shell's own
+# "1m2.5s 0m3.25s", the second line, is that of the children
+awk -F '[ms ]+' -v name="$name" 'NR == 2 { printf "%8.2f %s\n", $1 * 60 + $2 + $3 * 60 + $4, name }' "$logs/$name.times" \
+    > "$logs/$name.seconds"
 exit 0 # whatever happened: xargs goes on

@@ -77,7 +77,7 @@ void ltn__normals(ltn_rng r, uint64_t first, float *out, size_t n); /* out[k] = 
  * otherwise any is legal). A value may be quoted with '...' to hold , + or =, and '' inside stands for one
  * quote. */
 typedef const ltn_entry *ltn_rows(int i);
-enum { LTN_MAXPARAM = 24 };
+enum { LTN_MAXPARAM = 32 };
 typedef struct ltn_spec {
     int row; /* index in the table */
     const ltn_entry *entry;

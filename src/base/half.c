@@ -1,4 +1,4 @@
-/* half.c - f16 as float: a sign, five bits of exponent with a bias of 15, ten of fraction (IEEE 754 binary16). By the
+/* half.c - f16 as float, and back: a sign, five bits of exponent with a bias of 15, ten of fraction (IEEE 754 binary16). By the
  * processor's own instruction where it has one, else by whole numbers; both are exact. */
 #include "half.h"
 
@@ -34,6 +34,25 @@ static void widen(const char *p, int64_t n, float *restrict out)
     }
 }
 
+/* To the nearest multiple of f16's last place. Adding 1/2 to a number below 2^-14 leaves its f16 in the sum's last bits. */
+static inline uint16_t to_half(float f)
+{
+    uint32_t bits, sum;
+    memcpy(&bits, &f, sizeof bits);
+    const uint32_t sign = bits >> 16 & 0x8000, rest = bits & 0x7fffffff;
+    const float raised = from_bits(rest) + 0.5f;
+    memcpy(&sum, &raised, sizeof sum);
+    if (rest > 0x7f800000) return (uint16_t)(sign | 0x7e00);
+    if (rest >= 0x477ff000) return (uint16_t)(sign | 0x7c00);
+    if (rest < 113u << 23) return (uint16_t)(sign | (sum - (126u << 23)));
+    return (uint16_t)(sign | (rest - (112u << 23) + 0xfff + (rest >> 13 & 1)) >> 13);
+}
+
+static void narrow(const float *p, int64_t n, uint16_t *restrict out)
+{
+    for (int64_t i = 0; i < n; i++) out[i] = to_half(p[i]);
+}
+
 #ifdef LTN_CLONES
 #include <immintrin.h>
 
@@ -48,11 +67,31 @@ LTN_KERNEL_V3 static void widen_by_eight(const char *p, int64_t n, float *restri
     widen(p + 2 * i, n - i, out + i);
 }
 
+LTN_KERNEL_V3 static void narrow_by_eight(const float *p, int64_t n, uint16_t *restrict out)
+{
+    int64_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        const __m128i h = _mm256_cvtps_ph(_mm256_loadu_ps(p + i), _MM_FROUND_TO_NEAREST_INT);
+        memcpy(out + i, &h, sizeof h);
+    }
+    narrow(p + i, n - i, out + i);
+}
+
+void ltn__to_halves(const float *p, int64_t n, uint16_t *out)
+{
+    (ltn__level() >= 3 ? narrow_by_eight : narrow)(p, n, out);
+}
+
 void ltn__halves(const void *p, int64_t n, float *out)
 {
     (ltn__level() >= 3 ? widen_by_eight : widen)(p, n, out);
 }
 #else
+void ltn__to_halves(const float *p, int64_t n, uint16_t *out)
+{
+    narrow(p, n, out);
+}
+
 void ltn__halves(const void *p, int64_t n, float *out)
 {
     widen(p, n, out);

@@ -1,4 +1,4 @@
-/* half.h - f16 as float. */
+/* half.h - f16 as float, and back. */
 #ifndef LTN_HALF_H
 #define LTN_HALF_H
 
@@ -8,5 +8,7 @@
 
 /* n numbers at p, of any alignment. */
 void ltn__halves(const void *p, int64_t n, float *out);
+/* n numbers as the nearest f16, of two the even one; beyond 65504 infinity. */
+void ltn__to_halves(const float *p, int64_t n, uint16_t *out);
 
 #endif

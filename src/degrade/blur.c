@@ -128,8 +128,17 @@ static ltn_status open(ltn_operator *op, const ltn_spec *s)
     return st;
 }
 
+static ltn_status find(ltn_ctx *ctx, const ltn_image *y, const char *key, char *value, size_t room)
+{
+    double sigma;
+    if (strcmp(key, "sigma")) return ltn__fail(ctx, LTN_EINVAL, "blur: %s=auto: only sigma is found from a measurement", key);
+    const ltn_status s = ltn__blur_width(ctx, y, &sigma);
+    if (!s) snprintf(value, room, "%.4g", sigma);
+    return s;
+}
+
 static const ltn_param params[] = {
-    {.name = "sigma", .help = "of the gaussian, pixels", .type = LTN_FLOAT, .def = 3, .min = 0.05,
+    {.name = "sigma", .help = "of the gaussian, pixels; auto: from the spectrum of the measurement", .type = LTN_FLOAT, .def = 3, .min = 0.05,
      .max = 500},
     {.name = "across", .help = "the other deviation of a gaussian that is longer one way; without it sigma", .type = LTN_FLOAT,
      .def = 3, .min = 0.05, .max = 500},
@@ -146,5 +155,5 @@ static const ltn_param params[] = {
 const ltn_degradation_row ltn__degradation_blur = {
     .entry = {.name = "blur", .alias = "gaussian-blur|deblur|deblurring",
               .help = "blur by a gaussian or a kernel from a file", .param = params},
-    .input_size = input_size, .open = open, .close = ltn__convolve_close,
+    .input_size = input_size, .find = find, .open = open, .close = ltn__convolve_close,
 };

@@ -64,6 +64,10 @@ typedef struct ltn_degradation_row {
     ltn_status (*input_size)(ltn_ctx *ctx, const ltn_spec *s, ltn_size y, ltn_size *x); /* NULL: the same */
     /* Fills map and state, and y where it differs from x; op->x is set. */
     ltn_status (*open)(ltn_operator *op, const ltn_spec *s);
+    /* The value that y tells of the parameter `key`, as a spec has it; NULL: of none. implied: what a bare name stands for
+     * where y tells it. */
+    ltn_status (*find)(ltn_ctx *ctx, const ltn_image *y, const char *key, char *value, size_t room);
+    const char *implied;
     bool abstract; /* y is no picture: it has no alpha, and the noise in it is not estimated */
     void (*close)(ltn_operator *op); /* also of an operator whose open failed; NULL: nothing to free */
 } ltn_degradation_row;
@@ -134,8 +138,19 @@ void ltn__pseudo_inverse(const ltn_degradation *d, const float *y, float *x);
 bool ltn__exact(const ltn_degradation *d);
 
 /* ---- Noise: one row of noise.def. Values are in [0, 1], where no noise but gaussian has another unit. ---- */
+/* What a picture tells of its noise (estimate.c): places sorted into classes by their brightness, the variance of the
+ * noise in each of them. */
+enum { LTN_CLASSES = 8 };
+typedef struct ltn_noise_levels {
+    int n;
+    double mean[LTN_CLASSES], variance[LTN_CLASSES];
+    double sigma;    /* of noise that is the same everywhere */
+    double impulses; /* share of values that are black or white amid others */
+} ltn_noise_levels;
 typedef struct ltn_noise_row {
     ltn_entry entry;
+    /* The parameters that fit best, as they stand in a spec: "gain=0.01". */
+    void (*fit)(const ltn_noise_levels *l, char *text, size_t room);
     void (*add)(const ltn_spec *s, ltn_rng rng, float *y, size_t n);
     /* The variance of a value whose expectation is v. */
     double (*variance)(const ltn_spec *s, double v);
@@ -175,8 +190,13 @@ void ltn__noise_like(const ltn_degradation *d, const float *n, float *out);
 /* Clears what is lost of a measurement (y may be NULL); returns how many values are. */
 size_t ltn__lost(const ltn_degradation *d, float *y);
 
+/* The width of the gaussian that has blurred y (blur_width.c). */
+ltn_status ltn__blur_width(ltn_ctx *ctx, const ltn_image *y, double *sigma);
+
 /* LTN_ESHAPE and one line if y is no measurement of d. */
 ltn_status ltn__fits(const ltn_degradation *d, const ltn_image *y);
+/* Looks at the places where seen is not 0 (NULL: all). LTN_ESHAPE and one line: there are too few. */
+ltn_status ltn__noise_levels(ltn_ctx *ctx, const float *y, const float *seen, ltn_size s, ltn_noise_levels *out);
 /* Deviation of white gaussian noise in y (estimate.c); 0 and *status = LTN_ENOMEM if memory fails. */
 double ltn__estimate_sigma(ltn_ctx *ctx, const float *y, ltn_size s, ltn_status *status);
 

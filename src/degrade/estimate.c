@@ -129,3 +129,109 @@ double ltn__estimate_sigma(ltn_ctx *ctx, const float *y, ltn_size s, ltn_status 
     ltn__free(ctx, m);
     return sigma;
 }
+
+/* ---- Noise that depends on the brightness: the same eigenvalues for places of like brightness, colour by colour ---- */
+enum { NOISE_PATCHES = 60000, ENOUGH = 400 };
+
+/* A patch without its mean, which is returned; NaN: it holds what is not seen, or too much that may be clipped. */
+static double centred_patch(const float *y, const float *seen, int width, size_t at, float *v)
+{
+    double sum = 0;
+    int clipped = 0;
+    for (int p = 0; p < SIDE * SIDE; p++) {
+        const size_t i = at + (size_t)(p / SIDE) * (size_t)width + (size_t)(p % SIDE);
+        if (seen && seen[i] == 0) return NAN;
+        clipped += y[i] <= 0 || y[i] >= 1;
+        sum += v[p] = y[i];
+    }
+    for (int p = 0; p < SIDE * SIDE; p++) v[p] -= (float)(sum / (SIDE * SIDE));
+    return clipped > 1 ? NAN : sum / (SIDE * SIDE);
+}
+
+/* Visits every stride-th patch of all colours. classes NULL: the means go to `mean`; else patches are added to the class
+ * whose bound lies above theirs. Returns how many patches count. */
+static size_t visit(const float *y, const float *seen, ltn_size s, float *mean, const double *bound, moments *class, double *sum)
+{
+    const int64_t wide = s.width - SIDE + 1, tall = s.height - SIDE + 1, all = wide * tall * s.channels;
+    const int64_t stride = all <= NOISE_PATCHES ? 1 : all / NOISE_PATCHES + (wide % (all / NOISE_PATCHES) == 0);
+    size_t n = 0;
+    float v[SIDE * SIDE];
+    for (int64_t k = 0; k < all; k += stride) {
+        const int64_t c = k / (wide * tall), at = (c * s.height + k % (wide * tall) / wide) * s.width + k % wide;
+        const double m = centred_patch(y, seen, s.width, (size_t)at, v);
+        if (!(m > 1e-3)) continue; /* nothing depends on what is black */
+        if (!class) {
+            mean[n++] = (float)m;
+            continue;
+        }
+        int i = 0;
+        while (i < LTN_CLASSES - 1 && m > bound[i]) i++;
+        add_patch(&class[i], v);
+        sum[i] += m;
+        n++;
+    }
+    return n;
+}
+
+/* Classes of equal size; those that cannot be told apart are left out. */
+static ltn_status classes(ltn_ctx *ctx, const float *y, const float *seen, ltn_size s, ltn_noise_levels *out)
+{
+    float *mean = ltn__alloc(ctx, 2 * NOISE_PATCHES + 2, sizeof *mean);
+    moments *class = ltn__alloc(ctx, LTN_CLASSES, sizeof *class);
+    double bound[LTN_CLASSES] = {0}, sum[LTN_CLASSES] = {0}, c[MOST * MOST], value[MOST];
+    ltn_status status = mean && class ? LTN_OK : LTN_ENOMEM;
+    const size_t n = status ? 0 : visit(y, seen, s, mean, NULL, NULL, NULL);
+    if (n >= ENOUGH) {
+        qsort(mean, n, sizeof *mean, ascending);
+        for (int i = 0; i < LTN_CLASSES; i++) bound[i] = mean[(n - 1) * (size_t)(i + 1) / LTN_CLASSES], class[i].n = SIDE * SIDE;
+        visit(y, seen, s, NULL, bound, class, sum);
+    }
+    for (int i = 0; i < LTN_CLASSES && n >= ENOUGH && !status; i++) {
+        if (!covariance(&class[i], c) || (status = ltn__eigen(ctx, SIDE * SIDE, c, value))) continue;
+        int least = 0;
+        for (int k = 1; k < SIDE * SIDE; k++) least = value[k] < value[least] ? k : least;
+        value[least] = value[SIDE * SIDE - 1]; /* of the constant patch: 0, for means are taken off */
+        out->mean[out->n] = sum[i] / class[i].count[0][0];
+        out->variance[out->n++] = LTN_MAX(floor_of(value, SIDE * SIDE - 1), 0);
+    }
+    ltn__free(ctx, mean);
+    ltn__free(ctx, class);
+    return status;
+}
+
+/* The share of black and white values at places whose neighbours, black and white ones apart, are neither. */
+static double impulses(const float *y, const float *seen, ltn_size s)
+{
+    double extreme = 0, all = 0;
+    for (int c = 0; c < s.channels; c++)
+        for (int i = 1; i + 1 < s.height; i++)
+            for (int j = 1; j + 1 < s.width; j++) {
+                const size_t at = ((size_t)c * (size_t)s.height + (size_t)i) * (size_t)s.width + (size_t)j;
+                double sum = 0;
+                int n = 0;
+                for (int k = 0; k < 9; k++) {
+                    const size_t to = at + (size_t)(k / 3) * (size_t)s.width + (size_t)(k % 3) - (size_t)s.width - 1;
+                    if (to == at || (seen && seen[to] == 0) || y[to] <= 0 || y[to] >= 1) continue;
+                    sum += y[to], n++;
+                }
+                if ((seen && seen[at] == 0) || n < 2 || sum < 0.1 * n || sum > 0.9 * n) continue;
+                extreme += y[at] <= 0 || y[at] >= 1;
+                all++;
+            }
+    return all > 0 ? extreme / all : 0;
+}
+
+ltn_status ltn__noise_levels(ltn_ctx *ctx, const float *y, const float *seen, ltn_size s, ltn_noise_levels *out)
+{
+    *out = (ltn_noise_levels){0};
+    ltn_status status = LTN_OK;
+    if (s.width < 2 * SIDE || s.height < 2 * SIDE)
+        return ltn__fail(ctx, LTN_ESHAPE, "a measurement of %d x %d is too small to tell its noise by", s.width, s.height);
+    float *known = ltn__alloc(ctx, ltn__size_count(s), sizeof *known);
+    if (!known) return LTN_ENOMEM;
+    for (size_t i = 0; i < ltn__size_count(s); i++) known[i] = seen && seen[i] == 0 ? 0 : y[i];
+    out->sigma = ltn__estimate_sigma(ctx, known, s, &status);
+    out->impulses = impulses(y, seen, s);
+    ltn__free(ctx, known);
+    return status ? status : classes(ctx, y, seen, s, out);
+}

@@ -11,6 +11,7 @@
  * is usual with rounding). Blocks that the border cuts: the intervals are laid around the coefficients of y, its last pixels
  * repeated, and what lies outside of the picture is free. */
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "degrade.h"
@@ -381,8 +382,18 @@ static void close(ltn_operator *op)
     op->state = NULL;
 }
 
+static ltn_status find(ltn_ctx *ctx, const ltn_image *y, const char *key, char *value, size_t room)
+{
+    int full;
+    const int quality = ltn_image_jpeg_quality(y, &full);
+    if (!quality) return ltn__fail(ctx, LTN_EINVAL, "jpeg: %s=auto: the measurement was not read from a JPEG file", key);
+    if (!strcmp(key, "quality")) snprintf(value, room, "%d", quality);
+    else snprintf(value, room, "%s", full ? "4:4:4" : "4:2:0");
+    return LTN_OK;
+}
+
 static const ltn_param params[] = {
-    {.name = "quality", .help = "of libjpeg and most programs", .type = LTN_INT, .def = 30, .min = 1, .max = 100},
+    {.name = "quality", .help = "of libjpeg and most programs; auto, or a bare jpeg: that of the file y is read from", .type = LTN_INT, .def = 30, .min = 1, .max = 100},
     {.name = "chroma", .help = "4:2:0: colours at half the resolution, as most programs write them; 4:4:4: not so",
      .type = LTN_CHOICE, .choices = "4:2:0|4:4:4"},
     {0},
@@ -391,5 +402,5 @@ static const ltn_param params[] = {
 const ltn_degradation_row ltn__degradation_jpeg = {
     .entry = {.name = "jpeg", .alias = "jpg|compression|deblock", .help = "JPEG's losses, with the standard's tables",
               .cite = "ITU-T T.81", .param = params},
-    .open = open, .close = close,
+    .find = find, .implied = "quality=auto,chroma=auto", .open = open, .close = close,
 };

@@ -3,6 +3,7 @@
  * (Minka 2001); where that is no gaussian's, the noise's row chooses. tau = tr(A A^T)/m gamma sigma^2, for a solver's
  * gamma is the variance of its prediction over sigma^2. */
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "degrade.h"
@@ -130,6 +131,42 @@ ltn_status ltn_noise_level(ltn_degradation *d, const ltn_image *y, const char *n
     } else {
         s = ltn_estimate_sigma(d->ctx, y, sigma);
     }
+    ltn__arena_free(&arena);
+    return s;
+}
+
+/* The levels of y where A measures, as they fit the row. */
+static ltn_status fit(const ltn_degradation *d, const ltn_noise_row *row, const float *y, char *spec, size_t room)
+{
+    const size_t m = ltn__size_count(d->y);
+    float *seen = ltn__alloc(d->ctx, m, sizeof *seen);
+    ltn_noise_levels levels;
+    char text[128];
+    if (!seen) return LTN_ENOMEM;
+    for (size_t i = 0; i < m; i++) seen[i] = 1;
+    ltn__measured(d, seen);
+    const ltn_status s = ltn__noise_levels(d->ctx, y, seen, d->y, &levels);
+    ltn__free(d->ctx, seen);
+    if (s) return s;
+    row->fit(&levels, text, sizeof text);
+    snprintf(spec, room, "%s:%s", row->entry.name, text);
+    return LTN_OK;
+}
+
+ltn_status ltn_estimate_noise(ltn_degradation *d, const ltn_image *y, const char *noise, char *spec, size_t room)
+{
+    ltn_arena arena = {.ctx = d->ctx};
+    ltn_spec parsed;
+    snprintf(spec, room, "%s", noise ? noise : "");
+    if (!noise) return LTN_OK;
+    ltn_status s = ltn__spec_parse(d->ctx, "noise", ltn__noise_entry, noise, &arena, &parsed);
+    bool told = false;
+    for (int i = 0; !s && i < LTN_MAXPARAM; i++) told |= parsed.given[i];
+    if (!s && !told && d->abstract)
+        s = ltn__fail(d->ctx, LTN_EINVAL, "\"%s\" measures no picture, so its noise cannot be estimated: give its strength",
+                      d->spec);
+    if (!s) s = ltn__fits(d, y);
+    if (!s && !told) s = fit(d, ltn__noise_row(parsed.row), y->data, spec, room);
     ltn__arena_free(&arena);
     return s;
 }

@@ -1,6 +1,7 @@
 /* noise.c - noises on measurements in [0, 1]: how they are drawn (value i depends on the seed and i alone), what variance
  * they have, and what a value says of the noiseless one (likelihood.c). */
 #include <math.h>
+#include <stdio.h>
 
 #include "degrade.h"
 
@@ -156,6 +157,74 @@ static bool extreme(const ltn_spec *s, double y)
     return y <= 0 || y >= 1;
 }
 
+/* ---- Strength from a picture's levels ---- */
+static void fit_gaussian(const ltn_noise_levels *l, char *text, size_t room)
+{
+    snprintf(text, room, "sigma=%.4g", l->sigma);
+}
+
+static void fit_uniform(const ltn_noise_levels *l, char *text, size_t room)
+{
+    snprintf(text, room, "amplitude=%.4g", sqrt(3) * l->sigma);
+}
+
+static void fit_salt_pepper(const ltn_noise_levels *l, char *text, size_t room)
+{
+    snprintf(text, room, "p=%.4g", l->impulses);
+}
+
+/* The a >= 0 with the least sum of |variance - base - a of(mean)| / variance: texture counts as noise in some classes, and
+ * absolute values heed them less than squares. Returns the sum. */
+static double fit_one(const ltn_noise_levels *l, double base, double (*of)(double), double *a)
+{
+    double best = INFINITY;
+    *a = 0;
+    for (int k = -1; k < l->n; k++) { /* it passes through one of the points, or is 0 */
+        const double slope = k < 0 ? 0 : fmax(l->variance[k] - base, 0) / of(l->mean[k]);
+        double sum = 0;
+        for (int i = 0; i < l->n; i++) sum += fabs(l->variance[i] - base - slope * of(l->mean[i])) / fmax(l->variance[i], 1e-12);
+        if (sum < best) best = sum, *a = slope;
+    }
+    return best;
+}
+
+static double itself(double v)
+{
+    return v;
+}
+
+static double squared(double v)
+{
+    return v * v;
+}
+
+static void fit_poisson(const ltn_noise_levels *l, char *text, size_t room)
+{
+    double gain;
+    fit_one(l, 0, itself, &gain);
+    snprintf(text, room, "gain=%.4g", fmin(fmax(gain, 1e-6), 1));
+}
+
+static void fit_speckle(const ltn_noise_levels *l, char *text, size_t room)
+{
+    double s2;
+    fit_one(l, 0, squared, &s2);
+    snprintf(text, room, "sigma=%.4g", sqrt(s2));
+}
+
+static void fit_poisson_gaussian(const ltn_noise_levels *l, char *text, size_t room)
+{
+    enum { TRIES = 200 };
+    double most = 0, least = INFINITY, gain = 0, sigma2 = 0;
+    for (int i = 0; i < l->n; i++) most = fmax(most, l->variance[i]);
+    for (int k = 0; k <= TRIES; k++) {
+        double g;
+        const double base = most * k / TRIES, sum = fit_one(l, base, itself, &g);
+        if (sum < least) least = sum, gain = g, sigma2 = base;
+    }
+    snprintf(text, room, "gain=%.4g,sigma=%.4g", fmin(fmax(gain, 1e-6), 1), sqrt(sigma2));
+}
+
 #define SIGMA(d)                                                                \
     {.name = "sigma", .help = "standard deviation, the picture being in [0, 1]", \
      .type = LTN_FLOAT, .def = d, .max = 10}
@@ -177,11 +246,13 @@ static const ltn_param poisson_gaussian_params[] = {PHOTONS, SIGMA(0.05), {0}};
 
 static const ltn_noise_row noise_gaussian = {
     .entry = {.name = "gaussian", .alias = "normal", .help = "white gaussian", .param = gaussian_params},
+    .fit = fit_gaussian,
     .add = gaussian,
     .variance = constant,
 };
 static const ltn_noise_row noise_poisson = {
     .entry = {.name = "poisson", .alias = "shot", .help = "photon counts", .param = poisson_params},
+    .fit = fit_poisson,
     .add = poisson,
     .variance = of_poisson,
     .observe = see_poisson,
@@ -189,12 +260,14 @@ static const ltn_noise_row noise_poisson = {
 static const ltn_noise_row noise_poisson_gaussian = {
     .entry = {.name = "poisson-gaussian", .help = "photon counts read out with white gaussian noise",
               .param = poisson_gaussian_params},
+    .fit = fit_poisson_gaussian,
     .add = poisson_gaussian,
     .variance = of_poisson_gaussian,
     .observe = see_poisson_gaussian,
 };
 static const ltn_noise_row noise_uniform = {
     .entry = {.name = "uniform", .help = "white, evenly spread", .param = uniform_params},
+    .fit = fit_uniform,
     .add = uniform,
     .variance = of_uniform,
     .observe = see_uniform,
@@ -202,12 +275,14 @@ static const ltn_noise_row noise_uniform = {
 static const ltn_noise_row noise_salt_pepper = {
     .entry = {.name = "salt-pepper", .alias = "impulse", .help = "values lost to black or white",
               .param = salt_params},
+    .fit = fit_salt_pepper,
     .add = salt_pepper,
     .variance = of_salt_pepper,
     .lost = extreme,
 };
 static const ltn_noise_row noise_speckle = {
     .entry = {.name = "speckle", .help = "y (1 + n), n white gaussian", .param = speckle_params},
+    .fit = fit_speckle,
     .add = speckle,
     .variance = of_speckle,
     .observe = see_speckle,

@@ -31,11 +31,14 @@ char *ltn__path_join(ltn_ctx *ctx, const char *dir, const char *name);
 struct ltn_meta {
     ltn_bytes icc, exif; /* exif without the "Exif\0\0" prefix, orientation already set to 1 */
     char *settings;
+    int jpeg_quality; /* of the file it was read from: not copied with the rest; 0: no JPEG */
+    bool jpeg_full_chroma;
 };
 /* For decoders: copy what travels into a picture. */
 ltn_status ltn__meta_add_icc(ltn_ctx *ctx, ltn_image *im, const void *p, size_t n);
 ltn_status ltn__meta_add_exif(ltn_ctx *ctx, ltn_image *im, const void *p, size_t n);
 ltn_status ltn__meta_add_settings(ltn_ctx *ctx, ltn_image *im, const char *text);
+ltn_status ltn__meta_add_jpeg(ltn_ctx *ctx, ltn_image *im, int quality, bool full_chroma);
 /* For encoders: the profile, if it fits a grey or a colour file; otherwise empty. */
 ltn_bytes ltn__meta_icc(ltn_ctx *ctx, const char *path, const ltn_image *im, bool grey);
 ltn_bytes ltn__meta_exif(const ltn_image *im);
@@ -104,6 +107,17 @@ int ltn__tensors_count(const ltn_tensors *t);
 ltn_weight *ltn__tensors_at(ltn_tensors *t, int i);
 ltn_weight *ltn__tensors_find(ltn_tensors *t, const char *name); /* NULL: no such tensor */
 const char *ltn__tensors_path(const ltn_tensors *t);
+const ltn_json *ltn__tensors_metadata(const ltn_tensors *t); /* what a safetensors file says of itself; NULL: nothing */
+bool ltn__tensors_marked(ltn_tensors *t, const char *name); /* a tensor of this name, be it empty */
+ltn_ctx *ltn__tensors_ctx(const ltn_tensors *t);
+/* Tensors of other files under names of one's own (a part of a file, a model in shards): a list with room for so many;
+ * the files whose bytes are lent outlive it. */
+ltn_status ltn__tensors_view(ltn_ctx *ctx, const char *path, int room, ltn_tensors **out);
+ltn_status ltn__tensors_lend(ltn_tensors *view, const ltn_weight *w, const char *name);
+/* Rows [first, first + rows) of w. */
+ltn_status ltn__tensors_lend_rows(ltn_tensors *view, const ltn_weight *w, int64_t first, int64_t rows, const char *name);
+/* The matrix w turned, as a copy in f32. */
+ltn_status ltn__tensors_lend_transposed(ltn_tensors *view, const ltn_weight *w, const char *name);
 bool ltn__weight_finite(const ltn_weight *w); /* no NaN, no infinity */
 /* Writing safetensors, for tests and tools: f32, whole or not at all. */
 typedef struct ltn_named_array {

@@ -26,6 +26,7 @@ typedef struct job {
     struct jpeg_source_mgr source;
     struct jpeg_destination_mgr target;
     struct jpeg_progress_mgr progress;
+    struct jpeg_compress_struct tables; /* of every quality, to compare with */
     ltn_sink sink;
     uint8_t *buffer;
 } job;
@@ -112,6 +113,45 @@ static ltn_status take_meta(job *j, j_decompress_ptr d)
     return s;
 }
 
+/* Sum of |a - b| of two tables. */
+static long difference(const JQUANT_TBL *a, const JQUANT_TBL *b)
+{
+    long sum = 0;
+    for (int i = 0; i < DCTSIZE2; i++) sum += labs((long)a->quantval[i] - b->quantval[i]);
+    return sum;
+}
+
+/* libjpeg makes its tables for every quality; those of the file lie nearest to one. c has the job's errors. */
+static int nearest_quality(j_decompress_ptr d, struct jpeg_compress_struct *c)
+{
+    int best = 0;
+    long least = 0;
+    jpeg_create_compress(c);
+    c->in_color_space = JCS_RGB;
+    jpeg_set_defaults(c);
+    for (int q = 1; q <= 100; q++) {
+        long sum = 0;
+        jpeg_set_quality(c, q, TRUE);
+        for (int k = 0; k < LTN_MIN(d->num_components, 2); k++) {
+            const int table = d->comp_info[k].quant_tbl_no;
+            const JQUANT_TBL *t = table >= 0 && table < NUM_QUANT_TBLS ? d->quant_tbl_ptrs[table] : NULL;
+            if (t) sum += difference(t, c->quant_tbl_ptrs[k]);
+            else return 0;
+        }
+        if (!best || sum < least) best = q, least = sum;
+    }
+    return best;
+}
+
+static ltn_status take_quality(job *j, j_decompress_ptr d)
+{
+    const jpeg_component_info *luma = d->comp_info;
+    const bool full = d->num_components == 1 ||
+                      (luma[0].h_samp_factor == luma[1].h_samp_factor && luma[0].v_samp_factor == luma[1].v_samp_factor);
+    const int quality = d->num_components > 3 ? 0 : nearest_quality(d, &j->tables);
+    return quality ? ltn__meta_add_jpeg(j->ctx, &j->im, quality, full) : LTN_OK;
+}
+
 /* Adobe's CMYK is stored upside down. */
 static void cmyk_to_rgb(uint8_t *p, int width, bool adobe)
 {
@@ -147,8 +187,9 @@ static ltn_status read_jpeg(job *j, j_decompress_ptr d)
         for (int c = 0; c < channels; c++)
             for (int64_t x = 0; x < width; x++) to[c * plane + x] = (float)j->row[x * channels + c] / 255;
     }
+    s = take_quality(j, d); /* the tables may stand behind the header */
     jpeg_finish_decompress(d);
-    return LTN_OK;
+    return s;
 }
 
 static ltn_status decode(ltn_ctx *ctx, const char *path, const uint8_t *p, size_t n, ltn_image *out)
@@ -165,7 +206,9 @@ static ltn_status decode(ltn_ctx *ctx, const char *path, const uint8_t *p, size_
              .progress.progress_monitor = on_progress};
     struct jpeg_decompress_struct d = {.err = &j.errors};
     open_errors(&j);
+    j.tables.err = &j.errors;
     ltn_status s = read_jpeg(&j, &d);
+    jpeg_destroy_compress(&j.tables);
     jpeg_destroy_decompress(&d);
     ltn__free(ctx, j.row);
     *out = j.im;

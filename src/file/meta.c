@@ -44,6 +44,21 @@ ltn_status ltn__meta_add_settings(ltn_ctx *ctx, ltn_image *im, const char *text)
     return LTN_OK;
 }
 
+ltn_status ltn__meta_add_jpeg(ltn_ctx *ctx, ltn_image *im, int quality, bool full_chroma)
+{
+    ltn_meta *m = meta_of(ctx, im);
+    if (!m) return LTN_ENOMEM;
+    m->jpeg_quality = quality;
+    m->jpeg_full_chroma = full_chroma;
+    return LTN_OK;
+}
+
+int ltn_image_jpeg_quality(const ltn_image *im, int *full_chroma)
+{
+    if (full_chroma) *full_chroma = im->meta && im->meta->jpeg_full_chroma;
+    return im->meta ? im->meta->jpeg_quality : 0;
+}
+
 /* The colour space stands in bytes 16..19 of a profile. */
 ltn_bytes ltn__meta_icc(ltn_ctx *ctx, const char *path, const ltn_image *im, bool grey)
 {

@@ -27,7 +27,7 @@ typedef struct type {
 static const type types[] = {
     {"F32", 4, LTN_F32}, {"F16", 2, LTN_F16}, {"BF16", 2, LTN_BF16}, {"F64", 8, LTN_F64}, {"I64", 8, -1},
     {"I32", 4, -1},      {"I16", 2, -1},      {"I8", 1, -1},         {"U64", 8, -1},      {"U32", 4, -1},
-    {"U16", 2, -1},      {"U8", 1, -1},       {"BOOL", 1, -1},       {"F8_E4M3", 1, -1},  {"F8_E5M2", 1, -1},
+    {"U16", 2, -1},      {"U8", 1, -1},       {"BOOL", 1, -1},       {"F8_E4M3", 1, LTN_F8_E4M3},  {"F8_E5M2", 1, LTN_F8_E5M2},
 };
 
 static const type *find_type(const char *name)
@@ -82,7 +82,7 @@ static ltn_status read_entry(ltn_tensors *t, const ltn_json *j, uint64_t size, e
     e->begin = (uint64_t)begin;
     e->end = (uint64_t)end;
     if (e->type->dtype >= 0 && e->rank > 4) return bad(t, e->name, "more than 4 dimensions");
-    if (e->type->dtype >= 0 && elements == 0) return bad(t, e->name, "a dimension is 0");
+    if (e->type->dtype >= 0 && elements == 0 && e->rank > 1) return bad(t, e->name, "a dimension is 0");
     return LTN_OK;
 }
 
@@ -109,7 +109,7 @@ static ltn_status take_weights(ltn_tensors *t, const entry *e, int n, const uint
 {
     ltn_status s = ltn__tensors_room(t, (size_t)n);
     for (int i = 0; i < n && !s; i++) {
-        if (e[i].type->dtype < 0) continue;
+        if (e[i].type->dtype < 0 || e[i].begin == e[i].end) continue; /* an empty one is a mark, "v_pred" */
         ltn_weight w = {.name = e[i].name, .dtype = (ltn_dtype)e[i].type->dtype, .rank = e[i].rank};
         memcpy(w.dim, e[i].dim, sizeof w.dim);
         s = ltn__tensors_add(t, w, data + e[i].begin, e[i].end - e[i].begin);
@@ -125,6 +125,8 @@ static ltn_status parse_header(ltn_tensors *t, const ltn_json *header, const uin
     if (!e) return LTN_ENOMEM;
     ltn_status s = LTN_OK;
     int n = 0;
+    t->header = header;
+    t->metadata = ltn__json_get(header, "__metadata__");
     for (const ltn_json *j = header->child; j && !s; j = j->next)
         if (strcmp(j->key, "__metadata__")) s = read_entry(t, j, size, &e[n++]);
     if (!s) qsort(e, (size_t)n, sizeof *e, by_place);

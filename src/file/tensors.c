@@ -2,6 +2,7 @@
  * weight found by its name. */
 #include "tensors.h"
 
+#include <math.h>
 #include <string.h>
 
 enum { SHARED = 8 }; /* how often the bytes of a file may be copied */
@@ -25,7 +26,7 @@ ltn_status ltn__tensors_room(ltn_tensors *t, size_t n)
 
 static int element(ltn_dtype d)
 {
-    return d == LTN_F64 ? 8 : d == LTN_F32 ? 4 : 2;
+    return d == LTN_F64 ? 8 : d == LTN_F32 ? 4 : d == LTN_F16 || d == LTN_BF16 ? 2 : 1;
 }
 
 void *ltn__tensors_copy(ltn_tensors *t, const char *name, size_t bytes, ltn_status *s)
@@ -39,6 +40,17 @@ void *ltn__tensors_copy(ltn_tensors *t, const char *name, size_t bytes, ltn_stat
     return p;
 }
 
+static ltn_status insert(ltn_tensors *t, ltn_weight w)
+{
+    uint32_t h = hash(w.name);
+    for (; t->slot[h & t->mask]; h++)
+        if (!strcmp(t->weight[t->slot[h & t->mask] - 1].name, w.name))
+            return ltn__fail(t->ctx, LTN_EFORMAT, "%s: %s: appears twice", t->path, w.name);
+    t->weight[t->count++] = w;
+    t->slot[h & t->mask] = t->count;
+    return LTN_OK;
+}
+
 ltn_status ltn__tensors_add(ltn_tensors *t, ltn_weight w, const uint8_t *p, size_t bytes)
 {
     w.data = p;
@@ -50,18 +62,13 @@ ltn_status ltn__tensors_add(ltn_tensors *t, ltn_weight w, const uint8_t *p, size
         w.data = memcpy(q, p, bytes);
         w.mapped = false;
     }
-    uint32_t h = hash(w.name);
-    for (; t->slot[h & t->mask]; h++)
-        if (!strcmp(t->weight[t->slot[h & t->mask] - 1].name, w.name))
-            return ltn__fail(t->ctx, LTN_EFORMAT, "%s: %s: appears twice", t->path, w.name);
-    t->weight[t->count++] = w;
-    t->slot[h & t->mask] = t->count;
-    return LTN_OK;
+    return insert(t, w);
 }
 
 static ltn_status parse(ltn_tensors *t, const uint8_t *p, size_t n)
 {
     t->copies = n < SIZE_MAX / SHARED ? SHARED * n : n;
+    if (ltn__gguf_matches(p, n)) return ltn__gguf_parse(t, p, n);
     return ltn__torch_matches(p, n) ? ltn__torch_parse(t, p, n) : ltn__safetensors_parse(t, p, n);
 }
 
@@ -89,6 +96,50 @@ ltn_status ltn__tensors_open(ltn_ctx *ctx, const char *path, ltn_tensors **out)
     if (!s) s = ltn__file_map(ctx, path, &(*out)->mapped);
     if (!s) s = parse(*out, (*out)->mapped.data, (*out)->mapped.size);
     if (s) ltn__tensors_close(out);
+    return s;
+}
+
+ltn_status ltn__tensors_view(ltn_ctx *ctx, const char *path, int room, ltn_tensors **out)
+{
+    ltn_status s = fresh(ctx, path, out);
+    if (!s) s = ltn__tensors_room(*out, (size_t)room);
+    if (!s) (*out)->room = room;
+    if (s) ltn__tensors_close(out);
+    return s;
+}
+
+ltn_status ltn__tensors_lend(ltn_tensors *view, const ltn_weight *w, const char *name)
+{
+    ltn_weight mine = *w;
+    if (view->count == view->room)
+        return ltn__fail(view->ctx, LTN_EFORMAT, "%s: %s: one tensor more than there is room for", view->path, name);
+    mine.name = ltn__arena_format(&view->arena, "%s", name);
+    mine.copies = NULL;
+    mine.used = false;
+    return mine.name ? insert(view, mine) : LTN_ENOMEM;
+}
+
+ltn_status ltn__tensors_lend_rows(ltn_tensors *view, const ltn_weight *w, int64_t first, int64_t rows, const char *name)
+{
+    ltn_weight part = *w;
+    part.dim[0] = rows;
+    part.data = (const uint8_t *)w->data + ltn__weight_bytes(w) / (size_t)w->dim[0] * (size_t)first;
+    return ltn__tensors_lend(view, &part, name);
+}
+
+ltn_status ltn__tensors_lend_transposed(ltn_tensors *view, const ltn_weight *w, const char *name)
+{
+    const int64_t rows = w->dim[0], columns = w->dim[1];
+    ltn_weight turned = {.dtype = LTN_F32, .rank = 2, .dim = {columns, rows}};
+    real *row = ltn__alloc(view->ctx, (size_t)columns, sizeof *row);
+    float *data = ltn__arena_alloc(&view->arena, (size_t)(rows * columns), sizeof *data);
+    for (int64_t i = 0; row && data && i < rows; i++) {
+        ltn__weight_widen(w, i * columns, columns, row);
+        for (int64_t k = 0; k < columns; k++) data[k * rows + i] = (float)row[k];
+    }
+    turned.data = data;
+    const ltn_status s = row && data ? ltn__tensors_lend(view, &turned, name) : LTN_ENOMEM;
+    ltn__free(view->ctx, row);
     return s;
 }
 
@@ -122,6 +173,21 @@ ltn_weight *ltn__tensors_find(ltn_tensors *t, const char *name)
     return NULL;
 }
 
+const ltn_json *ltn__tensors_metadata(const ltn_tensors *t)
+{
+    return t->metadata;
+}
+
+bool ltn__tensors_marked(ltn_tensors *t, const char *name)
+{
+    return ltn__tensors_find(t, name) || ltn__json_get(t->header, name);
+}
+
+ltn_ctx *ltn__tensors_ctx(const ltn_tensors *t)
+{
+    return t->ctx;
+}
+
 const char *ltn__tensors_path(const ltn_tensors *t)
 {
     return t->path;
@@ -152,6 +218,19 @@ static bool finite64(const uint64_t *p, int64_t n)
     return !bad;
 }
 
+static bool finite_blocks(const ltn_weight *w, int64_t n)
+{
+    enum { SOME = 1024 };
+    real y[SOME];
+    for (int64_t i = 0; i < n; i += SOME) {
+        const int64_t some = LTN_MIN(n - i, SOME);
+        ltn__weight_widen(w, i, some, y);
+        for (int64_t k = 0; k < some; k++)
+            if (!isfinite(y[k])) return false;
+    }
+    return true;
+}
+
 bool ltn__weight_finite(const ltn_weight *w)
 {
     int64_t n = 1;
@@ -161,6 +240,6 @@ bool ltn__weight_finite(const ltn_weight *w)
     case LTN_F64: return finite64(w->data, n);
     case LTN_F16: return finite16(w->data, n, 0x7c00);
     case LTN_BF16: return finite16(w->data, n, 0x7f80);
+    default: return finite_blocks(w, n);
     }
-    return false;
 }

@@ -15,6 +15,9 @@ struct ltn_tensors {
     int *slot; /* open addressing by name: index + 1, or 0 */
     uint32_t mask;
     size_t copies; /* bytes that may still be copied */
+    const ltn_json *metadata; /* safetensors' own, or NULL */
+    const ltn_json *header;   /* its header, or NULL */
+    int room; /* of a view */
 };
 /* Makes room for n weights; comes before the first of them. */
 ltn_status ltn__tensors_room(ltn_tensors *t, size_t n);
@@ -23,6 +26,8 @@ void *ltn__tensors_copy(ltn_tensors *t, const char *name, size_t bytes, ltn_stat
 /* Adds w, whose data are the bytes at p: where they lie, or a copy if they are not aligned to their type. */
 ltn_status ltn__tensors_add(ltn_tensors *t, ltn_weight w, const uint8_t *p, size_t bytes);
 ltn_status ltn__safetensors_parse(ltn_tensors *t, const uint8_t *p, size_t n);
+bool ltn__gguf_matches(const uint8_t *p, size_t n);
+ltn_status ltn__gguf_parse(ltn_tensors *t, const uint8_t *p, size_t n);
 bool ltn__torch_matches(const uint8_t *p, size_t n);
 ltn_status ltn__torch_parse(ltn_tensors *t, const uint8_t *p, size_t n);
 

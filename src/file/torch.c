@@ -96,6 +96,11 @@ static ltn_status list_tensors(reader *r, ltn_pickle *top)
 {
     if (top->type != LTN_PICKLE_DICT)
         return ltn__fail(r->t->ctx, LTN_EFORMAT, "%s: holds no dictionary of weights", r->t->path);
+    for (size_t i = 0; i < top->count; i += 2) { /* what a training writes keeps the weights under this key */
+        const ltn_pickle *key = top->item[i], *v = top->item[i + 1];
+        if (key->type == LTN_PICKLE_TEXT && !strcmp(key->text, "state_dict") && v->type == LTN_PICKLE_DICT)
+            return walk(r, top->item[i + 1], "", 0);
+    }
     return walk(r, top, "", 0);
 }
 

@@ -19,7 +19,17 @@ typedef struct ltn_node ltn_node;
 typedef struct ltn_plan ltn_plan;
 typedef struct ltn_op ltn_op;
 
-typedef enum ltn_dtype { LTN_F32, LTN_F16, LTN_BF16, LTN_F64 } ltn_dtype;
+typedef enum ltn_dtype {
+    LTN_F32, LTN_F16, LTN_BF16, LTN_F64,
+    LTN_F8_E4M3, LTN_F8_E5M2, LTN_Q8_0, LTN_Q4_0, LTN_Q4_1, LTN_Q5_0, LTN_Q5_1, LTN_Q4_K, LTN_Q5_K, LTN_Q6_K /* quant.c */
+} ltn_dtype;
+/* Of those in blocks: so many values in so many bytes. */
+typedef struct ltn_block_type {
+    const char *name;
+    int values, bytes;
+    void (*widen)(const uint8_t *block, float *out);
+} ltn_block_type;
+const ltn_block_type *ltn__block_type(ltn_dtype d); /* NULL: every value stands for itself */
 
 typedef struct ltn_dims {
     int64_t d[4];
@@ -31,7 +41,7 @@ static inline ltn_dims ltn__dims(int64_t n, int64_t h, int64_t w, int64_t c)
 }
 bool ltn__same_dims(ltn_dims a, ltn_dims b);
 
-/* A weight where it lies in its mapped file, and the widened or packed copies that plans made of it; all
+/* A weight where it lies in its mapped file, whose type it keeps (kernels widen what they read, when they read it), and the widened or packed copies that plans made of it; all
  * plans of a model share them. The file layer makes these; ltn__weight_free drops the copies. */
 typedef struct ltn_weight {
     const char *name; /* whole path in the file */
@@ -51,6 +61,7 @@ void ltn__weight_free(ltn_ctx *ctx, ltn_weight *w);
 /* All of it as real: where it lies if it is that already, else the copy "real". NULL: LTN_ENOMEM. */
 const real *ltn__weight_real(ltn_ctx *ctx, ltn_weight *w);
 size_t ltn__weight_bytes(const ltn_weight *w); /* in its file */
+const char *ltn__dtype_name(ltn_dtype d); /* "f16" */
 /* Gives back the memory of the file's pages until somebody reads them again. */
 void ltn__weight_leave(const ltn_weight *w);
 /* Widens values [first, first + n) to real. */

@@ -85,18 +85,42 @@ static void widen_f16(const char *p, int64_t n, real *restrict out)
 
 static const size_t size[] = {[LTN_F32] = 4, [LTN_F16] = 2, [LTN_BF16] = 2, [LTN_F64] = 8};
 
+const char *ltn__dtype_name(ltn_dtype d)
+{
+    static const char *const name[] = {[LTN_F32] = "f32", [LTN_F16] = "f16", [LTN_BF16] = "bf16", [LTN_F64] = "f64"};
+    const ltn_block_type *b = ltn__block_type(d);
+    return b ? b->name : name[d];
+}
+
 size_t ltn__weight_bytes(const ltn_weight *w)
 {
-    size_t n = size[w->dtype];
+    const ltn_block_type *b = ltn__block_type(w->dtype);
+    size_t n = 1;
     for (int k = 0; k < w->rank; k++) n *= (size_t)w->dim[k];
-    return n;
+    return b ? n / (size_t)b->values * (size_t)b->bytes : n * size[w->dtype];
+}
+
+/* Whole blocks, of which those at the ends may be wanted in part. */
+static void widen_blocks(const ltn_block_type *b, const uint8_t *p, int64_t first, int64_t n, real *out)
+{
+    enum { MOST = 256 };
+    float y[MOST];
+    for (int64_t i = first; i < first + n;) {
+        const int64_t block = i / b->values, from = i - block * b->values;
+        const int64_t some = LTN_MIN(b->values - from, first + n - i);
+        b->widen(p + (size_t)block * (size_t)b->bytes, y);
+        for (int64_t k = 0; k < some; k++) *out++ = (real)y[from + k];
+        i += some;
+    }
 }
 
 void ltn__weight_widen(const ltn_weight *w, int64_t first, int64_t n, real *out)
 {
     static void (*const widen[])(const char *, int64_t, real *) = {
         [LTN_F32] = widen_f32, [LTN_F16] = widen_f16, [LTN_BF16] = widen_bf16, [LTN_F64] = widen_f64};
-    widen[w->dtype]((const char *)w->data + (size_t)first * size[w->dtype], n, out);
+    const ltn_block_type *b = ltn__block_type(w->dtype);
+    if (b) widen_blocks(b, w->data, first, n, out);
+    else widen[w->dtype]((const char *)w->data + (size_t)first * size[w->dtype], n, out);
 }
 
 void ltn__weight_leave(const ltn_weight *w)

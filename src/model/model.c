@@ -1,15 +1,13 @@
-/* model.c - a diffusers folder: model_index.json beside text_encoder/, unet/, vae/, tokenizer/ and
- * scheduler/; SDXL has text_encoder_2/ and tokenizer_2/ too. Opening maps the weights and builds every part once,
- * small, so that whatever is missing, misshapen or left over is said at once; parts are planned on first use and
- * kept by shape. */
-#include "model.h"
+/* model.c - a model's parts as graphs. Opening maps the weights (source.c knows where they lie) and builds every part once,
+ * small, so that whatever is missing, misshapen or left over is said at once; parts are planned on first use and kept by
+ * shape. */
+#include "source.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 enum { TEXT_ENCODER, UNET, VAE, TEXT_ENCODER_2 };
-static const char *const folders[4] = {"text_encoder", "unet", "vae", "text_encoder_2"};
 
 /* What each kind of part is: the folder it comes from, the part it extends, the inputs that it is
  * differentiated by. */
@@ -29,15 +27,6 @@ static const struct {
     [LTN_UNET_BY_BOTH] = {UNET, LTN_UNET, {"sample", "text"}},
     [LTN_ENCODE_BACK] = {VAE, LTN_ENCODE, {"picture"}},
     [LTN_DECODE_BACK] = {VAE, LTN_DECODE, {"latent"}},
-};
-
-static const char *const weight_files[] = {
-    "diffusion_pytorch_model.safetensors",
-    "diffusion_pytorch_model.fp16.safetensors",
-    "model.safetensors",
-    "model.fp16.safetensors",
-    "diffusion_pytorch_model.bin",
-    "pytorch_model.bin",
 };
 
 #define ARCH(name) extern const ltn_arch ltn__arch_##name;
@@ -72,32 +61,6 @@ static ltn_part_kind text_kind(const ltn_model *m, int k)
 }
 
 /* ---- Opening ---- */
-
-static ltn_status read_config(ltn_model *m, int f)
-{
-    const char *path = ltn__arena_format(&m->arena, "%s/%s/config.json", m->path, folders[f]);
-    if (!path) return LTN_ENOMEM;
-    ltn_status s = ltn__json_read(m->ctx, path, &m->arena, &m->config[f]);
-    if (s) return s;
-    const ltn_json *list = ltn__json_at(ltn__json_get(m->config[f], "architectures"), 0);
-    const char *name = list && list->type == LTN_JSON_STRING ? list->string
-                                                             : ltn__json_str(m->config[f], "_class_name", "");
-    const int row = ltn__find(ltn__arch_entry, name);
-    if (row < 0) return ltn__fail(m->ctx, LTN_EFORMAT, "%s: architecture \"%s\" is not known", path, name);
-    m->arch[f] = ltn__arch_row(row);
-    return LTN_OK;
-}
-
-static ltn_status open_weights(ltn_model *m, int f)
-{
-    for (int i = 0; i < LTN_COUNT(weight_files); i++) {
-        const char *path = ltn__arena_format(&m->arena, "%s/%s/%s", m->path, folders[f], weight_files[i]);
-        if (!path) return LTN_ENOMEM;
-        if (ltn__file_exists(path)) return ltn__tensors_open(m->ctx, path, &m->tensors[f]);
-    }
-    return ltn__fail(m->ctx, LTN_EIO, "%s/%s: no weights: neither %s nor %s", m->path, folders[f],
-                     weight_files[0], weight_files[2]);
-}
 
 static ltn_node *node_named(ltn_graph *g, const char *name)
 {
@@ -143,14 +106,16 @@ static void differentiate(ltn_graph *g, const char *const wrt[2])
 static ltn_status build(ltn_model *m, ltn_part_kind kind, ltn_part_size size, ltn_graph **out)
 {
     const int f = kinds[kind].folder;
-    ltn_status s = ltn__graph_open(m->ctx, out);
+    const bool knows = !m->pixels || (f != TEXT_ENCODER && kind != LTN_UNET_BY_TEXT && kind != LTN_UNET_BY_BOTH);
+    ltn_status s = knows ? ltn__graph_open(m->ctx, out)
+                         : ltn__fail(m->ctx, LTN_EINVAL, "%s: the model works in pixels and takes no text", m->path);
     if (s) return s;
     m->arch[f]->build((ltn_nn){.g = *out, .w = m->tensors[f], .config = m->config[f]}, kinds[kind].base,
                       size);
     if (!ltn__graph_status(*out)) differentiate(*out, kinds[kind].wrt);
     if (!(s = ltn__graph_status(*out))) return LTN_OK;
     ltn__graph_close(out);
-    return ltn__within(m->ctx, s, "%s/%s", m->path, folders[f]);
+    return ltn__within(m->ctx, s, "%s/%s", m->path, ltn__folders[f]);
 }
 
 static ltn_dims dims_of(ltn_graph *g, const char *name)
@@ -215,13 +180,13 @@ static ltn_status probe_all(ltn_model *m)
     enum { PIXELS = 256, LATENTS = 128 };
     ltn_dims unet[4], enc[2], dec[2];
     ltn_status s;
-    if ((s = probe_text(m))) return s;
+    if (!m->pixels && (s = probe_text(m))) return s;
     if ((s = probe(m, LTN_UNET, LATENTS, (const char *const[]){"sample", "text", "out", "place"}, 4, unet))) return s;
     if ((s = probe(m, LTN_ENCODE, PIXELS, (const char *const[]){"picture", "out"}, 2, enc))) return s;
     if ((s = probe(m, LTN_DECODE, enc[1].d[1], (const char *const[]){"latent", "out"}, 2, dec))) return s;
     m->latent_channels = (int)enc[1].d[3];
     m->factor = (int)(PIXELS / enc[1].d[1]);
-    if ((s = check_text(m, unet[1], unet[3]))) return s;
+    if (!m->pixels && (s = check_text(m, unet[1], unet[3]))) return s;
     if (unet[0].d[3] != m->latent_channels || unet[2].d[3] != m->latent_channels)
         return ltn__fail(m->ctx, LTN_ESHAPE, "%s: latents of %d channels, the UNet takes %d and gives %d",
                          m->path, m->latent_channels, (int)unet[0].d[3], (int)unet[2].d[3]);
@@ -235,8 +200,8 @@ static ltn_status probe_all(ltn_model *m)
 static ltn_status check_unused(ltn_model *m)
 {
     for (int f = 0; f < m->folders; f++) {
-        ltn_status s = ltn__nn_check_unused(m->ctx, m->tensors[f]);
-        if (s) return ltn__within(m->ctx, s, "%s/%s", m->path, folders[f]);
+        ltn_status s = m->tensors[f] ? ltn__nn_check_unused(m->ctx, m->tensors[f]) : LTN_OK;
+        if (s) return ltn__within(m->ctx, s, "%s/%s", m->path, ltn__folders[f]);
     }
     return LTN_OK;
 }
@@ -245,15 +210,9 @@ static ltn_status check_unused(ltn_model *m)
 
 static const char *part_text(ltn_model *m, int f)
 {
-    static const char *const types[] = {"f32", "f16", "bf16", "f64"};
-    int64_t parameters = 0;
-    for (int i = 0; i < ltn__tensors_count(m->tensors[f]); i++) {
-        const ltn_weight *w = ltn__tensors_at(m->tensors[f], i);
-        int64_t n = 1;
-        for (int k = 0; k < w->rank; k++) n *= w->dim[k];
-        parameters += n;
-    }
-    const char *type = parameters ? types[ltn__tensors_at(m->tensors[f], 0)->dtype] : "none";
+    int64_t parameters;
+    if (!m->tensors[f]) return "null";
+    const char *type = ltn__tensors_type(m->tensors[f], &parameters);
     return ltn__arena_format(&m->arena, "{\"architecture\": \"%s\", \"parameters\": %lld, \"type\": \"%s\"}",
                              m->arch[f]->entry.name, (long long)parameters, type);
 }
@@ -268,6 +227,7 @@ static ltn_status describe(ltn_model *m)
     m->description = ltn__arena_format(
         &m->arena,
         "{\n"
+        "  \"family\": \"%s\",\n"
         "  \"text_encoder\": %s,\n"
         "  \"text_encoder_2\": %s,\n"
         "  \"unet\": %s,\n"
@@ -283,7 +243,7 @@ static ltn_status describe(ltn_model *m)
         "\"train_steps\": %d, \"consistency\": %s},\n"
         "  \"calibrated\": %s\n"
         "}",
-        text, second, unet, vae, m->tokens, m->text_width, m->pooled_width, m->latent_channels, m->factor,
+        ltn__family(m->config[UNET]), text, second, unet, vae, m->tokens, m->text_width, m->pooled_width, m->latent_channels, m->factor,
         m->sample_size, m->sample_size * m->factor, c->name, predictions[c->prediction], c->train_steps,
         c->consistency ? "true" : "false", m->calibration ? "true" : "false");
     return m->description ? LTN_OK : LTN_ENOMEM;
@@ -298,57 +258,16 @@ static int sample_size(const ltn_model *m)
     return v && v->type == LTN_JSON_NUMBER && v->number >= 1 && v->number <= 1 << 14 ? (int)v->number : 64;
 }
 
-static ltn_status open_beside(ltn_model *m)
+static ltn_status open_all(ltn_model *m, const ltn_model_options *opt)
 {
-    const char *const tokenizer[2] = {ltn__arena_format(&m->arena, "%s/tokenizer", m->path),
-                                      ltn__arena_format(&m->arena, "%s/tokenizer_2", m->path)};
-    const char *scheduler = ltn__arena_format(&m->arena, "%s/scheduler/scheduler_config.json", m->path);
-    const char *calibration = ltn__arena_format(&m->arena, "%s/latino.json", m->path);
-    ltn_status s;
-    if (!tokenizer[0] || !tokenizer[1] || !scheduler || !calibration) return LTN_ENOMEM;
-    for (int k = 0; k <= two_encoders(m); k++)
-        if ((s = ltn__tokenizer_open(m->ctx, tokenizer[k], &m->tokenizer[k]))) return s;
-    if ((s = ltn__schedule_read(m->ctx, scheduler, &m->schedule))) return s;
-    if (!ltn__file_exists(calibration)) return LTN_OK;
-    return ltn__json_read(m->ctx, calibration, &m->arena, &m->calibration);
-}
-
-/* "unet": ["diffusers", "UNet2DConditionModel"]; [null, null] stands for none. */
-static bool listed(const ltn_json *index, const char *name)
-{
-    const ltn_json *v = ltn__json_get(index, name), *first = ltn__json_at(v, 0);
-    return v && v->type != LTN_JSON_NULL && !(first && first->type == LTN_JSON_NULL);
-}
-
-static ltn_status check_index(ltn_model *m)
-{
-    const char *path = ltn__arena_format(&m->arena, "%s/model_index.json", m->path);
-    ltn_json *index;
-    if (!path) return LTN_ENOMEM;
-    if (!ltn__file_exists(m->path)) return ltn__fail(m->ctx, LTN_EIO, "%s: no such folder", m->path);
-    if (!ltn__file_exists(path))
-        return ltn__fail(m->ctx, LTN_EFORMAT, "%s: no model_index.json: not a diffusers folder", m->path);
-    ltn_status s = ltn__json_read(m->ctx, path, &m->arena, &index);
-    for (int f = 0; !s && f < 3; f++)
-        if (!listed(index, folders[f])) s = ltn__fail(m->ctx, LTN_EFORMAT, "%s: no %s", path, folders[f]);
+    ltn_status s = ltn__source_open(m, opt);
     if (s) return s;
-    m->folders = listed(index, folders[TEXT_ENCODER_2]) ? 4 : 3;
-    m->zero_empty = two_encoders(m) && ltn__json_bool(index, "force_zeros_for_empty_prompt", true);
-    return LTN_OK;
-}
-
-static ltn_status open_all(ltn_model *m)
-{
-    ltn_status s = check_index(m);
-    if (s) return s;
-    for (int f = 0; f < m->folders; f++) {
-        if ((s = read_config(m, f))) return s;
-        if ((s = open_weights(m, f))) return s;
-    }
     m->sample_size = sample_size(m);
-    if ((s = open_beside(m))) return s;
     if ((s = probe_all(m))) return s;
     if ((s = check_unused(m))) return s;
+    if (m->pixels && opt->loras) return ltn__fail(m->ctx, LTN_EINVAL, "%s: adapters are for models that take text", opt->lora[0]);
+    for (int i = 0; i < opt->loras; i++)
+        if ((s = ltn__lora_merge(m, opt->lora[i]))) return s;
     return describe(m);
 }
 
@@ -357,12 +276,11 @@ ltn_status ltn_model_open_with(ltn_ctx *ctx, const char *path, const ltn_model_o
     static const ltn_model_options none;
     *out = NULL;
     if (!opt) opt = &none;
-    if (opt->loras) return ltn__fail(ctx, LTN_EINVAL, "%s: adapters are not read yet", opt->lora[0]);
     ltn_model *m = *out = ltn__alloc(ctx, 1, sizeof *m);
     if (!m) return LTN_ENOMEM;
     m->ctx = m->arena.ctx = ctx;
     m->path = ltn__arena_format(&m->arena, "%s", path);
-    ltn_status s = m->path ? open_all(m) : LTN_ENOMEM;
+    ltn_status s = m->path ? open_all(m, opt) : LTN_ENOMEM;
     if (s) ltn_model_close(out);
     return s;
 }
@@ -383,7 +301,8 @@ void ltn_model_close(ltn_model **model)
         ltn__graph_close(&p->graph);
         ltn__free(m->ctx, p);
     }
-    for (int f = 0; f < LTN_COUNT(folders); f++) ltn__tensors_close(&m->tensors[f]);
+    for (int f = 0; f < LTN_COUNT(ltn__folders); f++) ltn__tensors_close(&m->tensors[f]);
+    ltn__source_close(m);
     for (int k = 0; k < 2; k++) ltn__tokenizer_close(&m->tokenizer[k]);
     ltn__schedule_free(m->ctx, &m->schedule);
     ltn__arena_free(&m->arena);
@@ -406,7 +325,7 @@ static ltn_status check_finite(ltn_model *m, ltn_part_kind kind, ltn_graph *g)
         const ltn_weight *w = ltn__graph_node(g, i)->weight;
         if (w && !ltn__weight_finite(w))
             return ltn__fail(m->ctx, LTN_EFORMAT, "%s/%s: %s: not finite", m->path,
-                             folders[kinds[kind].folder], w->name);
+                             ltn__folders[kinds[kind].folder], w->name);
         if (w) ltn__weight_leave(w);
     }
     m->finite[base] = true;
@@ -488,6 +407,29 @@ int ltn__time_width(const ltn_model *m)
     return (int)first->number;
 }
 
+int ltn__unet_factor(const ltn_model *m)
+{
+    return 1 << (ltn__json_get(m->config[UNET], "block_out_channels")->count - 1);
+}
+
+bool ltn__unet_takes_guidance(const ltn_model *m)
+{
+    const ltn_json *dim = ltn__json_get(m->config[UNET], "time_cond_proj_dim");
+    return dim && dim->type != LTN_JSON_NULL;
+}
+
+/* As the pipeline of latent consistency models has it (Luo et al. 2023): sines, then cosines of 1000 (w - 1). */
+void ltn__tell_guidance(ltn_plan *unet, double w)
+{
+    float *out = ltn__plan_data(unet, "guidance");
+    const int64_t half = out ? ltn__plan_dims(unet, "guidance").d[3] / 2 : 0;
+    for (int64_t i = 0; i < half; i++) {
+        const double a = 1000 * (w - 1) * exp(-log(10000) * (double)i / (double)LTN_MAX(half - 1, 1));
+        out[i] = (float)sin(a);
+        out[half + i] = (float)cos(a);
+    }
+}
+
 /* Vaswani et al. 2017: sines and cosines of t at frequencies from 1 down to 1/10000. */
 static void sinusoid(const ltn_model *m, double t, int width, float *out)
 {
@@ -564,6 +506,7 @@ static ltn_status check_planar(ltn_model *m, const char *what, const ltn_array *
 /* With the k-th tokenizer, for the k-th text encoder. */
 static ltn_status tokenize(ltn_model *m, int k, const char *prompt, int *ids)
 {
+    if (m->pixels) return ltn__fail(m->ctx, LTN_EINVAL, "%s: the model works in pixels and takes no text", m->path);
     const double vocabulary = ltn__json_num(m->config[k ? TEXT_ENCODER_2 : TEXT_ENCODER], "vocab_size", 0);
     ltn_status s = ltn__tokenize(m->tokenizer[k], prompt, ids, m->tokens);
     for (int i = 0; !s && i < m->tokens; i++)
@@ -622,6 +565,7 @@ ltn_status ltn_model_text(ltn_model *m, const char *prompt, ltn_array *out)
 {
     int column = 0;
     *out = (ltn_array){0};
+    if (m->pixels) return tokenize(m, 0, prompt, NULL);
     int *ids = ltn__alloc(m->ctx, (size_t)m->tokens, sizeof *ids);
     ltn_status s = ids ? new_text(m, out) : LTN_ENOMEM;
     for (int k = 0; !s && k <= two_encoders(m); k++) {
@@ -646,23 +590,27 @@ ltn_status ltn_model_unet(ltn_model *m, const ltn_array *sample, double t, const
     ltn_status s = check_planar(m, "sample", sample, m->latent_channels, 1);
     if (s) return s;
     const int64_t n = sample->dim[0], hw = sample->dim[2] * sample->dim[3];
-    if (text->rank != 3 || (text->dim[0] != 1 && text->dim[0] != n) || text->dim[1] != m->text_length ||
-        text->dim[2] != m->text_width)
+    if (m->pixels != !text)
+        return ltn__fail(m->ctx, LTN_EINVAL, m->pixels ? "the model works in pixels and takes no text" : "a text is missing");
+    if (text && (text->rank != 3 || (text->dim[0] != 1 && text->dim[0] != n) || text->dim[1] != m->text_length ||
+        text->dim[2] != m->text_width))
         return ltn__fail(m->ctx, LTN_ESHAPE, "text: expected an array (1, %d, %d)", m->text_length,
                          m->text_width);
     if ((s = ltn__model_part(m, LTN_UNET, n, sample->dim[2], sample->dim[3], &p))) return s;
-    const size_t each = (size_t)text->dim[1] * (size_t)text->dim[2];
+    const size_t each = (size_t)m->text_length * (size_t)m->text_width;
     const int64_t height = sample->dim[2] * m->factor, width = sample->dim[3] * m->factor;
     const int64_t whole[6] = {height, width, 0, 0, height, width};
     float *time = ltn__plan_data(p->plan, "time"), *context = ltn__plan_data(p->plan, "text");
     float *place = ltn__plan_data(p->plan, "place");
+    ltn__tell_guidance(p->plan, LTN_GUIDANCE);
     const int64_t places = ltn__plan_dims(p->plan, "place").d[3];
     ltn__to_last(sample->data, ltn__plan_data(p->plan, "sample"), n, m->latent_channels, hw);
     for (int64_t i = 0; i < n; i++) {
         ltn__time_sinusoid(m, t, time + i * ltn__time_width(m));
         if (place) ltn__place_sinusoids(m, whole, place + i * places);
-        memcpy(context + (size_t)i * each, text->data + (text->dim[0] == 1 ? 0 : (size_t)i * each),
-               each * sizeof *context);
+        if (text)
+            memcpy(context + (size_t)i * each, text->data + (text->dim[0] == 1 ? 0 : (size_t)i * each),
+                   each * sizeof *context);
     }
     ltn__plan_run(p->plan);
     return take_output(m, p, out);

@@ -5,6 +5,7 @@
 
 #include "../file/file.h"
 #include "../graph/graph.h"
+#include "sampler.h"
 
 /* ---- Tokenizer: CLIP's byte-pair encoding (tokenizer.c) ---- */
 typedef struct ltn_tokenizer ltn_tokenizer;
@@ -14,36 +15,16 @@ typedef struct ltn_tokenizer_files {
     ltn_bytes vocab, merges, config, map; /* vocab.json, merges.txt, tokenizer_config.json, special_tokens_map.json */
 } ltn_tokenizer_files;
 ltn_status ltn__tokenizer_parse(ltn_ctx *ctx, const char *dir, const ltn_tokenizer_files *files, ltn_tokenizer **out);
+/* The folder's, with another word for padding. */
+ltn_status ltn__tokenizer_open_padded(ltn_ctx *ctx, const char *dir, const char *pad, ltn_tokenizer **out);
+/* From merges.txt alone, as CLIP numbers its words: bytes, bytes that end a word, what the merges make, start and end.
+ * exclaims: padded with "!", as open_clip does. */
+ltn_status ltn__tokenizer_open_merges(ltn_ctx *ctx, const char *path, bool exclaims, ltn_tokenizer **out);
 void ltn__tokenizer_close(ltn_tokenizer **t);
 /* length ids: BOS, the text's (cut), EOS, padding; the attention of CLIP is causal, so no mask is needed. */
 ltn_status ltn__tokenize(ltn_tokenizer *t, const char *utf8, int *ids, int length);
 int ltn__tokenizer_length(const ltn_tokenizer *t); /* model_max_length, 77 */
 int ltn__tokenizer_size(const ltn_tokenizer *t);   /* highest id + 1: the text encoder must have as many rows */
-
-/* ---- Schedule (schedule.c): alpha-bar of the 1,000 training steps, from scheduler_config.json ---- */
-typedef enum ltn_prediction { LTN_EPSILON, LTN_SAMPLE, LTN_V } ltn_prediction;
-typedef struct ltn_schedule {
-    char name[64];        /* _class_name */
-    int train_steps;
-    double *alpha_bar;    /* train_steps of them */
-    double final_alpha;   /* set_alpha_to_one */
-    ltn_prediction prediction;
-    bool consistency;     /* LCMScheduler: c_skip, c_out act on the prediction */
-    int original_steps, steps_offset;
-    double timestep_scaling, sigma_data; /* LCM: 10, 0.5 */
-    double clip;          /* the clean latent is clipped to +-clip; 0: it is not */
-    char spacing[16];
-} ltn_schedule;
-ltn_status ltn__schedule_read(ltn_ctx *ctx, const char *path, ltn_schedule *out);
-void ltn__schedule_free(ltn_ctx *ctx, ltn_schedule *s);
-/* The clean latent from a network output at t, n values: z0 = c_skip z + c_out x0(z, out). */
-void ltn__schedule_predict(const ltn_schedule *s, int t, const float *z, const float *net, float *z0,
-                           size_t n);
-/* Its vector-Jacobian products by z (with the network's output held) and by that output. */
-void ltn__schedule_back(const ltn_schedule *s, int t, const float *z, const float *net, const float *dz0, float *dz,
-                        float *dnet, size_t n);
-/* The scheduler's own n time steps, largest first, as diffusers sets them. */
-int ltn__schedule_steps(const ltn_schedule *s, int n, int *t);
 
 /* ---- nn.c: how model files are written. An `nn` is passed down by value; in() opens a scope. ---- */
 typedef struct ltn_nn {
@@ -66,7 +47,7 @@ ltn_node *ltn__param(ltn_nn b, const char *name, int rank, int64_t d0, int64_t d
 ltn_node *ltn__nn_conv(ltn_nn b, ltn_node *x, int64_t out, int kernel);
 /* 3x3, stride 2, padded by 1 on all sides (pad 1), or right and below only (pad 0). */
 ltn_node *ltn__nn_conv_down(ltn_nn b, ltn_node *x, int64_t out, int pad);
-ltn_node *ltn__nn_linear(ltn_nn b, ltn_node *x, int64_t out); /* accepts a 1x1 convolution's weight */
+ltn_node *ltn__nn_linear(ltn_nn b, ltn_node *x, int64_t out); /* accepts a 1x1 or 1 convolution's weight */
 ltn_node *ltn__nn_group_norm(ltn_nn b, ltn_node *x);
 ltn_node *ltn__nn_layer_norm(ltn_nn b, ltn_node *x);
 /* Attention of x (n,1,t,c) to context (n,1,s,d), NULL: to itself. name: query, key, value and output
@@ -76,6 +57,18 @@ ltn_node *ltn__nn_attention(ltn_nn b, const char *const name[4], ltn_node *x, lt
 /* x + conv2 silu norm2 (conv1 silu norm1 x + time_emb_proj emb), x through conv_shortcut where the width
  * changes; emb NULL: none. */
 ltn_node *ltn__nn_resnet(ltn_nn b, ltn_node *x, ltn_node *emb, int64_t out);
+/* The same with other names, at another resolution, the time as a factor too. */
+typedef struct ltn_resnet {
+    struct {
+        const char *norm1, *conv1, *time, *norm2, *conv2, *shortcut;
+    } name;
+    int resample; /* 1: both branches are doubled by repetition before conv1; -1: halved by averaging */
+    bool scales;  /* the time's projection has both a factor 1 + s and a summand for norm2's result */
+} ltn_resnet;
+extern const ltn_resnet ltn__resnet; /* what ltn__nn_resnet does */
+ltn_node *ltn__nn_resnet_as(ltn_nn b, ltn_node *x, ltn_node *emb, int64_t out, ltn_resnet how);
+/* x + attention of all its places to each other, as diffusers names it now or did; b.groups 0: without its norm. */
+ltn_node *ltn__nn_self_attention(ltn_nn b, ltn_node *x, int heads);
 /* x + proj_out of depth transformer blocks over themselves and the text (n,1,s,d); in unet.c. */
 ltn_node *ltn__nn_transformer(ltn_nn b, ltn_node *x, ltn_node *text, int heads, int depth);
 /* After all parts are built: every tensor of the file must have been used. */
@@ -128,6 +121,9 @@ typedef struct ltn_arch {
      * scaling factor. */
     void (*build)(ltn_nn b, ltn_part_kind part, ltn_part_size s);
 } ltn_arch;
+/* guided.c: is this file of weights one of guided-diffusion's? Its configuration, found from its tensors. */
+bool ltn__guided_matches(const ltn_tensors *t);
+ltn_status ltn__guided_config(ltn_ctx *ctx, ltn_tensors *t, ltn_arena *arena, ltn_json **out);
 const ltn_arch *ltn__arch_row(int i);
 const ltn_entry *ltn__arch_entry(int i);
 
@@ -149,6 +145,9 @@ struct ltn_model {
     ltn_json *config[4];
     const ltn_arch *arch[4];
     ltn_tensors *tensors[4];
+    ltn_tensors **source;      /* files that those are views of */
+    int sources;
+    ltn_json *index;           /* model_index.json; NULL: the model is one file */
     ltn_tokenizer *tokenizer[2];
     ltn_schedule schedule;
     int latent_channels, factor; /* of the autoencoder: 8 */
@@ -156,12 +155,16 @@ struct ltn_model {
     int tokens;                /* of a prompt, 77 */
     int text_length, text_width; /* of a text: its tokens and, for SDXL, a row that holds the pooled text */
     int pooled_width;          /* 0: no such row */
+    bool pixels;               /* neither text nor autoencoder: a diffusion in pixels */
     bool zero_empty;           /* no text at all is zeros, not the empty prompt's text */
     bool finite[LTN_PARTS];    /* this part's weights have been looked through for NaN and infinity */
     ltn_part *parts;
     char *description;
     ltn_json *calibration;     /* latino.json beside model_index.json, or NULL */
 };
+/* ---- lora.c: adapters. FILE or FILE:scale, merged into the model's weights, before the first plan. ---- */
+ltn_status ltn__lora_merge(ltn_model *m, const char *spec);
+bool ltn__lora_matches(ltn_tensors *t); /* is this file an adapter? */
 /* The plan of a part for this shape, made on first use. */
 ltn_status ltn__model_part(ltn_model *m, ltn_part_kind kind, int64_t n, int64_t h, int64_t w, ltn_part **out);
 const ltn_entry *ltn__part_entry(int i); /* the parts by name, as ltn_bench_part takes them */
@@ -173,6 +176,11 @@ ltn_status ltn__coder_run(ltn_model *m, ltn_part *p);
 /* The sinusoid that goes into the UNet's time embedding, ltn__time_width values. */
 void ltn__time_sinusoid(const ltn_model *m, double t, float *out);
 int ltn__time_width(const ltn_model *m);
+int ltn__unet_factor(const ltn_model *m);          /* divides the sides of its latents */
+#define LTN_GUIDANCE 8.5 /* what such models are told where nothing is said: their pipeline's default */
+/* Tells a UNet's plan the guidance w, if it takes that; it stays until another is told. */
+void ltn__tell_guidance(ltn_plan *unet, double w);
+bool ltn__unet_takes_guidance(const ltn_model *m); /* as an input (LCM): time_cond_proj_dim */
 /* Those of SDXL's six numbers, in pixels: height and width of the whole picture, top and left of the part of it that the
  * UNet sees, height and width of that part. */
 void ltn__place_sinusoids(const ltn_model *m, const int64_t place[6], float *out);

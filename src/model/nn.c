@@ -76,8 +76,9 @@ ltn_node *ltn__nn_linear(ltn_nn b, ltn_node *x, int64_t out)
     const int64_t in = x->dims.d[3];
     ltn_nn scope = ltn__in(b, "weight");
     const ltn_weight *file = ltn__tensors_find(b.w, scope.path);
-    ltn_node *w = file && file->rank == 4 ? ltn__param(b, "weight", 4, out, in, 1, 1)
-                                          : ltn__param(b, "weight", 2, out, in, 0, 0);
+    const int rank = file && (file->rank == 3 || file->rank == 4) ? file->rank : 2;
+    ltn_node *w = ltn__param(b, "weight", rank, out, in, 1, 1);
+    if (!ltn__graph_status(b.g)) w->dims = rank == 2 ? ltn__dims(1, 1, out, in) : ltn__dims(out, in, 1, 1);
     return ltn__linear(b.g, x, w, bias(b, out));
 }
 
@@ -126,16 +127,52 @@ ltn_node *ltn__nn_attention(ltn_nn b, const char *const name[4], ltn_node *x, lt
     return ltn__nn_linear(ltn__in(b, name[3]), ltn__attention(b.g, q, k, v, heads, causal), c);
 }
 
-ltn_node *ltn__nn_resnet(ltn_nn b, ltn_node *x, ltn_node *emb, int64_t out)
+static ltn_node *resample(ltn_graph *g, ltn_node *x, int by)
+{
+    if (by > 0) return ltn__upsample(g, x, 2);
+    return by < 0 ? ltn__affine(g, ltn__downsum(g, x, 2), 0.25, 0) : x;
+}
+
+/* norm2 h, with the embedding added before it, or (1 + scale) norm2 h + shift with both of the embedding. */
+static ltn_node *norm_of_time(ltn_nn b, ltn_node *h, ltn_node *emb, int64_t out, const ltn_resnet *how)
+{
+    const ltn_nn norm = ltn__in(b, how->name.norm2), time = ltn__in(b, how->name.time);
+    if (!emb) return ltn__nn_group_norm(norm, h);
+    if (!how->scales) return ltn__nn_group_norm(norm, ltn__add(b.g, h, ltn__nn_linear(time, emb, out)));
+    ltn_node *both = ltn__nn_linear(time, emb, 2 * out);
+    h = ltn__mul(b.g, ltn__nn_group_norm(norm, h), ltn__affine(b.g, ltn__slice(b.g, both, 3, 0, out), 1, 1));
+    return ltn__add(b.g, h, ltn__slice(b.g, both, 3, out, out));
+}
+
+ltn_node *ltn__nn_resnet_as(ltn_nn b, ltn_node *x, ltn_node *emb, int64_t out, ltn_resnet how)
 {
     ltn_graph *g = b.g;
-    ltn_node *h = ltn__silu(g, ltn__nn_group_norm(ltn__in(b, "norm1"), x));
-    h = ltn__nn_conv(ltn__in(b, "conv1"), h, out, 3);
-    if (emb) h = ltn__add(g, h, ltn__nn_linear(ltn__in(b, "time_emb_proj"), emb, out));
-    h = ltn__silu(g, ltn__nn_group_norm(ltn__in(b, "norm2"), h));
-    h = ltn__nn_conv(ltn__in(b, "conv2"), h, out, 3);
-    if (x->dims.d[3] != out) x = ltn__nn_conv(ltn__in(b, "conv_shortcut"), x, out, 1);
+    ltn_node *h = ltn__silu(g, ltn__nn_group_norm(ltn__in(b, how.name.norm1), x));
+    h = ltn__nn_conv(ltn__in(b, how.name.conv1), resample(g, h, how.resample), out, 3);
+    h = ltn__silu(g, norm_of_time(b, h, emb, out, &how));
+    h = ltn__nn_conv(ltn__in(b, how.name.conv2), h, out, 3);
+    x = resample(g, x, how.resample);
+    if (x->dims.d[3] != out) x = ltn__nn_conv(ltn__in(b, how.name.shortcut), x, out, 1);
     return ltn__add(g, x, h);
+}
+
+const ltn_resnet ltn__resnet = {
+    .name = {"norm1", "conv1", "time_emb_proj", "norm2", "conv2", "conv_shortcut"}};
+
+ltn_node *ltn__nn_resnet(ltn_nn b, ltn_node *x, ltn_node *emb, int64_t out)
+{
+    return ltn__nn_resnet_as(b, x, emb, out, ltn__resnet);
+}
+
+ltn_node *ltn__nn_self_attention(ltn_nn b, ltn_node *x, int heads)
+{
+    static const char *const now[4] = {"to_q", "to_k", "to_v", "to_out.0"};
+    static const char *const before[4] = {"query", "key", "value", "proj_attn"}; /* diffusers before 0.15 */
+    const ltn_dims s = x->dims;
+    ltn_node *h = b.groups ? ltn__nn_group_norm(ltn__in(b, "group_norm"), x) : x;
+    h = ltn__reshape(b.g, h, ltn__dims(s.d[0], 1, s.d[1] * s.d[2], s.d[3]));
+    h = ltn__nn_attention(b, ltn__has(b, "query.weight") ? before : now, h, NULL, heads, false);
+    return ltn__add(b.g, x, ltn__reshape(b.g, h, s));
 }
 
 ltn_status ltn__nn_check_unused(ltn_ctx *ctx, ltn_tensors *w)

@@ -1,6 +1,7 @@
 /* taesd.c - AutoencoderTiny: stacks of small residual blocks relu(x + conv relu conv relu conv x), halved and
  * doubled between stages. Bohan's TAESD, https://github.com/madebyollin/taesd; names as in diffusers, which
- * numbers the layers of encoder and decoder through. */
+ * numbers the layers of encoder and decoder through. Whether a block has a branch more, and how an encoder begins, is seen
+ * by the weights. */
 #include "model.h"
 
 enum { MAX_STAGES = 8, MAX_BLOCKS = 64, MAX_WIDTH = 1 << 14 };
@@ -12,9 +13,21 @@ static const ltn_only only[] = {
     {NULL, NULL},
 };
 
+/* x + a look at more channels, normed over the whole picture: TAEF2's blocks in the middle have it. */
+static ltn_node *pool(ltn_nn b, ltn_node *x)
+{
+    const int64_t c = x->dims.d[3];
+    b.groups = 4;
+    b.eps = 1e-5;
+    ltn_node *h = ltn__nn_conv(ltn__plain(ltn__in(b, "0")), x, 4 * c, 1);
+    h = ltn__relu(b.g, ltn__nn_group_norm(ltn__in(b, "1"), h));
+    return ltn__add(b.g, x, ltn__nn_conv(ltn__plain(ltn__in(b, "3")), h, c, 1));
+}
+
 static ltn_node *block(ltn_nn b, ltn_node *x)
 {
     const int64_t c = x->dims.d[3];
+    if (ltn__has(b, "pool.0.weight")) x = pool(ltn__in(b, "pool"), x);
     ltn_node *h = ltn__relu(b.g, ltn__nn_conv(ltn__in(b, "conv.0"), x, c, 3));
     h = ltn__relu(b.g, ltn__nn_conv(ltn__in(b, "conv.2"), h, c, 3));
     h = ltn__nn_conv(ltn__in(b, "conv.4"), h, c, 3);
@@ -28,6 +41,12 @@ static ltn_node *blocks(ltn_nn b, const char *key, int stage, ltn_node *x, int *
     return x;
 }
 
+/* Encoders of 32 pixels to a latent (TAESANA) begin with convolutions that halve, each with a relu, a layer of its own. */
+static bool halves_at_once(ltn_nn b, int layer)
+{
+    return !ltn__has(ltn__in_i(b, "layers", 1), "conv.0.weight") && ltn__has(ltn__in_i(b, "layers", 2), "bias") && layer <= 2;
+}
+
 /* Pictures come in [-1,1] and are turned to [0,1]. */
 static ltn_node *encoder(ltn_nn b, ltn_node *x, int64_t latent)
 {
@@ -37,9 +56,11 @@ static ltn_node *encoder(ltn_nn b, ltn_node *x, int64_t latent)
     x = ltn__affine(b.g, x, 0.5, 0.5);
     for (int i = 0; i < stages; i++) {
         const int64_t width = ltn__config_at(b, "encoder_block_out_channels", i, 0, MAX_WIDTH);
+        const bool stem = halves_at_once(b, layer);
         ltn_nn conv = ltn__in_i(b, "layers", layer++);
-        x = i ? ltn__nn_conv_down(ltn__plain(conv), x, width, 1) : ltn__nn_conv(conv, x, width, 3);
-        x = blocks(b, "num_encoder_blocks", i, x, &layer);
+        x = i || stem ? ltn__nn_conv_down(stem ? conv : ltn__plain(conv), x, width, 1) : ltn__nn_conv(conv, x, width, 3);
+        if (stem) x = ltn__relu(b.g, x), layer++;
+        if (!stem || i) x = blocks(b, "num_encoder_blocks", i, x, &layer);
     }
     return ltn__nn_conv(ltn__in_i(b, "layers", layer), x, latent, 3);
 }
@@ -55,9 +76,9 @@ static ltn_node *decoder(ltn_nn b, ltn_node *z, int64_t out)
     const int64_t first = ltn__config_at(b, "decoder_block_out_channels", 0, 0, MAX_WIDTH);
     ltn_node *x = ltn__relu(b.g, ltn__nn_conv(ltn__in(b, "layers.0"), z, first, 3));
     for (int i = 0; i < stages; i++) {
-        const int64_t width = ltn__config_at(b, "decoder_block_out_channels", i, 0, MAX_WIDTH);
         x = blocks(b, "num_decoder_blocks", i, x, &layer);
         if (i == stages - 1) break;
+        const int64_t width = ltn__config_at(b, "decoder_block_out_channels", i + 1, 0, MAX_WIDTH);
         layer++;
         x = ltn__nn_conv(ltn__plain(ltn__in_i(b, "layers", layer++)), ltn__upsample(b.g, x, 2), width, 3);
     }

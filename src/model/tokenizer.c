@@ -7,6 +7,7 @@
  * lower-cased text, the others in the text as typed. Bytes that are no UTF-8 read as U+FFFD, one for each
  * longest broken sequence. */
 #include <limits.h>
+#include <stdio.h>
 #include <string.h>
 #include <utf8proc.h>
 
@@ -587,19 +588,103 @@ static ltn_status read_file(ltn_ctx *ctx, const char *dir, const char *name, boo
     return s;
 }
 
-ltn_status ltn__tokenizer_open(ltn_ctx *ctx, const char *dir, ltn_tokenizer **out)
+/* The folder's files, with this text in place of its configuration unless that is NULL. */
+static ltn_status open_folder(ltn_ctx *ctx, const char *dir, char *config, ltn_tokenizer **out)
 {
     ltn_tokenizer_files f = {0};
     *out = NULL;
     ltn_status s = read_file(ctx, dir, "vocab.json", false, &f.vocab);
     if (!s) s = read_file(ctx, dir, "merges.txt", false, &f.merges);
-    if (!s) s = read_file(ctx, dir, "tokenizer_config.json", true, &f.config);
-    if (!s) s = read_file(ctx, dir, "special_tokens_map.json", true, &f.map);
+    if (!s && !config) s = read_file(ctx, dir, "tokenizer_config.json", true, &f.config);
+    if (!s && !config) s = read_file(ctx, dir, "special_tokens_map.json", true, &f.map);
+    if (config) f.config = (ltn_bytes){(uint8_t *)config, strlen(config)};
     if (!s) s = ltn__tokenizer_parse(ctx, dir, &f, out);
     ltn__free(ctx, f.vocab.data);
     ltn__free(ctx, f.merges.data);
-    ltn__free(ctx, f.config.data);
+    if (!config) ltn__free(ctx, f.config.data);
     ltn__free(ctx, f.map.data);
+    return s;
+}
+
+ltn_status ltn__tokenizer_open(ltn_ctx *ctx, const char *dir, ltn_tokenizer **out)
+{
+    return open_folder(ctx, dir, NULL, out);
+}
+
+static char *padding(ltn_ctx *ctx, const char *pad)
+{
+    return ltn__format(ctx, "{\"pad_token\": \"%s\"}", pad);
+}
+
+ltn_status ltn__tokenizer_open_padded(ltn_ctx *ctx, const char *dir, const char *pad, ltn_tokenizer **out)
+{
+    char *config = padding(ctx, pad);
+    const ltn_status s = config ? open_folder(ctx, dir, config, out) : LTN_ENOMEM;
+    ltn__free(ctx, config);
+    return s;
+}
+
+/* ---- From merges.txt alone ---- */
+
+/* A word of the vocabulary, in the quotes of JSON. */
+static bool put_word(ltn_sink *k, const uint8_t *p, size_t n, const char *end, int id)
+{
+    char number[32];
+    bool good = ltn__sink_put(k, id ? ",\"" : "{\"", 2);
+    for (size_t i = 0; i < n && good; i++) {
+        if (p[i] == '"' || p[i] == '\\') good = ltn__sink_put(k, "\\", 1);
+        if (good && p[i] != ' ') good = ltn__sink_put(k, p + i, 1); /* the gap of a pair */
+    }
+    snprintf(number, sizeof number, "%s\":%d", end, id);
+    return good && ltn__sink_put(k, number, strlen(number));
+}
+
+/* CLIP's order of the letters: those that print themselves, then the others. */
+static bool put_letters(ltn_sink *k, const char *end, int *id)
+{
+    int other = 256;
+    for (int pass = 0; pass < 2; pass++)
+        for (int b = 0; b < 256; b++) {
+            const bool printable = (b > 32 && b < 127) || (b > 160 && b != 173);
+            uint8_t utf8[4];
+            if (printable == (pass == 1)) continue;
+            const size_t n = (size_t)utf8proc_encode_char(printable ? b : other++, utf8);
+            if (!put_word(k, utf8, n, end, (*id)++)) return false;
+        }
+    return true;
+}
+
+static bool put_vocabulary(ltn_sink *k, ltn_bytes merges)
+{
+    int id = 0;
+    bool good = put_letters(k, "", &id) && put_letters(k, "</w>", &id);
+    for (const uint8_t *p = merges.data, *end = p + merges.size, *stop; p < end && good; p = stop + (stop < end)) {
+        stop = memchr(p, '\n', (size_t)(end - p));
+        if (!stop) stop = end;
+        size_t n = (size_t)(stop - p);
+        if (n && p[n - 1] == '\r') n--;
+        if (n && !(n >= 8 && !memcmp(p, "#version", 8))) good = put_word(k, p, n, "", id++);
+    }
+    good = good && put_word(k, (const uint8_t *)"<|startoftext|>", 15, "", id++);
+    good = good && put_word(k, (const uint8_t *)"<|endoftext|>", 13, "", id++);
+    return good && ltn__sink_put(k, "}", 1);
+}
+
+ltn_status ltn__tokenizer_open_merges(ltn_ctx *ctx, const char *path, bool exclaims, ltn_tokenizer **out)
+{
+    ltn_tokenizer_files f = {0};
+    ltn_sink words = {.ctx = ctx};
+    *out = NULL;
+    ltn_status s = ltn__file_read(ctx, path, &f.merges);
+    if (s) return s;
+    char *config = padding(ctx, exclaims ? "!" : "<|endoftext|>");
+    if (!config || !put_vocabulary(&words, f.merges)) s = LTN_ENOMEM;
+    f.vocab = words.bytes;
+    if (config) f.config = (ltn_bytes){(uint8_t *)config, strlen(config)};
+    if (!s) s = ltn__tokenizer_parse(ctx, path, &f, out);
+    ltn__free(ctx, config);
+    ltn__free(ctx, words.bytes.data);
+    ltn__free(ctx, f.merges.data);
     return s;
 }
 

@@ -160,19 +160,11 @@ static void up(ltn_nn b, unet *u, int i)
     u->x = ltn__nn_conv(ltn__in(b, "upsamplers.0.conv"), ltn__upsample(b.g, u->x, 2), width, 3);
 }
 
-/* Models distilled with guidance as an input (LCM) are told 8.5, their pipeline's default: a sinusoid of
- * 1000 (8.5 - 1). */
+/* Models distilled with guidance as an input (LCM) are told it as ltn__tell_guidance writes it: added to the time, projected. */
 static ltn_node *guidance(ltn_nn b, ltn_node *time)
 {
-    enum { MAX = 4096 };
-    const int n = (int)ltn__config_int(b, "time_cond_proj_dim", 0, MAX), half = n / 2;
-    real value[MAX] = {0};
-    for (int i = 0; i < half; i++) {
-        const double a = 7500 * exp(-log(10000) * i / LTN_MAX(half - 1, 1));
-        value[i] = (real)sin(a);
-        value[half + i] = (real)cos(a);
-    }
-    ltn_node *w = ltn__constant(b.g, ltn__dims(1, 1, 1, n), value);
+    const int64_t n = ltn__config_int(b, "time_cond_proj_dim", 0, 4096);
+    ltn_node *w = ltn__input(b.g, "guidance", ltn__dims(1, 1, 1, n));
     return ltn__add(b.g, time, ltn__nn_linear(ltn__plain(ltn__in(b, "cond_proj")), w, time->dims.d[3]));
 }
 

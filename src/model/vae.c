@@ -11,23 +11,9 @@ static const ltn_only only[] = {
     {NULL, NULL},
 };
 
-static const char *const projections[4] = {"to_q", "to_k", "to_v", "to_out.0"};
-/* As files before diffusers 0.15 name them. */
-static const char *const old_projections[4] = {"query", "key", "value", "proj_attn"};
-
 static int64_t width_at(ltn_nn b, int level)
 {
     return ltn__config_at(b, "block_out_channels", level, 0, MAX_WIDTH);
-}
-
-static ltn_node *attention(ltn_nn b, ltn_node *x)
-{
-    const ltn_dims s = x->dims;
-    const char *const *name = ltn__has(b, "query.weight") ? old_projections : projections;
-    ltn_node *h = ltn__nn_group_norm(ltn__in(b, "group_norm"), x);
-    h = ltn__reshape(b.g, h, ltn__dims(s.d[0], 1, s.d[1] * s.d[2], s.d[3]));
-    h = ltn__nn_attention(b, name, h, NULL, 1, false);
-    return ltn__add(b.g, x, ltn__reshape(b.g, h, s));
 }
 
 static ltn_node *middle(ltn_nn b, ltn_node *x)
@@ -36,7 +22,7 @@ static ltn_node *middle(ltn_nn b, ltn_node *x)
     const int64_t width = x->dims.d[3];
     b = ltn__in(b, "mid_block");
     x = ltn__nn_resnet(ltn__in(b, "resnets.0"), x, NULL, width);
-    if (attends) x = attention(ltn__in(b, "attentions.0"), x);
+    if (attends) x = ltn__nn_self_attention(ltn__in(b, "attentions.0"), x, 1);
     return ltn__nn_resnet(ltn__in(b, "resnets.1"), x, NULL, width);
 }
 

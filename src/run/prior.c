@@ -26,6 +26,7 @@ typedef struct model_prior {
     int batch;
     /* What gradients need, made when first asked for. */
     ltn_part *encode_back, *decode_back, *kept;
+    double guidance; /* for networks that take it as an input */
     int t;        /* of the prediction kept */
     float *z;     /* its latent */
     float *clean; /* the predictions of a batch of windows, or their cotangents */
@@ -47,11 +48,9 @@ static axis axis_of(int64_t pixels, int64_t factor, int64_t window)
     return a;
 }
 
-/* Picture, planar -> canvas, channels last; grey becomes three equal channels. */
-static void to_canvas(const model_prior *p, const float *x, float *canvas)
+void ltn__to_canvas(const float *x, ltn_size picture, int64_t rows, int64_t columns, float *canvas)
 {
-    int64_t f = p->m->factor, rows = p->y.length * f, columns = p->x.length * f, w = p->picture.width, h = p->picture.height;
-    int64_t plane = p->picture.channels == 1 ? 0 : w * h;
+    const int64_t w = picture.width, h = picture.height, plane = picture.channels == 1 ? 0 : w * h;
     for (int64_t i = 0; i < rows; i++) {
         const float *row = x + ltn__mirror(i, h) * w;
         for (int64_t j = 0; j < columns; j++, canvas += 3) {
@@ -61,15 +60,25 @@ static void to_canvas(const model_prior *p, const float *x, float *canvas)
     }
 }
 
-static void from_canvas(const model_prior *p, const float *canvas, float *x)
+void ltn__from_canvas(const float *canvas, int64_t columns, ltn_size picture, float *x)
 {
-    int64_t columns = p->x.length * p->m->factor, w = p->picture.width, h = p->picture.height;
+    const int64_t w = picture.width, h = picture.height;
     for (int64_t i = 0; i < h; i++)
         for (int64_t j = 0; j < w; j++) {
             const float *v = canvas + 3 * (i * columns + j);
-            if (p->picture.channels == 1) x[i * w + j] = (v[0] + v[1] + v[2]) / 3;
+            if (picture.channels == 1) x[i * w + j] = (v[0] + v[1] + v[2]) / 3;
             else for (int c = 0; c < 3; c++) x[(c * h + i) * w + j] = v[c];
         }
+}
+
+static void to_canvas(const model_prior *p, const float *x, float *canvas)
+{
+    ltn__to_canvas(x, p->picture, p->y.length * p->m->factor, p->x.length * p->m->factor, canvas);
+}
+
+static void from_canvas(const model_prior *p, const float *canvas, float *x)
+{
+    ltn__from_canvas(canvas, p->x.length * p->m->factor, p->picture, x);
 }
 
 static ltn_status encode(ltn_prior *base, const float *x, float *z)
@@ -100,10 +109,11 @@ static size_t window_row(const model_prior *p, int k, int64_t r)
 static void set_conditions(const model_prior *p, ltn_part *unet, int t)
 {
     int width = ltn__time_width(p->m);
+    ltn__tell_guidance(unet->plan, p->guidance);
     float *time = ltn__plan_data(unet->plan, "time"), *text = ltn__plan_data(unet->plan, "text");
     for (int b = 0; b < p->batch; b++) {
         ltn__time_sinusoid(p->m, t, time + b * width);
-        memcpy(text + (size_t)b * p->base.text_count, p->base.text, p->base.text_count * sizeof *text);
+        if (text) memcpy(text + (size_t)b * p->base.text_count, p->base.text, p->base.text_count * sizeof *text);
     }
 }
 
@@ -352,12 +362,19 @@ static double error(const ltn_prior *p, int t)
     return calibrated(p, "one_step_error", 1, t, LOG_Y, 0.2 * (1 - p->alpha_bar[t]));
 }
 
+/* Without a table: four times that of pictures, as the variances of latents and pictures are. */
+static double latent_error(const ltn_prior *p, int t)
+{
+    return calibrated(p, "latent_error", 1, t, LOG_Y, 0.8 * (1 - p->alpha_bar[t]));
+}
+
 /* Without a table: latents have unit variance and pictures a deviation of about 1/2, so noise e on a picture is noise 2 e
- * on its latent, and the t is sought where sqrt((1 - ab) / ab) = 2 e. */
+ * on its latent, and the t is sought where sqrt((1 - ab) / ab) = 2 e; in pixels, e. */
 static int uncalibrated_time(const ltn_prior *p, double e)
 {
+    const double noise = ((const model_prior *)p)->m->pixels ? e : 2 * e;
     int t = 1;
-    while (t < p->train_steps - 1 && (1 - p->alpha_bar[t]) / p->alpha_bar[t] < 4 * e * e) t++;
+    while (t < p->train_steps - 1 && (1 - p->alpha_bar[t]) / p->alpha_bar[t] < noise * noise) t++;
     return t;
 }
 
@@ -385,6 +402,16 @@ void ltn__prior_close(ltn_prior **pp)
     ltn__free(ctx, p->sum);
     ltn__free(ctx, p);
     *pp = NULL;
+}
+
+ltn_status ltn__prior_guide(ltn_prior *base, double w)
+{
+    model_prior *p = (model_prior *)base;
+    if (!ltn__unet_takes_guidance(p->m))
+        return ltn__fail(p->m->ctx, LTN_EINVAL, "guidance: this model does not take it as an input");
+    if (!(w >= 0 && w <= 100)) return ltn__fail(p->m->ctx, LTN_EINVAL, "guidance must be from 0 to 100");
+    p->guidance = w;
+    return LTN_OK;
 }
 
 void ltn__prior_latent(const ltn_prior *base, int64_t dim[3])
@@ -416,24 +443,35 @@ static ltn_status open_parts(model_prior *p)
     return s;
 }
 
+/* Models in pixels take none. */
+static ltn_status take_texts(model_prior *p, const char *prompt)
+{
+    if (p->m->pixels && !prompt[0]) return LTN_OK;
+    const ltn_status s = ltn_model_text(p->m, prompt, &p->text);
+    return s ? s : ltn__model_empty(p->m, &p->empty);
+}
+
 ltn_status ltn__prior_open(ltn_model *m, ltn_size picture, const char *prompt, ltn_prior **out)
 {
     *out = NULL;
     if (picture.channels != 1 && picture.channels != 3)
         return ltn__fail(m->ctx, LTN_ESHAPE, "the model restores grey and RGB pictures, not %d channels", picture.channels);
+    if (m->schedule.thresholding)
+        return ltn__fail(m->ctx, LTN_EINVAL, "%s: its scheduler has thresholding, which no solver can follow", m->path);
     model_prior *p = ltn__alloc(m->ctx, 1, sizeof *p);
     if (!p) return LTN_ENOMEM;
     p->m = m;
+    p->guidance = LTN_GUIDANCE;
     p->picture = picture;
     p->y = axis_of(picture.height, m->factor, m->sample_size);
     p->x = axis_of(picture.width, m->factor, m->sample_size);
     int windows = p->y.count * p->x.count, rounds = (windows + MAXBATCH - 1) / MAXBATCH;
     p->batch = (windows + rounds - 1) / rounds;
     size_t places = (size_t)(p->y.length * p->x.length);
-    p->base = (ltn_prior){.latent_count = places * (size_t)m->latent_channels, .train_steps = m->schedule.train_steps,
+    p->base = (ltn_prior){.pixels = m->pixels, .latent_count = places * (size_t)m->latent_channels, .train_steps = m->schedule.train_steps,
                           .alpha_bar = m->schedule.alpha_bar, .encode = encode, .decode = decode, .predict = predict,
                           .encode_kept = encode_kept, .decode_kept = decode_kept, .predict_kept = predict_kept,
-                          .encode_back = encode_back, .decode_back = decode_back, .predict_back = predict_back, .error = error,
+                          .encode_back = encode_back, .decode_back = decode_back, .predict_back = predict_back, .error = error, .latent_error = latent_error,
                           .time_of = time_of, .error_at = error_at};
     ltn_status s = LTN_ENOMEM;
     p->weight = ltn__alloc(m->ctx, (size_t)(p->y.window * p->x.window), sizeof *p->weight);
@@ -442,7 +480,7 @@ ltn_status ltn__prior_open(ltn_model *m, ltn_size picture, const char *prompt, l
     p->clean = ltn__alloc(m->ctx, window_count(p) * (size_t)p->batch, sizeof *p->clean);
     if (!p->weight || !p->sum || !p->z || !p->clean) goto fail;
     make_weights(p);
-    if ((s = ltn_model_text(m, prompt, &p->text)) || (s = ltn__model_empty(m, &p->empty)) || (s = open_parts(p))) goto fail;
+    if ((s = take_texts(p, prompt)) || (s = open_parts(p))) goto fail;
     p->base.text = p->text.data;
     p->base.empty = p->empty.data;
     p->base.tokens = m->text_length;

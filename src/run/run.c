@@ -92,6 +92,7 @@ static ltn_status take_text(ltn_run *r, const ltn_array *a)
 {
     const ltn_prior *p = r->prior;
     if (!a) return LTN_OK;
+    if (!p->tokens) return ltn__fail(r->ctx, LTN_EINVAL, "the model works in pixels and takes no text");
     int64_t width = (int64_t)(p->text_count / (size_t)p->tokens);
     if (a->rank != 3 || a->dim[0] != 1 || a->dim[1] != p->tokens || a->dim[2] != width)
         return ltn__fail(r->ctx, LTN_ESHAPE, "the text must be 1 x %d x %lld for this model", p->tokens, (long long)width);
@@ -112,6 +113,11 @@ static ltn_status open_solver(ltn_run *r, const ltn_task *t)
         if (!t->model) return ltn__fail(r->ctx, LTN_EINVAL, "solver %s needs a model", r->solver->entry.name);
         s = ltn__prior_open(t->model, t->degradation->x, t->prompt ? t->prompt : "", &r->prior);
         if (!s) s = take_text(r, t->text);
+        if (!s && t->guidance) s = ltn__prior_guide(r->prior, t->guidance);
+        if (!s && r->solver->needs_pixels && !r->prior->pixels)
+            s = ltn__fail(r->ctx, LTN_EINVAL, "solver %s needs a model that works in pixels", r->solver->entry.name);
+        if (!s && r->solver->needs_text && !r->prior->tokens)
+            s = ltn__fail(r->ctx, LTN_EINVAL, "solver %s needs a model that takes text", r->solver->entry.name);
     }
     if (!s) s = r->solver->open(&r->problem, r->prior, &spec, &r->state, &r->progress.steps);
     if (!s && r->prior) s = take_noise(r, t->noise);
@@ -176,7 +182,7 @@ ltn_status ltn_run_text(ltn_run *r, ltn_array *out)
 {
     const ltn_prior *p = r->prior;
     *out = (ltn_array){0};
-    if (!p) return LTN_OK;
+    if (!p || !p->tokens) return LTN_OK;
     float *data = ltn__alloc(r->ctx, p->text_count, sizeof *data);
     if (!data) return LTN_ENOMEM;
     memcpy(data, p->text, p->text_count * sizeof *data);

@@ -305,6 +305,7 @@ const ltn_solver_row ltn__solver_latino_pro = {
     .entry = {.name = "latino-pro", .help = "LATINO that finds the prompt too, by SAPG on its embedding",
               .cite = "arXiv 2503.12615", .param = pro_params},
     .needs_prior = true,
+    .needs_text = true,
     .open = pro_open,
     .step = pro_step,
     .estimate = pro_estimate,

@@ -151,6 +151,7 @@ const ltn_solver_row ltn__solver_p2l = {
               .cite = "arXiv 2310.01110",
               .param = p2l_params},
     .needs_prior = true,
+    .needs_text = true,
     .open = p2l_open,
     .step = p2l_step,
     .estimate = p2l_estimate,

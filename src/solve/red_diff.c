@@ -1,5 +1,5 @@
 /* red_diff.c - RED-diff: the posterior as one point found by stochastic descent, a diffusion as regulariser
- * (arXiv 2305.04391, ICLR 2024), in the latent space.
+ * (arXiv 2305.04391, ICLR 2024), in the latent space, or in pixels, where D is the identity.
  *
  *     mu = argmin |y - A D(mu)|^2 / (2 sigma^2) + w_t <stopgrad(eps_hat(z_t) - eps), mu>,
  *     z_t = sqrt(ab) mu + sqrt(1 - ab) eps,      w_t = lambda (sqrt(1 - ab) / sqrt(ab))^power,

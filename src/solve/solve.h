@@ -11,6 +11,7 @@ enum { LTN_WRT_LATENT = 1, LTN_WRT_TEXT = 2 };
 typedef struct ltn_prior ltn_prior;
 struct ltn_prior {
     size_t latent_count;
+    bool pixels; /* the latent is the picture: encode and decode only put it in another order */
     int train_steps;
     const double *alpha_bar;
     int calls;     /* of predict and predict_kept so far */
@@ -33,6 +34,8 @@ struct ltn_prior {
     ltn_status (*predict_back)(ltn_prior *p, const float *dz0, float *dz, float *dtext);
     /* Calibrated once per prior on clean pictures: the mean squared error, in [-1, 1] pixels, of D(f(noised E(x), t)). */
     double (*error)(const ltn_prior *p, int t);
+    /* And that of the clean latent f(z, t) itself. */
+    double (*latent_error)(const ltn_prior *p, int t);
     /* And for pictures with white noise of deviation e, in [-1, 1]: the t at which one call f(sqrt(ab) E(x + e n), t) errs
      * least, and its mean squared error there. */
     int (*time_of)(const ltn_prior *p, double e);
@@ -53,6 +56,8 @@ typedef struct ltn_problem {
 typedef struct ltn_solver_row {
     ltn_entry entry;
     bool needs_prior;
+    bool needs_pixels; /* a prior whose latent is the picture */
+    bool needs_text; /* of the prior: it changes the text or sets texts against each other */
     bool nonlinear; /* takes degradations that are not linear */
     ltn_status (*open)(const ltn_problem *q, ltn_prior *p, const ltn_spec *s, void **state, int *steps);
     ltn_status (*step)(void *state, ltn_progress *progress); /* LTN_OK, LTN_DONE, or an error */

@@ -191,6 +191,7 @@ const ltn_solver_row ltn__solver_treg = {
               .cite = "arXiv 2311.15658",
               .param = treg_params},
     .needs_prior = true,
+    .needs_text = true,
     .open = treg_open,
     .step = treg_step,
     .estimate = treg_estimate,

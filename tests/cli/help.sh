@@ -42,7 +42,7 @@ fi
 
 claim "version" sh -c "'$latino' --version | grep -qx 'latino [0-9]*\.[0-9]*\.[0-9]*'"
 refuses "no command" 2 "" sh -c "'$latino' 2>&1 > /dev/null | sed -n 's/^latino restores.*/latino: restores/p' >&2; exit 2"
-claim "list has every table" sh -c "[ \$('$latino' list | grep -c '^[a-z]*\$') -eq 7 ]"
+claim "list has every table" sh -c "[ \$('$latino' list | grep -c '^[a-z]*\$') -eq 8 ]"
 claim "list of one" sh -c "'$latino' list metrics | grep -q '^  psnr '"
 claim "list as JSON" sh -c "'$latino' list degradations --json | grep -q '\"name\": \"downsample\"'"
 claim "model" sh -c "'$latino' model '$LATINO_MODEL' | grep -qi 'unet'"

@@ -66,7 +66,34 @@ else
 fi
 claim "JSON to standard output" sh -c "$latino $run -o f.png --json - | grep -q peak_memory"
 claim "sigma is estimated" sh -c "$latino restore y.png -o g.png --degradation downsample:factor=2 --solver latino:steps=2 | grep -q estimated"
+claim "or asked to be" sh -c "$latino restore y.png -o g2.png --degradation downsample:factor=2 --solver latino:steps=2 --sigma auto | grep -q estimated"
+claim "to the same picture" same g.png g2.png
+"$latino" degrade "$photo" -o p.npy --truth p-truth.npy --fit 128 --degradation identity --noise poisson:gain=.05 --seed 7
+claim "the strength of a noise is estimated" sh -c "$latino restore p.npy -o p.png --degradation identity --noise poisson --solver latino:steps=2 | grep -q 'noise poisson:gain=0.0[4-6][0-9]* (estimated)'"
+claim "and kept in the settings" grep -qa 'noise poisson:gain=0.0[4-6]' p.png
+"$latino" degrade "$photo" -o j.jpg --truth j-truth.png --fit 128 --degradation identity --quality 20
+claim "a JPEG tells its quality" sh -c "$latino restore j.jpg -o j.png --degradation jpeg --solver latino:steps=2 > j.txt"
+claim "which is printed" grep -q '^  degradation jpeg:quality=20,chroma=4:[24]:[04] (estimated)$' j.txt
+refuses "a quality that no file tells" 2 "jpeg: quality=auto: the measurement was not read from a JPEG file" \
+    "$latino" restore y.png -o x.png --degradation jpeg:quality=auto
+"$latino" degrade "$photo" -o b.npy --fit 128 --degradation blur:sigma=2 --noise gaussian:sigma=0.01 --seed 7
+claim "a blur's width is estimated" sh -c "$latino restore b.npy -o b.png --degradation blur:sigma=auto --solver bicubic | grep -q 'degradation blur:sigma=[12][.0-9]* (estimated)'"
+claim "and kept in the settings" grep -qa 'degradation blur:sigma=[12]' b.png
 
+# Several draws.
+sde="restore y.png --degradation downsample:factor=2 --sigma 0.02 --solver latino-sde:steps=2,inner=1 --seed 4"
+claim "samples" sh -c "$latino $sde -o many.png --samples 3 --reference truth.png --json many.json > many.txt"
+claim "each a file, a map, an array, nothing else" sh -c "[ \"\$(ls | grep ^many | tr '\\n' ' ')\" = 'many-deviation.npy many-deviation.png many-sample-01.png many-sample-02.png many-sample-03.png many.json many.png many.txt ' ]"
+claim "the second has the second seed" sh -c "$latino $sde -o second.png --seed 5 && $latino restore --from many-sample-02.png -o third.png"
+claim "and is what that seed alone gives" same many-sample-02.png second.png
+claim "and what its settings repeat" same third.png second.png
+claim "the z-score is told" grep -q '^  3 samples, deviation 0\.[0-9]*  z-score [0-9.]*$' many.txt
+claim "in JSON too" grep -q '"z_score": [0-9]' many.json
+claim "the map has room for a bar" size many-deviation.png 170 80 3
+mkdir quiet
+refuses "a place for the samples that is none" 1 "quiet/no/x.png: cannot be written" "$latino" $sde -o quiet/no/x.png --samples 2
+claim "then nothing is written" [ -z "$(ls quiet)" ]
+refuses "one sample" 2 "--samples 1: expected a whole number from 2" "$latino" $sde -o x.png --samples 1
 
 # The text that a solver finds, in words, saved and used again.
 pro="restore y.png --degradation downsample:factor=2 --sigma 0.02 --solver latino-pro:rounds=1,inner=2,steps=2"
@@ -94,8 +121,3 @@ wait $!
 claim "Ctrl-C ends with 130" [ $? -eq 130 ]
 claim "says so" grep -qx 'latino: interrupted' quit.err
 claim "and leaves no half file" [ "$(ls quit)" = now.png ]
-
-"$latino" generate -o drawn.png --prompt 'a photo of a cat' --steps 2 --seed 1 > /dev/null
-claim "generate" size drawn.png 128 128 3
-claim "generate repeats" "$latino" generate --from drawn.png -o drawn2.png
-claim "the same picture" same drawn.png drawn2.png

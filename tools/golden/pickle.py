@@ -57,6 +57,7 @@ def make(out):
     torch.save(state, os.path.join(folder, "pickle_protocol4.pth"), pickle_protocol=4)
     torch.save({"x": Call()}, os.path.join(folder, "pickle_call.pth"), _use_new_zipfile_serialization=False)
     torch.save([normal(2)], os.path.join(folder, "pickle_list.pth"))
+    torch.save({"epoch": 3, "state_dict": state, "optimizer": {"moment": normal(2)}}, os.path.join(folder, "pickle_training.ckpt"))
     with zipfile.ZipFile(os.path.join(folder, "pickle_packed.pth"), "w", zipfile.ZIP_DEFLATED) as z:
         z.writestr("x/data.pkl", pickle.dumps({}, 2) * 20)
     with zipfile.ZipFile(os.path.join(folder, "pickle_other.pth"), "w") as z:

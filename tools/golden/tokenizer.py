@@ -1,7 +1,7 @@
 """Ids of 1,000 varied strings by transformers' CLIPTokenizer, with CLIP's whole vocabulary and with the bundled
 prior's, and of strings with special tokens under the settings that published folders have.
 
-Writes tokenizer.json and clip_merges.txt. Needs bpe_simple_vocab_16e6.txt.gz of CLIP (MIT licence) in
+Writes tokenizer.json and models/clip/merges.txt. Needs bpe_simple_vocab_16e6.txt.gz of CLIP (MIT licence) in
 ../shared/data/clip, or its path in the environment variable CLIP_BPE."""
 import gzip
 import json
@@ -208,7 +208,7 @@ def make(out):
     import transformers
     with gzip.open(BPE, "rt", encoding="utf-8") as f:
         merges = f.read().split("\n")[1:49152 - 256 - 2 + 1]
-    with open(os.path.join(out, "clip_merges.txt"), "w", encoding="utf-8") as f:
+    with open(os.path.join(out, "..", "..", "models", "clip", "merges.txt"), "w", encoding="utf-8") as f:
         f.write("#version: 0.2\n" + "\n".join(merges) + "\n")
     result = {"made_with": {"transformers": transformers.__version__, "tokenizers": tokenizers.__version__}}
     with tempfile.TemporaryDirectory() as folder:
