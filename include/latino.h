@@ -167,7 +167,8 @@ LTN_API ltn_status ltn_naive(ltn_degradation *d, const ltn_image *y, ltn_image *
 LTN_API ltn_status ltn_estimate_sigma(ltn_ctx *ctx, const ltn_image *y, double *sigma);
 /* A spec of noise whose strength is told by y: a name alone, such as "poisson-gaussian", becomes one with parameters; what
  * already has them, and NULL (nothing, ""), is copied. y is A x + n, its values in [0,1]; only what A measures is looked
- * at. LTN_EINVAL: no such noise, or the measurement is no picture; LTN_ESHAPE: it is none of d's, or too small to tell. */
+ * at. LTN_EINVAL: no such noise, or the measurement is no picture; LTN_ESHAPE: it is none of d's, or too little of it is
+ * known to tell. */
 LTN_API ltn_status ltn_estimate_noise(ltn_degradation *d, const ltn_image *y, const char *noise, char *spec, size_t room);
 /* The root of the mean variance of the noise in a measurement: of a spec's noise, or (NULL) estimated, which is refused
  * where the measurement is no picture. */

@@ -114,7 +114,7 @@ TEST(the_strength_of_every_kind_of_noise_is_estimated)
                  {"salt-pepper:p=0.1", "salt-pepper", 0.1, 0.1, 0},
                  {"salt-pepper:p=0.5", "salt-pepper", 0.5, 0.1, 0},
                  {"poisson-gaussian:gain=0.02,sigma=0.05", "poisson-gaussian", 0.02, 0.3, 0.05}};
-    static const char *const spec[] = {"identity", "downsample:factor=2", "inpaint:random=0.1"};
+    static const char *const spec[] = {"identity", "downsample:factor=2", "inpaint:random=0.1", "inpaint:random=0.3", "inpaint:random=0.5"};
     ltn_ctx *ctx = context();
     ltn_tensors *t = golden(ctx, "degrade.safetensors");
     const ltn_image x = tensor(ctx, t, "photo");
@@ -143,5 +143,26 @@ TEST(the_strength_of_every_kind_of_noise_is_estimated)
             ltn_degradation_close(&d);
         }
     ltn__tensors_close(&t);
+    ltn_close(&ctx);
+}
+
+TEST(too_few_places_tell_no_strength)
+{
+    static const char *const family[] = {"poisson", "speckle", "poisson-gaussian"};
+    ltn_ctx *ctx = context();
+    ltn_degradation *d = NULL;
+    ltn_image x, y;
+    char found[128];
+    OK(ctx, ltn_image_new(ctx, 64, 64, 3, NULL, &x));
+    for (int i = 0; i < 64 * 64 * 3; i++) x.data[i] = 0.5f;
+    OK(ctx, ltn_degradation_open(ctx, "inpaint:random=0.95", 64, 64, 3, &d));
+    OK(ctx, ltn_degrade(d, &x, "poisson:gain=0.02", 3, &y));
+    for (int i = 0; i < LTN_COUNT(family); i++) {
+        CHECK(ltn_estimate_noise(d, &y, family[i], found, sizeof found) == LTN_ESHAPE);
+        CHECK(strstr(ltn_error(ctx), family[i]) && strstr(ltn_error(ctx), "too little"));
+    }
+    ltn_image_free(ctx, &x);
+    ltn_image_free(ctx, &y);
+    ltn_degradation_close(&d);
     ltn_close(&ctx);
 }

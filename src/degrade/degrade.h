@@ -149,8 +149,8 @@ typedef struct ltn_noise_levels {
 } ltn_noise_levels;
 typedef struct ltn_noise_row {
     ltn_entry entry;
-    /* The parameters that fit best, as they stand in a spec: "gain=0.01". */
-    void (*fit)(const ltn_noise_levels *l, char *text, size_t room);
+    /* The parameters that fit best, as they stand in a spec: "gain=0.01"; false: there are no levels to fit. */
+    bool (*fit)(const ltn_noise_levels *l, char *text, size_t room);
     void (*add)(const ltn_spec *s, ltn_rng rng, float *y, size_t n);
     /* The variance of a value whose expectation is v. */
     double (*variance)(const ltn_spec *s, double v);

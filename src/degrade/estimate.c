@@ -131,26 +131,31 @@ double ltn__estimate_sigma(ltn_ctx *ctx, const float *y, ltn_size s, ltn_status 
 }
 
 /* ---- Noise that depends on the brightness: the same eigenvalues for places of like brightness, colour by colour ---- */
-enum { NOISE_PATCHES = 60000, ENOUGH = 400 };
+enum { NOISE_PATCHES = 60000, ENOUGH = 400, LEAST_SEEN = SIDE * SIDE / 2 };
 
-/* A patch without its mean, which is returned; NaN: it holds what is not seen, or too much that may be clipped. */
+/* A patch without its mean, which is returned; what is not seen becomes NaN. NaN: too little of it is seen, or too much may
+ * be clipped. */
 static double centred_patch(const float *y, const float *seen, int width, size_t at, float *v)
 {
     double sum = 0;
-    int clipped = 0;
+    int clipped = 0, n = 0;
     for (int p = 0; p < SIDE * SIDE; p++) {
         const size_t i = at + (size_t)(p / SIDE) * (size_t)width + (size_t)(p % SIDE);
-        if (seen && seen[i] == 0) return NAN;
+        v[p] = NAN;
+        if (seen && seen[i] == 0) continue;
         clipped += y[i] <= 0 || y[i] >= 1;
         sum += v[p] = y[i];
+        n++;
     }
-    for (int p = 0; p < SIDE * SIDE; p++) v[p] -= (float)(sum / (SIDE * SIDE));
-    return clipped > 1 ? NAN : sum / (SIDE * SIDE);
+    if (n < LEAST_SEEN || clipped > 1) return NAN;
+    for (int p = 0; p < SIDE * SIDE; p++) v[p] -= (float)(sum / n);
+    return sum / n;
 }
 
 /* Visits every stride-th patch of all colours. classes NULL: the means go to `mean`; else patches are added to the class
  * whose bound lies above theirs. Returns how many patches count. */
-static size_t visit(const float *y, const float *seen, ltn_size s, float *mean, const double *bound, moments *class, double *sum)
+static size_t visit(const float *y, const float *seen, ltn_size s, float *mean, const double *bound, moments *class,
+                    double *sum, double *patches)
 {
     const int64_t wide = s.width - SIDE + 1, tall = s.height - SIDE + 1, all = wide * tall * s.channels;
     const int64_t stride = all <= NOISE_PATCHES ? 1 : all / NOISE_PATCHES + (wide % (all / NOISE_PATCHES) == 0);
@@ -167,7 +172,7 @@ static size_t visit(const float *y, const float *seen, ltn_size s, float *mean, 
         int i = 0;
         while (i < LTN_CLASSES - 1 && m > bound[i]) i++;
         add_patch(&class[i], v);
-        sum[i] += m;
+        sum[i] += m, patches[i]++;
         n++;
     }
     return n;
@@ -178,20 +183,20 @@ static ltn_status classes(ltn_ctx *ctx, const float *y, const float *seen, ltn_s
 {
     float *mean = ltn__alloc(ctx, 2 * NOISE_PATCHES + 2, sizeof *mean);
     moments *class = ltn__alloc(ctx, LTN_CLASSES, sizeof *class);
-    double bound[LTN_CLASSES] = {0}, sum[LTN_CLASSES] = {0}, c[MOST * MOST], value[MOST];
+    double bound[LTN_CLASSES] = {0}, sum[LTN_CLASSES] = {0}, patches[LTN_CLASSES] = {0}, c[MOST * MOST], value[MOST];
     ltn_status status = mean && class ? LTN_OK : LTN_ENOMEM;
-    const size_t n = status ? 0 : visit(y, seen, s, mean, NULL, NULL, NULL);
+    const size_t n = status ? 0 : visit(y, seen, s, mean, NULL, NULL, NULL, NULL);
     if (n >= ENOUGH) {
         qsort(mean, n, sizeof *mean, ascending);
         for (int i = 0; i < LTN_CLASSES; i++) bound[i] = mean[(n - 1) * (size_t)(i + 1) / LTN_CLASSES], class[i].n = SIDE * SIDE;
-        visit(y, seen, s, NULL, bound, class, sum);
+        visit(y, seen, s, NULL, bound, class, sum, patches);
     }
     for (int i = 0; i < LTN_CLASSES && n >= ENOUGH && !status; i++) {
         if (!covariance(&class[i], c) || (status = ltn__eigen(ctx, SIDE * SIDE, c, value))) continue;
         int least = 0;
         for (int k = 1; k < SIDE * SIDE; k++) least = value[k] < value[least] ? k : least;
         value[least] = value[SIDE * SIDE - 1]; /* of the constant patch: 0, for means are taken off */
-        out->mean[out->n] = sum[i] / class[i].count[0][0];
+        out->mean[out->n] = sum[i] / patches[i];
         out->variance[out->n++] = LTN_MAX(floor_of(value, SIDE * SIDE - 1), 0);
     }
     ltn__free(ctx, mean);

@@ -148,7 +148,9 @@ static ltn_status fit(const ltn_degradation *d, const ltn_noise_row *row, const 
     const ltn_status s = ltn__noise_levels(d->ctx, y, seen, d->y, &levels);
     ltn__free(d->ctx, seen);
     if (s) return s;
-    row->fit(&levels, text, sizeof text);
+    if (!row->fit(&levels, text, sizeof text))
+        return ltn__fail(d->ctx, LTN_ESHAPE, "%s: too little of the measurement is known to tell the noise's strength: give it",
+                         row->entry.name);
     snprintf(spec, room, "%s:%s", row->entry.name, text);
     return LTN_OK;
 }

@@ -158,19 +158,22 @@ static bool extreme(const ltn_spec *s, double y)
 }
 
 /* ---- Strength from a picture's levels ---- */
-static void fit_gaussian(const ltn_noise_levels *l, char *text, size_t room)
+static bool fit_gaussian(const ltn_noise_levels *l, char *text, size_t room)
 {
     snprintf(text, room, "sigma=%.4g", l->sigma);
+    return true;
 }
 
-static void fit_uniform(const ltn_noise_levels *l, char *text, size_t room)
+static bool fit_uniform(const ltn_noise_levels *l, char *text, size_t room)
 {
     snprintf(text, room, "amplitude=%.4g", sqrt(3) * l->sigma);
+    return true;
 }
 
-static void fit_salt_pepper(const ltn_noise_levels *l, char *text, size_t room)
+static bool fit_salt_pepper(const ltn_noise_levels *l, char *text, size_t room)
 {
     snprintf(text, room, "p=%.4g", l->impulses);
+    return true;
 }
 
 /* The a >= 0 with the least sum of |variance - base - a of(mean)| / variance: texture counts as noise in some classes, and
@@ -198,31 +201,34 @@ static double squared(double v)
     return v * v;
 }
 
-static void fit_poisson(const ltn_noise_levels *l, char *text, size_t room)
+static bool fit_poisson(const ltn_noise_levels *l, char *text, size_t room)
 {
-    double gain;
+    double gain = 0;
     fit_one(l, 0, itself, &gain);
     snprintf(text, room, "gain=%.4g", fmin(fmax(gain, 1e-6), 1));
+    return l->n > 0;
 }
 
-static void fit_speckle(const ltn_noise_levels *l, char *text, size_t room)
+static bool fit_speckle(const ltn_noise_levels *l, char *text, size_t room)
 {
-    double s2;
+    double s2 = 0;
     fit_one(l, 0, squared, &s2);
     snprintf(text, room, "sigma=%.4g", sqrt(s2));
+    return l->n > 0;
 }
 
-static void fit_poisson_gaussian(const ltn_noise_levels *l, char *text, size_t room)
+static bool fit_poisson_gaussian(const ltn_noise_levels *l, char *text, size_t room)
 {
     enum { TRIES = 200 };
     double most = 0, least = INFINITY, gain = 0, sigma2 = 0;
     for (int i = 0; i < l->n; i++) most = fmax(most, l->variance[i]);
     for (int k = 0; k <= TRIES; k++) {
-        double g;
+        double g = 0;
         const double base = most * k / TRIES, sum = fit_one(l, base, itself, &g);
         if (sum < least) least = sum, gain = g, sigma2 = base;
     }
     snprintf(text, room, "gain=%.4g,sigma=%.4g", fmin(fmax(gain, 1e-6), 1), sqrt(sigma2));
+    return l->n > 0;
 }
 
 #define SIGMA(d)                                                                \
