@@ -113,8 +113,8 @@ TEST(a_model_in_pixels_describes_itself_and_runs)
     ltn_array_free(ctx, &out);
     OK(ctx, ltn_model_unet(m, &x, 3, NULL, &out));
     CHECK(out.rank == 4 && out.dim[1] == 3 && out.dim[3] == 16);
-    CHECK(ltn_model_unet(m, &x, 3, &x, &out) == LTN_EINVAL && strstr(ltn_error(ctx), "takes no text"));
     ltn_array_free(ctx, &out);
+    CHECK(ltn_model_unet(m, &x, 3, &x, &out) == LTN_EINVAL && strstr(ltn_error(ctx), "takes no text"));
     CHECK(ltn_model_text(m, "a cat", &out) == LTN_EINVAL && strstr(ltn_error(ctx), "the model works in pixels and takes no text"));
     free(x.data);
     ltn_model_close(&m);
