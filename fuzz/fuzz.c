@@ -47,3 +47,18 @@ void fuzz_image(const ltn_format *f, const uint8_t *p, size_t n)
     if (s == LTN_OK) ltn_image_free(ctx, &im);
     ltn_close(&ctx);
 }
+
+void fuzz_weights(const uint8_t *p, size_t n)
+{
+    ltn_ctx *ctx = fuzz_open();
+    ltn_tensors *t;
+    if (ltn__tensors_parse(ctx, "input", p, n, &t)) fuzz_claim(!t && ltn_error(ctx)[0], "a clean failure");
+    else
+        for (int i = 0; i < ltn__tensors_count(t); i++) {
+            ltn_weight *w = ltn__tensors_at(t, i);
+            fuzz_claim(ltn__tensors_find(t, w->name) == w, "found by its name");
+            w->used = ltn__weight_finite(w);
+        }
+    ltn__tensors_close(&t);
+    ltn_close(&ctx);
+}

@@ -15,6 +15,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n);
 ltn_ctx *fuzz_open(void);
 /* Stops the program, with a reason, if x does not hold or the context has no message for a failure. */
 void fuzz_claim(int x, const char *what);
+/* A weight file is a clean failure, or every weight is found by its name and read whole. */
+void fuzz_weights(const uint8_t *p, size_t n);
 /* Decodes, and what could be decoded must survive being encoded and decoded again. */
 void fuzz_image(const ltn_format *f, const uint8_t *p, size_t n);
 

@@ -6,8 +6,7 @@
 
 static void build(ltn_ctx *ctx, ltn_tensors *view, const ltn_json *config, ltn_part_kind k)
 {
-    const ltn_json *list = ltn__json_at(ltn__json_get(config, "architectures"), 0);
-    const int row = ltn__find(ltn__arch_entry, list ? list->string : ltn__json_str(config, "_class_name", ""));
+    const int row = ltn__find(ltn__arch_entry, ltn__config_architecture(config));
     ltn_graph *g;
     fuzz_claim(row >= 0, "a known architecture");
     if (ltn__graph_open(ctx, &g)) return;

@@ -4,16 +4,6 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 {
-    ltn_ctx *ctx = fuzz_open();
-    ltn_tensors *t;
-    if (ltn__tensors_parse(ctx, "input", p, n, &t)) fuzz_claim(!t && ltn_error(ctx)[0], "a clean failure");
-    else
-        for (int i = 0; i < ltn__tensors_count(t); i++) {
-            ltn_weight *w = ltn__tensors_at(t, i);
-            fuzz_claim(ltn__tensors_find(t, w->name) == w, "found by its name");
-            w->used = ltn__weight_finite(w);
-        }
-    ltn__tensors_close(&t);
-    ltn_close(&ctx);
+    fuzz_weights(p, n);
     return 0;
 }

@@ -37,6 +37,27 @@ static inline double distance(const float *a, const float *b, size_t n)
     return sqrt(s) / fmax(norm(b, n), 1e-30);
 }
 
+/* Opening a degradation, with each of its allocations failing in turn. */
+static inline void each_allocation_fails(const char *spec, int width, int height, int channels)
+{
+    test_name("%s", spec);
+    for (long k = 1;; k++) {
+        test_memory m = {0};
+        const ltn_options o = test_options(&m);
+        ltn_ctx *ctx = NULL;
+        ltn_degradation *d = NULL;
+        if (ltn_open(&ctx, &o)) abort();
+        m.fail_at = m.calls + k;
+        const ltn_status s = ltn_degradation_open(ctx, spec, width, height, channels, &d);
+        const bool reached = m.calls >= m.fail_at;
+        if (reached) CHECK(s == LTN_ENOMEM && !d);
+        ltn_degradation_close(&d);
+        ltn_close(&ctx);
+        CHECK(m.alive == 0);
+        if (!reached) break;
+    }
+}
+
 /* ---- Golden files ---- */
 static inline ltn_tensors *golden(ltn_ctx *ctx, const char *file)
 {

@@ -36,13 +36,6 @@ static inline const char *golden(const char *name)
     return path;
 }
 
-static inline int64_t elements(const ltn_weight *w)
-{
-    int64_t n = 1;
-    for (int i = 0; i < w->rank; i++) n *= w->dim[i];
-    return n;
-}
-
 static inline const char *put(const char *name, const void *p, size_t n)
 {
     const char *path = test_temp(name);

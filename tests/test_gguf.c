@@ -10,8 +10,7 @@ static void same_values(ltn_ctx *ctx, ltn_tensors *t, ltn_tensors *golden, const
     test_name("%s", name);
     CHECK(w && v && w->rank == v->rank && !memcmp(w->dim, v->dim, sizeof w->dim));
     if (!w || !v) return;
-    int64_t n = 1;
-    for (int k = 0; k < w->rank; k++) n *= w->dim[k];
+    const int64_t n = ltn__weight_count(w);
     float *out = malloc((size_t)n * sizeof *out);
     const float *want = v->data;
     for (int64_t first = 0; first < n; first += first < 3 ? 1 : n / 3) { /* whole, and from within a block */

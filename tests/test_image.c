@@ -32,7 +32,7 @@ TEST(pictures_as_pillow_reads_them)
         OK(ctx, ltn_image_read(ctx, golden(w->name), &im));
         CHECK(im.channels == w->dim[0] && im.height == w->dim[1] && im.width == w->dim[2]);
         const bool exact = !strcmp(e, ".png") || strstr(w->name, "lossless");
-        if (im.data) NEAR(test_error(im.data, w->data, (size_t)elements(w)), 0, exact ? 1e-6 : 2.01 / 255);
+        if (im.data) NEAR(test_error(im.data, w->data, (size_t)ltn__weight_count(w)), 0, exact ? 1e-6 : 2.01 / 255);
         ltn_image_free(ctx, &im);
         seen++;
     }
@@ -60,7 +60,7 @@ TEST(arrays_as_numpy_reads_them)
         CHECK(a.rank == w->rank);
         for (int d = 0; d < a.rank; d++) CHECK(a.dim[d] == w->dim[d]);
         const float *want = w->data;
-        for (int64_t k = 0; a.data && k < elements(w); k++)
+        for (int64_t k = 0; a.data && k < ltn__weight_count(w); k++)
             CHECK(fabsf(want[k]) > 1e29f ? isinf(a.data[k]) && a.data[k] * want[k] > 0
                                          : a.data[k] == want[k]);
         ltn_array_free(ctx, &a);
@@ -84,7 +84,7 @@ TEST(resize_as_pillow_does)
         test_name("%s", name);
         OK(ctx, ltn_image_resize(ctx, &im, size[i][0], size[i][1], &out));
         const ltn_weight *w = ltn__tensors_find(t, name);
-        for (int64_t k = 0; k < elements(w); k++) NEAR(out.data[k], ((const float *)w->data)[k], 1e-6);
+        for (int64_t k = 0; k < ltn__weight_count(w); k++) NEAR(out.data[k], ((const float *)w->data)[k], 1e-6);
         ltn_image_free(ctx, &out);
     }
     said("no width", ltn_image_resize(ctx, &im, 0, 3, &(ltn_image){0}), "resize: a picture of 0 x");
@@ -212,7 +212,7 @@ TEST(bytes_of_an_array_are_numpys)
 static void check_meta(const ltn_image *im, const ltn_weight *icc)
 {
     const float *want = icc->data;
-    CHECK(im->meta && (int64_t)im->meta->icc.size == elements(icc));
+    CHECK(im->meta && (int64_t)im->meta->icc.size == ltn__weight_count(icc));
     for (int64_t i = 0; im->meta && i < (int64_t)im->meta->icc.size; i++)
         CHECK(im->meta->icc.data[i] == (uint8_t)want[i]);
     CHECK(im->meta && memmem(im->meta->exif.data, im->meta->exif.size, "golden", 6));

@@ -252,21 +252,6 @@ TEST(every_allocation_fails_once)
 {
     for (int i = 0; i < LTN_COUNT(examples); i++) {
         const example *e = &examples[i];
-        test_name("%s", e->spec);
-        for (long k = 1;; k++) {
-            test_memory m = {0};
-            const ltn_options o = test_options(&m);
-            ltn_ctx *ctx = NULL;
-            ltn_degradation *d = NULL;
-            if (ltn_open(&ctx, &o)) abort();
-            m.fail_at = m.calls + k;
-            const ltn_status s = ltn_degradation_open(ctx, e->spec, e->width, e->height, e->channels, &d);
-            const bool reached = m.calls >= m.fail_at;
-            if (reached) CHECK(s == LTN_ENOMEM && !d);
-            ltn_degradation_close(&d);
-            ltn_close(&ctx);
-            CHECK(m.alive == 0);
-            if (!reached) break;
-        }
+        each_allocation_fails(e->spec, e->width, e->height, e->channels);
     }
 }

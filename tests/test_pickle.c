@@ -12,7 +12,7 @@ static void equal(const char *name, ltn_tensors *got, ltn_tensors *want)
         if (!v || v->rank != w->rank) continue;
         for (int k = 0; k < w->rank; k++) CHECK(v->dim[k] == w->dim[k]);
         const real *a = ltn__weight_real(ctx, v), *b = ltn__weight_real(ctx, w);
-        for (int64_t k = 0; k < elements(w); k++) CHECK(a[k] == b[k]);
+        for (int64_t k = 0; k < ltn__weight_count(w); k++) CHECK(a[k] == b[k]);
         CHECK((uintptr_t)v->data % (w->dtype == LTN_F64 ? 8 : w->dtype == LTN_F32 ? 4 : 2) == 0);
     }
 }

@@ -16,11 +16,6 @@ typedef struct sensing {
     float *spectrum, *turned; /* planes */
 } sensing;
 
-static size_t pixels(const ltn_operator *op)
-{
-    return (size_t)op->x.width * (size_t)op->x.height;
-}
-
 /* The transform of all n values at once is that of rows and then columns, for both sides are powers of two. */
 static void walsh(float *v, size_t n)
 {
@@ -39,7 +34,7 @@ static void walsh(float *v, size_t n)
 static void transform(const ltn_operator *op, const float *x, float *y)
 {
     const sensing *s = op->state;
-    const size_t n = pixels(op);
+    const size_t n = ltn__plane_count(op->x);
     float *signed_x = s->hadamard ? y : s->turned;
     for (size_t i = 0; i < n; i++) signed_x[i] = s->sign[i] * x[i];
     if (s->hadamard) {
@@ -54,7 +49,7 @@ static void transform(const ltn_operator *op, const float *x, float *y)
 static void inverse(const ltn_operator *op, const float *y, float *x)
 {
     const sensing *s = op->state;
-    const size_t n = pixels(op);
+    const size_t n = ltn__plane_count(op->x);
     if (s->hadamard) {
         if (x != y) memcpy(x, y, n * sizeof *x);
         walsh(x, n);
@@ -69,13 +64,13 @@ static void inverse(const ltn_operator *op, const float *y, float *x)
 static size_t measured(const ltn_operator *op, float *y)
 {
     const sensing *s = op->state;
-    for (size_t i = 0; y && i < ltn__size_count(op->y); i++) y[i] = s->known[i % pixels(op)] ? y[i] : 0;
+    for (size_t i = 0; y && i < ltn__size_count(op->y); i++) y[i] = s->known[i % ltn__plane_count(op->x)] ? y[i] : 0;
     return s->count * (size_t)op->y.channels;
 }
 
 static void forward(const ltn_operator *op, const float *x, float *y)
 {
-    for (size_t i = 0; i < ltn__size_count(op->x); i += pixels(op)) transform(op, x + i, y + i);
+    for (size_t i = 0; i < ltn__size_count(op->x); i += ltn__plane_count(op->x)) transform(op, x + i, y + i);
     measured(op, y);
 }
 
@@ -83,14 +78,14 @@ static void adjoint(const ltn_operator *op, const float *y, float *x)
 {
     memcpy(x, y, ltn__size_count(op->x) * sizeof *x);
     measured(op, x);
-    for (size_t i = 0; i < ltn__size_count(op->x); i += pixels(op)) inverse(op, x + i, x + i);
+    for (size_t i = 0; i < ltn__size_count(op->x); i += ltn__plane_count(op->x)) inverse(op, x + i, x + i);
 }
 
 static void prox(const ltn_operator *op, const float *y, double gamma, const float *u, float *x)
 {
     const sensing *s = op->state;
     const float pull = (float)(isinf(gamma) ? 1 : gamma / (1 + gamma));
-    const size_t n = pixels(op);
+    const size_t n = ltn__plane_count(op->x);
     if (x != u) memcpy(x, u, ltn__size_count(op->x) * sizeof *x);
     for (int c = 0; c < op->x.channels; c++, x += n, y += n) {
         float *t = s->spectrum + n;
@@ -116,22 +111,22 @@ static void gather(const ltn_operator *op, const float *y, float *c)
 {
     const sensing *s = op->state;
     for (size_t i = 0; i < ltn__size_count(op->y); i++)
-        if (s->known[i % pixels(op)]) *c++ = y[i];
+        if (s->known[i % ltn__plane_count(op->x)]) *c++ = y[i];
 }
 
 static void scatter(const ltn_operator *op, const float *c, float *y)
 {
     const sensing *s = op->state;
-    for (size_t i = 0; i < ltn__size_count(op->y); i++) y[i] = s->known[i % pixels(op)] ? *c++ : 0;
+    for (size_t i = 0; i < ltn__size_count(op->y); i++) y[i] = s->known[i % ltn__plane_count(op->x)] ? *c++ : 0;
 }
 
 static void vt(const ltn_operator *op, const float *x, float *c)
 {
     const sensing *s = op->state;
-    float *t = s->spectrum + pixels(op);
-    for (int k = 0; k < op->x.channels; k++, x += pixels(op)) {
+    float *t = s->spectrum + ltn__plane_count(op->x);
+    for (int k = 0; k < op->x.channels; k++, x += ltn__plane_count(op->x)) {
         transform(op, x, t);
-        for (size_t i = 0; i < pixels(op); i++)
+        for (size_t i = 0; i < ltn__plane_count(op->x); i++)
             if (s->known[i]) *c++ = t[i];
     }
 }
@@ -139,7 +134,7 @@ static void vt(const ltn_operator *op, const float *x, float *c)
 static void v(const ltn_operator *op, const float *c, float *x)
 {
     scatter(op, c, x);
-    for (size_t i = 0; i < ltn__size_count(op->x); i += pixels(op)) inverse(op, x + i, x + i);
+    for (size_t i = 0; i < ltn__size_count(op->x); i += ltn__plane_count(op->x)) inverse(op, x + i, x + i);
 }
 
 static const ltn_svd svd = {count, values, vt, v, gather, scatter};
@@ -161,7 +156,7 @@ static ltn_status open(ltn_operator *op, const ltn_spec *spec)
                         .measured = measured, .svd = &svd};
     const ltn_status st = s->hadamard ? LTN_OK : ltn__plane_open(op->ctx, LTN_COSINE, w, h, &s->plane);
     if (st) return st;
-    const size_t n = pixels(op);
+    const size_t n = ltn__plane_count(op->x);
     s->known = ltn__alloc(op->ctx, n, 1);
     s->sign = ltn__alloc(op->ctx, n, sizeof *s->sign);
     s->spectrum = ltn__alloc(op->ctx, 2 * n, sizeof *s->spectrum);

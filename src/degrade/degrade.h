@@ -12,6 +12,10 @@
 typedef struct ltn_size {
     int width, height, channels;
 } ltn_size;
+static inline size_t ltn__plane_count(ltn_size s) /* pixels */
+{
+    return (size_t)s.width * (size_t)s.height;
+}
 static inline size_t ltn__size_count(ltn_size s)
 {
     return (size_t)s.width * (size_t)s.height * (size_t)s.channels;

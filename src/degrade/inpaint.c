@@ -24,15 +24,10 @@ typedef struct holes {
     float *fresh;   /* one smoothing */
 } holes;
 
-static size_t pixels(const ltn_operator *op)
-{
-    return (size_t)op->x.width * (size_t)op->x.height;
-}
-
 static void forward(const ltn_operator *op, const float *x, float *y)
 {
     const holes *h = op->state;
-    const size_t n = pixels(op);
+    const size_t n = ltn__plane_count(op->x);
     for (int c = 0; c < op->x.channels; c++, x += n, y += n)
         for (size_t i = 0; i < n; i++) y[i] = h->known[i] ? x[i] : 0;
 }
@@ -40,7 +35,7 @@ static void forward(const ltn_operator *op, const float *x, float *y)
 static void prox(const ltn_operator *op, const float *y, double gamma, const float *u, float *x)
 {
     const holes *h = op->state;
-    const size_t n = pixels(op);
+    const size_t n = ltn__plane_count(op->x);
     const float pull = (float)(isinf(gamma) ? 1 : gamma / (1 + gamma));
     for (int c = 0; c < op->x.channels; c++, x += n, y += n, u += n)
         for (size_t i = 0; i < n; i++)
@@ -69,13 +64,13 @@ static void gather(const ltn_operator *op, const float *x, float *c)
 {
     const holes *h = op->state;
     for (size_t i = 0; i < ltn__size_count(op->x); i++)
-        if (h->known[i % pixels(op)]) *c++ = x[i];
+        if (h->known[i % ltn__plane_count(op->x)]) *c++ = x[i];
 }
 
 static void scatter(const ltn_operator *op, const float *c, float *x)
 {
     const holes *h = op->state;
-    for (size_t i = 0; i < ltn__size_count(op->x); i++) x[i] = h->known[i % pixels(op)] ? *c++ : 0;
+    for (size_t i = 0; i < ltn__size_count(op->x); i++) x[i] = h->known[i % ltn__plane_count(op->x)] ? *c++ : 0;
 }
 
 static const ltn_svd svd = {count, values, gather, scatter, gather, scatter};
@@ -126,7 +121,7 @@ static void smooth(const level *l, float *fresh)
 static void naive(const ltn_operator *op, const float *y, float *x)
 {
     const holes *h = op->state;
-    const size_t n = pixels(op);
+    const size_t n = ltn__plane_count(op->x);
     const level *l = h->level;
     for (int c = 0; c < op->x.channels; c++, x += n, y += n) {
         for (size_t i = 0; i < n; i++) {
@@ -215,7 +210,7 @@ static ltn_status read_mask(ltn_operator *op, const char *path, bool invert, uin
         return ltn__fail(op->ctx, LTN_ESHAPE, "%s: the mask is %d x %d, the picture %d x %d", path, w, h,
                          op->x.width, op->x.height);
     }
-    const size_t n = pixels(op);
+    const size_t n = ltn__plane_count(op->x);
     const int colours = im.channels > 2 ? 3 : 1;
     for (size_t i = 0; i < n; i++) {
         float sum = 0;
@@ -256,7 +251,7 @@ static ltn_status open_levels(ltn_operator *op, holes *h)
         w = (w + 1) / 2;
         t = (t + 1) / 2;
     }
-    h->fresh = ltn__alloc(op->ctx, pixels(op), sizeof *h->fresh);
+    h->fresh = ltn__alloc(op->ctx, ltn__plane_count(op->x), sizeof *h->fresh);
     return h->fresh ? LTN_OK : LTN_ENOMEM;
 }
 
@@ -268,16 +263,16 @@ static ltn_status open(ltn_operator *op, const ltn_spec *s)
         return ltn__fail(op->ctx, LTN_EINVAL, "inpaint: expected mask=FILE, random=SHARE, box=x:y:width:height, "
                                               "scratches=N or text=WORDS");
     holes *h = op->state = ltn__alloc(op->ctx, 1, sizeof *h);
-    if (!h || !(h->known = ltn__alloc(op->ctx, pixels(op), 1))) return LTN_ENOMEM;
+    if (!h || !(h->known = ltn__alloc(op->ctx, ltn__plane_count(op->x), 1))) return LTN_ENOMEM;
     const ltn_rng rng = {(uint64_t)ltn__num(s, "seed"), LTN_STREAM_MASK};
-    for (size_t i = 0; i < pixels(op); i++) h->known[i] = random == 0 || ltn__uniform(rng, i) >= random;
+    for (size_t i = 0; i < ltn__plane_count(op->x); i++) h->known[i] = random == 0 || ltn__uniform(rng, i) >= random;
     const ltn_rng path = {rng.seed, LTN_STREAM_KERNEL};
     scratch(op, path, (int)ltn__num(s, "scratches"), ltn__num(s, "thick"), h->known);
     if (text) write_on(op, text, LTN_MAX(1, (int)ltn__num(s, "thick")), h->known);
     ltn_status st = box ? cut_boxes(op, box, h->known) : LTN_OK;
     if (!st && mask) st = read_mask(op, mask, ltn__num(s, "invert") != 0, h->known);
     if (st) return st;
-    for (size_t i = 0; i < pixels(op); i++) h->count += h->known[i];
+    for (size_t i = 0; i < ltn__plane_count(op->x); i++) h->count += h->known[i];
     op->map = (ltn_map){.forward = forward, .adjoint = forward, .prox = prox, .gram = 1, .exact = true,
                         .naive = naive, .measured = measured, .svd = &svd};
     return open_levels(op, h);

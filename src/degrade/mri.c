@@ -19,11 +19,6 @@ typedef struct scan {
     float *turned;  /* a plane whose middle pixel comes first */
 } scan;
 
-static size_t pixels(const ltn_operator *op)
-{
-    return (size_t)op->x.width * (size_t)op->x.height;
-}
-
 /* The plane's middle pixel goes to its corner, or back. */
 static void turn(const ltn_operator *op, bool back, const float *from, float *to)
 {
@@ -52,7 +47,7 @@ static void from_spectrum(const ltn_operator *op, const float *spectrum, float *
 static void forward(const ltn_operator *op, const float *x, float *y)
 {
     const scan *s = op->state;
-    const size_t n = pixels(op);
+    const size_t n = ltn__plane_count(op->x);
     for (int c = 0; c < op->x.channels; c++, x += n, y += 2 * n) {
         to_spectrum(op, x, s->spectrum[0]);
         ltn__plane_unfold(&s->plane, s->spectrum[0], y, y + n);
@@ -64,7 +59,7 @@ static void forward(const ltn_operator *op, const float *x, float *y)
 static void fold(const ltn_operator *op, const float *y, float *spectrum)
 {
     const scan *s = op->state;
-    const size_t n = pixels(op);
+    const size_t n = ltn__plane_count(op->x);
     for (size_t i = 0; i < n; i++) {
         s->re[i] = s->known[i] ? y[i] : 0;
         s->im[i] = s->known[i] ? y[n + i] : 0;
@@ -75,7 +70,7 @@ static void fold(const ltn_operator *op, const float *y, float *spectrum)
 static void adjoint(const ltn_operator *op, const float *y, float *x)
 {
     const scan *s = op->state;
-    const size_t n = pixels(op);
+    const size_t n = ltn__plane_count(op->x);
     for (int c = 0; c < op->x.channels; c++, x += n, y += 2 * n) {
         fold(op, y, s->spectrum[0]);
         from_spectrum(op, s->spectrum[0], x);
@@ -85,7 +80,7 @@ static void adjoint(const ltn_operator *op, const float *y, float *x)
 static void prox(const ltn_operator *op, const float *y, double gamma, const float *u, float *x)
 {
     const scan *s = op->state;
-    const size_t n = pixels(op);
+    const size_t n = ltn__plane_count(op->x);
     const float lambda = (float)(1 / gamma);
     for (int c = 0; c < op->x.channels; c++, x += n, u += n, y += 2 * n) {
         fold(op, y, s->spectrum[0]);
@@ -101,7 +96,7 @@ static void prox(const ltn_operator *op, const float *y, double gamma, const flo
 static size_t measured(const ltn_operator *op, float *y)
 {
     const scan *s = op->state;
-    for (size_t i = 0; y && i < ltn__size_count(op->y); i++) y[i] = s->known[i % pixels(op)] ? y[i] : 0;
+    for (size_t i = 0; y && i < ltn__size_count(op->y); i++) y[i] = s->known[i % ltn__plane_count(op->x)] ? y[i] : 0;
     return s->count * (size_t)op->y.channels;
 }
 
@@ -114,13 +109,13 @@ static size_t count(const ltn_operator *op)
 static void values(const ltn_operator *op, float *out)
 {
     const scan *s = op->state;
-    for (size_t i = 0; i < count(op); i++) out[i] = sqrtf(s->weight[i % pixels(op)]);
+    for (size_t i = 0; i < count(op); i++) out[i] = sqrtf(s->weight[i % ltn__plane_count(op->x)]);
 }
 
 static void vt(const ltn_operator *op, const float *x, float *c)
 {
     const scan *s = op->state;
-    for (size_t i = 0; i < count(op); i += pixels(op)) {
+    for (size_t i = 0; i < count(op); i += ltn__plane_count(op->x)) {
         to_spectrum(op, x + i, s->spectrum[0]);
         ltn__plane_pack(&s->plane, s->spectrum[0], c + i);
     }
@@ -129,7 +124,7 @@ static void vt(const ltn_operator *op, const float *x, float *c)
 static void v(const ltn_operator *op, const float *c, float *x)
 {
     const scan *s = op->state;
-    for (size_t i = 0; i < count(op); i += pixels(op)) {
+    for (size_t i = 0; i < count(op); i += ltn__plane_count(op->x)) {
         ltn__plane_unpack(&s->plane, c + i, s->spectrum[0]);
         from_spectrum(op, s->spectrum[0], x + i);
     }
@@ -139,7 +134,7 @@ static void over_values(const ltn_operator *op, float *c)
 {
     const scan *s = op->state;
     for (size_t i = 0; i < count(op); i++) {
-        const float m = s->weight[i % pixels(op)];
+        const float m = s->weight[i % ltn__plane_count(op->x)];
         c[i] = m > 0 ? c[i] / sqrtf(m) : 0;
     }
 }
@@ -187,7 +182,7 @@ static ltn_status read_mask(ltn_operator *op, const char *path)
     if (!st && (im.width != op->x.width || im.height != op->x.height))
         st = ltn__fail(op->ctx, LTN_ESHAPE, "%s: the mask is %d x %d, the picture %d x %d", path, im.width, im.height,
                        op->x.width, op->x.height);
-    for (size_t i = 0; !st && i < pixels(op); i++) s->known[i] = im.data[i] > 0.5f;
+    for (size_t i = 0; !st && i < ltn__plane_count(op->x); i++) s->known[i] = im.data[i] > 0.5f;
     ltn_image_free(op->ctx, &im);
     return st;
 }
@@ -198,7 +193,7 @@ static ltn_status choose(ltn_operator *op, const ltn_spec *spec)
     uint8_t *column = ltn__alloc(op->ctx, (size_t)op->x.width, 1);
     if (!column) return LTN_ENOMEM;
     choose_columns(spec, op->x.width, column);
-    for (size_t i = 0; i < pixels(op); i++) s->known[i] = column[i % (size_t)op->x.width];
+    for (size_t i = 0; i < ltn__plane_count(op->x); i++) s->known[i] = column[i % (size_t)op->x.width];
     ltn__free(op->ctx, column);
     return ltn__str(spec, "mask") ? read_mask(op, ltn__str(spec, "mask")) : LTN_OK;
 }
@@ -213,7 +208,7 @@ static void weigh(ltn_operator *op)
             const int here = (b + h / 2) % h * w + (a + w / 2) % w, there = ((h - b) % h + h / 2) % h * w + ((w - a) % w + w / 2) % w;
             s->weight[a * h + b] = (float)(s->known[here] + s->known[there]) / 2;
         }
-    for (size_t i = 0; i < pixels(op); i++) s->count += s->known[i];
+    for (size_t i = 0; i < ltn__plane_count(op->x); i++) s->count += s->known[i];
 }
 
 static ltn_status open(ltn_operator *op, const ltn_spec *spec)
@@ -228,8 +223,8 @@ static ltn_status open(ltn_operator *op, const ltn_spec *spec)
     if (st) return st;
     float **const spectrum[] = {&s->spectrum[0], &s->spectrum[1]}, **const plane[] = {&s->re, &s->im, &s->weight, &s->turned};
     if (ltn__alloc_each(op->ctx, ltn__plane_floats(&s->plane), spectrum, 2)) return LTN_ENOMEM;
-    if (ltn__alloc_each(op->ctx, pixels(op), plane, 4)) return LTN_ENOMEM;
-    s->known = ltn__alloc(op->ctx, pixels(op), 1);
+    if (ltn__alloc_each(op->ctx, ltn__plane_count(op->x), plane, 4)) return LTN_ENOMEM;
+    s->known = ltn__alloc(op->ctx, ltn__plane_count(op->x), 1);
     s->picture = ltn__alloc(op->ctx, 2 * count(op), sizeof *s->picture);
     if (!s->known || !s->picture) return LTN_ENOMEM;
     st = choose(op, spec);

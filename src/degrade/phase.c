@@ -19,16 +19,11 @@ typedef struct diffraction {
     float *re, *im, *back;   /* planes */
 } diffraction;
 
-static size_t pixels(const ltn_operator *op)
-{
-    return (size_t)op->x.width * (size_t)op->x.height;
-}
-
 /* B_l x of a plane, in re and im. */
 static void diffract(const ltn_operator *op, int l, const float *x)
 {
     const diffraction *d = op->state;
-    const size_t n = pixels(op);
+    const size_t n = ltn__plane_count(op->x);
     const float scale = 1 / sqrtf((float)d->masks);
     for (size_t i = 0; i < n; i++) d->coded[i] = scale * d->sign[(size_t)l * n + i] * x[i];
     ltn__plane_forward(&d->plane, d->coded, d->spectrum);
@@ -38,7 +33,7 @@ static void diffract(const ltn_operator *op, int l, const float *x)
 static void forward(const ltn_operator *op, const float *x, float *y)
 {
     const diffraction *d = op->state;
-    const size_t n = pixels(op);
+    const size_t n = ltn__plane_count(op->x);
     for (int c = 0; c < op->x.channels; c++, x += n)
         for (int l = 0; l < d->masks; l++, y += n) {
             diffract(op, l, x);
@@ -50,7 +45,7 @@ static void forward(const ltn_operator *op, const float *x, float *y)
 static void with_phases(const ltn_operator *op, const float *x, const float *y)
 {
     const diffraction *d = op->state;
-    const size_t n = pixels(op);
+    const size_t n = ltn__plane_count(op->x);
     const float scale = 1 / sqrtf((float)d->masks);
     memset(d->back, 0, n * sizeof *d->back);
     for (int l = 0; l < d->masks; l++, y += n) {
@@ -69,7 +64,7 @@ static void with_phases(const ltn_operator *op, const float *x, const float *y)
 static void vjp(const ltn_operator *op, const float *x, const float *y, float *out)
 {
     const diffraction *d = op->state;
-    const size_t n = pixels(op);
+    const size_t n = ltn__plane_count(op->x);
     for (int c = 0; c < op->x.channels; c++, x += n, out += n, y += n * (size_t)d->masks) {
         with_phases(op, x, y);
         memcpy(out, d->back, n * sizeof *out);
@@ -80,7 +75,7 @@ static void vjp(const ltn_operator *op, const float *x, const float *y, float *o
 static void prox(const ltn_operator *op, const float *y, double gamma, const float *u, float *x)
 {
     const diffraction *d = op->state;
-    const size_t n = pixels(op);
+    const size_t n = ltn__plane_count(op->x);
     const float pull = (float)(isinf(gamma) ? 1 : gamma / (1 + gamma));
     float *prior = d->back + n;
     for (int c = 0; c < op->x.channels; c++, x += n, u += n, y += n * (size_t)d->masks) {
@@ -96,7 +91,7 @@ static void prox(const ltn_operator *op, const float *y, double gamma, const flo
 static void naive(const ltn_operator *op, const float *y, float *x)
 {
     const diffraction *d = op->state;
-    const size_t n = pixels(op);
+    const size_t n = ltn__plane_count(op->x);
     for (int c = 0; c < op->x.channels; c++, x += n, y += n * (size_t)d->masks) {
         for (size_t i = 0; i < n; i++) x[i] = 0.5f;
         for (int step = 0; step < NAIVE_STEPS; step++) {
@@ -110,7 +105,7 @@ static ltn_status open(ltn_operator *op, const ltn_spec *s)
 {
     diffraction *d = op->state = ltn__alloc(op->ctx, 1, sizeof *d);
     if (!d) return LTN_ENOMEM;
-    const size_t n = pixels(op);
+    const size_t n = ltn__plane_count(op->x);
     d->masks = (int)ltn__num(s, "masks");
     if ((double)d->masks * (double)ltn__size_count(op->x) > INT32_MAX)
         return ltn__fail(op->ctx, LTN_ESHAPE, "phase: %d masks of %d x %d are too large", d->masks, op->x.width, op->x.height);

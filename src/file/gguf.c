@@ -206,12 +206,12 @@ static ltn_status check_places(reader *r, const entry *e, size_t n, uint64_t siz
 /* The shape before the writer changed it. */
 static ltn_status restore_shape(reader *r, ltn_weight *w)
 {
-    int64_t count = 1, own = 1;
+    int64_t count = 1;
     size_t i = 0;
     while (i < r->count && strcmp(r->shapes[i].name, w->name)) i++;
     if (i == r->count) return LTN_OK;
     const shape *f = &r->shapes[i];
-    for (int k = 0; k < w->rank; k++) own *= w->dim[k];
+    const int64_t own = ltn__weight_count(w);
     for (int k = 0; k < f->rank && count; k++) count = f->dim[k] && count <= own / f->dim[k] ? count * f->dim[k] : 0;
     r->at = w->name;
     if (count != own) return bad(r, "its first shape has another number of values");

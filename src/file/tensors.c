@@ -233,8 +233,7 @@ static bool finite_blocks(const ltn_weight *w, int64_t n)
 
 bool ltn__weight_finite(const ltn_weight *w)
 {
-    int64_t n = 1;
-    for (int i = 0; i < w->rank; i++) n *= w->dim[i];
+    const int64_t n = ltn__weight_count(w);
     switch (w->dtype) {
     case LTN_F32: return finite32(w->data, n);
     case LTN_F64: return finite64(w->data, n);

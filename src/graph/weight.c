@@ -129,14 +129,20 @@ void ltn__weight_leave(const ltn_weight *w)
     if (w->mapped) madvise((void *)first, (uintptr_t)w->data + ltn__weight_bytes(w) - first, MADV_DONTNEED);
 }
 
+int64_t ltn__weight_count(const ltn_weight *w)
+{
+    int64_t n = 1;
+    for (int k = 0; k < w->rank; k++) n *= w->dim[k];
+    return n;
+}
+
 const real *ltn__weight_real(ltn_ctx *ctx, ltn_weight *w)
 {
     const ltn_dtype own = sizeof(real) == sizeof(double) ? LTN_F64 : LTN_F32;
     if (w->dtype == own && (uintptr_t)w->data % sizeof(real) == 0) return w->data;
     real *copy = ltn__weight_copy(w, "real");
     if (copy) return copy;
-    int64_t n = 1;
-    for (int k = 0; k < w->rank; k++) n *= w->dim[k];
+    const int64_t n = ltn__weight_count(w);
     copy = ltn__weight_make_copy(ctx, w, "real", (size_t)n * sizeof(real));
     if (copy) ltn__weight_widen(w, 0, n, copy);
     return copy;

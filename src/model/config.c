@@ -12,6 +12,12 @@ static const ltn_json *get(ltn_nn b, const char *key)
     return v && v->type != LTN_JSON_NULL ? v : NULL;
 }
 
+const char *ltn__config_architecture(const ltn_json *config)
+{
+    const ltn_json *first = ltn__json_at(ltn__json_get(config, "architectures"), 0);
+    return first && first->type == LTN_JSON_STRING ? first->string : ltn__json_str(config, "_class_name", "");
+}
+
 bool ltn__config_has(ltn_nn b, const char *key)
 {
     return get(b, key) != NULL;

@@ -33,8 +33,7 @@ const char *ltn__tensors_type(ltn_tensors *t, int64_t *parameters)
     *parameters = 0;
     for (int i = 0; i < ltn__tensors_count(t); i++) {
         const ltn_weight *w = ltn__tensors_at(t, i);
-        int64_t n = 1;
-        for (int k = 0; k < w->rank; k++) n *= w->dim[k];
+        const int64_t n = ltn__weight_count(w);
         *parameters += n;
         of[w->dtype] += n;
         if (of[w->dtype] > of[most]) most = w->dtype;
@@ -60,9 +59,8 @@ static ltn_status look(ltn_tensors *t, int f, ltn_arena *arena, part *out)
     if (!s) s = ltn__layout_move(out->layout, t, view);
     if (!s) s = ltn__layout_config(out->layout, view, &(ltn_hints){0}, arena, &config);
     if (!s) {
-        const ltn_json *list = ltn__json_at(ltn__json_get(config, "architectures"), 0);
         out->type = ltn__tensors_type(view, &out->parameters);
-        out->architecture = list ? list->string : ltn__json_str(config, "_class_name", "");
+        out->architecture = ltn__config_architecture(config);
         if (f == LTN_AT_UNET) out->family = ltn__family(config);
         out->guided = ltn__json_num(config, "time_cond_proj_dim", 0);
     }

@@ -9,7 +9,7 @@
  *     lora_unet_input_blocks_1_1_proj_in.lora_down.weight                the same, by the original model's names
  *     unet.down_blocks.0.attentions.0.proj_in.lora_A.weight              peft, diffusers
  *     unet.mid_block...attn1.processor.to_q_lora.down.weight             diffusers before peft */
-#include "model.h"
+#include "source.h"
 
 #include "../base/half.h"
 
@@ -18,9 +18,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TEXT_ENCODER, UNET, VAE, TEXT_ENCODER_2, ANY = -1 };
+enum { ANY = -1 };
 enum { NAME = 400 };
-static const char *const folders[] = {"text_encoder", "unet", "vae", "text_encoder_2"};
 
 /* ---- Names ---- */
 
@@ -90,9 +89,9 @@ static const char *part_of(const char *name, int *folder)
     static const struct {
         const char *prefix;
         int folder;
-    } parts[] = {{"lora_unet_", UNET}, {"lora_te_", TEXT_ENCODER}, {"lora_te1_", TEXT_ENCODER}, {"lora_te2_", TEXT_ENCODER_2},
-                 {"unet.", UNET}, {"diffusion_model.", UNET}, {"model.diffusion_model.", UNET},
-                 {"text_encoder.", TEXT_ENCODER}, {"text_encoder_2.", TEXT_ENCODER_2}};
+    } parts[] = {{"lora_unet_", LTN_AT_UNET}, {"lora_te_", LTN_AT_TEXT}, {"lora_te1_", LTN_AT_TEXT}, {"lora_te2_", LTN_AT_TEXT_2},
+                 {"unet.", LTN_AT_UNET}, {"diffusion_model.", LTN_AT_UNET}, {"model.diffusion_model.", LTN_AT_UNET},
+                 {"text_encoder.", LTN_AT_TEXT}, {"text_encoder_2.", LTN_AT_TEXT_2}};
     *folder = ANY;
     for (int i = 0; i < LTN_COUNT(parts); i++) {
         const char *rest = after(name, parts[i].prefix);
@@ -132,7 +131,7 @@ static void flatten(const char *name, char out[NAME])
 
 static int layers_per_block(const ltn_model *m)
 {
-    const ltn_json *v = ltn__json_get(m->config[UNET], "layers_per_block");
+    const ltn_json *v = ltn__json_get(m->config[LTN_AT_UNET], "layers_per_block");
     if (v && v->type == LTN_JSON_ARRAY) v = ltn__json_at(v, 0);
     return v && v->type == LTN_JSON_NUMBER && v->number >= 1 && v->number <= 8 ? (int)v->number : 2;
 }
@@ -262,13 +261,6 @@ static ltn_status find_layers(lora *l)
     return s;
 }
 
-static int64_t count_of(const ltn_weight *w)
-{
-    int64_t n = 1;
-    for (int k = 0; k < w->rank; k++) n *= w->dim[k];
-    return n;
-}
-
 /* alpha where no weight holds it: what peft writes beside its adapters, or into the file's metadata. {"r": 4,
  * "lora_alpha": 8, "alpha_pattern": {"to_q": 2}}, under "unet.r" and so on where parts share the file. */
 static double configured(const ltn_json *c, const char *prefix, const char *key, double absent)
@@ -336,7 +328,7 @@ static ltn_status check_layer(lora *l, const ltn_json *config, adapted *a)
     if (after(a->name, "base_model.")) prefix[0] = 0;
     if (config) return configure(l, config, prefix, a);
     if (!alpha) return LTN_OK;
-    if (count_of(alpha) != 1) return ltn__fail(l->ctx, LTN_EFORMAT, "%s: %s: not one number", l->path, alpha->name);
+    if (ltn__weight_count(alpha) != 1) return ltn__fail(l->ctx, LTN_EFORMAT, "%s: %s: not one number", l->path, alpha->name);
     ltn__weight_widen(alpha, 0, 1, &value);
     a->alpha = value;
     return LTN_OK;
@@ -389,7 +381,7 @@ static ltn_status list_places(const ltn_model *m, ltn_arena *arena, places *out)
         for (int i = 0; i < ltn__tensors_count(m->tensors[f]); i++) {
             ltn_weight *w = ltn__tensors_at(m->tensors[f], i);
             const size_t length = strlen(w->name), end = sizeof ending - 1;
-            if (f == VAE || w->rank < 2 || length <= end || strcmp(w->name + length - end, ending)) continue;
+            if (f == LTN_AT_VAE || w->rank < 2 || length <= end || strcmp(w->name + length - end, ending)) continue;
             flatten(w->name, name);
             const size_t k = strlen(name) > end ? strlen(name) - end : 0;
             place *p = &out->place[out->count++];
@@ -412,9 +404,9 @@ static ltn_weight *target(const ltn_model *m, const places *p, const adapted *a)
     char name[NAME];
     int folder;
     flatten(part_of(a->name, &folder), name);
-    if (folder == UNET || folder == ANY) from_original(m, name);
-    ltn_weight *w = look_up(p, folder == ANY ? UNET : folder, name);
-    return !w && folder == ANY ? look_up(p, TEXT_ENCODER, name) : w;
+    if (folder == LTN_AT_UNET || folder == ANY) from_original(m, name);
+    ltn_weight *w = look_up(p, folder == ANY ? LTN_AT_UNET : folder, name);
+    return !w && folder == ANY ? look_up(p, LTN_AT_TEXT, name) : w;
 }
 
 /* ---- Merging ---- */
@@ -431,12 +423,12 @@ static const char *dims_text(char out[96], const ltn_weight *w)
 static bool fits(const adapted *a, const ltn_weight *w)
 {
     const ltn_weight *down = a->weight[DOWN], *up = a->weight[UP], *mid = a->weight[MID];
-    const int64_t rank = a->rank, in = w->dim[1], kernel = count_of(w) / (w->dim[0] * in);
+    const int64_t rank = a->rank, in = w->dim[1], kernel = ltn__weight_count(w) / (w->dim[0] * in);
     if (up->dim[0] != w->dim[0] || down->dim[1] != in) return false;
-    if (!mid) return up->dim[1] == rank && count_of(up) == w->dim[0] * rank && count_of(down) == rank * in * kernel &&
+    if (!mid) return up->dim[1] == rank && ltn__weight_count(up) == w->dim[0] * rank && ltn__weight_count(down) == rank * in * kernel &&
                      (kernel == 1 || (down->rank == 4 && w->rank == 4 && down->dim[2] == w->dim[2]));
     return mid->rank == 4 && w->rank == 4 && mid->dim[1] == rank && mid->dim[2] == w->dim[2] && mid->dim[3] == w->dim[3] &&
-           count_of(down) == rank * in && up->dim[1] == mid->dim[0] && count_of(up) == w->dim[0] * mid->dim[0];
+           ltn__weight_count(down) == rank * in && up->dim[1] == mid->dim[0] && ltn__weight_count(up) == w->dim[0] * mid->dim[0];
 }
 
 static ltn_status misfit(const lora *l, const adapted *a, const ltn_weight *w)
@@ -478,14 +470,14 @@ static void *own_copy(ltn_ctx *ctx, ltn_weight *w, bool *half)
     static const char key[] = "lora";
     void *copy = ltn__weight_copy(w, key);
     *half = w->dtype != LTN_F32 && w->dtype != LTN_F64;
-    return copy ? copy : ltn__weight_make_copy(ctx, w, key, (size_t)count_of(w) * (*half ? 2 : sizeof(real)));
+    return copy ? copy : ltn__weight_make_copy(ctx, w, key, (size_t)ltn__weight_count(w) * (*half ? 2 : sizeof(real)));
 }
 
 /* W += factor up down, up (out, rank), down (rank, columns); room: two rows for each thread. */
 static void add_product(ltn_ctx *ctx, ltn_weight *w, const real *up, const real *down, int64_t rank, double factor, void *copy,
                         bool half, real *room)
 {
-    const int64_t rows = w->dim[0], n = count_of(w) / rows;
+    const int64_t rows = w->dim[0], n = ltn__weight_count(w) / rows;
     const int threads = ctx->threads;
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (int part = 0; part < threads; part++) {
@@ -505,19 +497,19 @@ static ltn_status merge_layer(const lora *l, const adapted *a, double scale, ltn
 {
     if (!fits(a, w)) return misfit(l, a, w);
     ltn_weight *const *f = a->weight;
-    const int64_t columns = count_of(w) / w->dim[0], rank = f[MID] ? f[MID]->dim[0] : a->rank;
-    real *up = ltn__alloc(l->ctx, (size_t)count_of(f[UP]), sizeof *up);
-    real *down = ltn__alloc(l->ctx, (size_t)count_of(f[DOWN]), sizeof *down);
-    real *mid = f[MID] ? ltn__alloc(l->ctx, (size_t)count_of(f[MID]), sizeof *mid) : NULL;
+    const int64_t columns = ltn__weight_count(w) / w->dim[0], rank = f[MID] ? f[MID]->dim[0] : a->rank;
+    real *up = ltn__alloc(l->ctx, (size_t)ltn__weight_count(f[UP]), sizeof *up);
+    real *down = ltn__alloc(l->ctx, (size_t)ltn__weight_count(f[DOWN]), sizeof *down);
+    real *mid = f[MID] ? ltn__alloc(l->ctx, (size_t)ltn__weight_count(f[MID]), sizeof *mid) : NULL;
     real *both = f[MID] ? ltn__alloc(l->ctx, (size_t)(rank * columns), sizeof *both) : down;
     real *room = ltn__alloc(l->ctx, 2 * (size_t)l->ctx->threads, (size_t)columns * sizeof *room);
     bool half;
     void *copy = own_copy(l->ctx, w, &half);
     const bool good = up && down && both && room && copy && (mid || !f[MID]);
     if (good) {
-        ltn__weight_widen(f[UP], 0, count_of(f[UP]), up);
-        ltn__weight_widen(f[DOWN], 0, count_of(f[DOWN]), down);
-        if (mid) ltn__weight_widen(f[MID], 0, count_of(f[MID]), mid);
+        ltn__weight_widen(f[UP], 0, ltn__weight_count(f[UP]), up);
+        ltn__weight_widen(f[DOWN], 0, ltn__weight_count(f[DOWN]), down);
+        if (mid) ltn__weight_widen(f[MID], 0, ltn__weight_count(f[MID]), mid);
         if (mid) through_middle(a, mid, down, both);
         add_product(l->ctx, w, up, both, rank, scale * a->alpha / a->rank, copy, half, room);
         ltn__weight_leave(w);
@@ -606,7 +598,7 @@ static summary sum_up(const lora *l)
         else s.layers[folder]++;
         const ltn_weight *down = a->weight[DOWN];
         s.convolutions += a->weight[MID] != NULL || (down->rank == 4 && down->dim[2] > 1);
-        for (int k = 0; k < ALPHA; k++) s.parameters += a->weight[k] ? count_of(a->weight[k]) : 0;
+        for (int k = 0; k < ALPHA; k++) s.parameters += a->weight[k] ? ltn__weight_count(a->weight[k]) : 0;
         s.rank[0] = i ? LTN_MIN(s.rank[0], a->rank) : a->rank;
         s.rank[1] = i ? LTN_MAX(s.rank[1], a->rank) : a->rank;
         s.alpha[0] = i ? LTN_MIN(s.alpha[0], a->alpha) : a->alpha;
@@ -620,8 +612,8 @@ static void describe(const lora *l, char *json, size_t room)
     const summary s = sum_up(l);
     char touches[160] = "";
     size_t n = 0;
-    for (int f = 0; f < LTN_COUNT(folders); f++)
-        if (s.layers[f]) n += (size_t)snprintf(touches + n, sizeof touches - n, "%s\"%s\": %d", n ? ", " : "", folders[f], s.layers[f]);
+    for (int f = 0; f < LTN_COUNT(ltn__folders); f++)
+        if (s.layers[f]) n += (size_t)snprintf(touches + n, sizeof touches - n, "%s\"%s\": %d", n ? ", " : "", ltn__folders[f], s.layers[f]);
     if (s.unknown) snprintf(touches + n, sizeof touches - n, "%s\"unnamed\": %d", n ? ", " : "", s.unknown);
     snprintf(json, room,
              "{\n  \"family\": \"LoRA\",\n  \"layers\": {%s},\n  \"convolutions\": %d,\n  \"least_rank\": %d,\n"

@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { TEXT_ENCODER, UNET, VAE, TEXT_ENCODER_2 };
 
 /* What each kind of part is: the folder it comes from, the part it extends, the inputs that it is
  * differentiated by. */
@@ -16,17 +15,17 @@ static const struct {
     ltn_part_kind base;
     const char *wrt[2];
 } kinds[LTN_PARTS] = {
-    [LTN_TEXT] = {TEXT_ENCODER, LTN_TEXT, {NULL}},
-    [LTN_TEXT_INNER] = {TEXT_ENCODER, LTN_TEXT_INNER, {NULL}},
-    [LTN_TEXT_POOLED] = {TEXT_ENCODER_2, LTN_TEXT_POOLED, {NULL}},
-    [LTN_UNET] = {UNET, LTN_UNET, {NULL}},
-    [LTN_ENCODE] = {VAE, LTN_ENCODE, {NULL}},
-    [LTN_DECODE] = {VAE, LTN_DECODE, {NULL}},
-    [LTN_UNET_BY_SAMPLE] = {UNET, LTN_UNET, {"sample"}},
-    [LTN_UNET_BY_TEXT] = {UNET, LTN_UNET, {"text"}},
-    [LTN_UNET_BY_BOTH] = {UNET, LTN_UNET, {"sample", "text"}},
-    [LTN_ENCODE_BACK] = {VAE, LTN_ENCODE, {"picture"}},
-    [LTN_DECODE_BACK] = {VAE, LTN_DECODE, {"latent"}},
+    [LTN_TEXT] = {LTN_AT_TEXT, LTN_TEXT, {NULL}},
+    [LTN_TEXT_INNER] = {LTN_AT_TEXT, LTN_TEXT_INNER, {NULL}},
+    [LTN_TEXT_POOLED] = {LTN_AT_TEXT_2, LTN_TEXT_POOLED, {NULL}},
+    [LTN_UNET] = {LTN_AT_UNET, LTN_UNET, {NULL}},
+    [LTN_ENCODE] = {LTN_AT_VAE, LTN_ENCODE, {NULL}},
+    [LTN_DECODE] = {LTN_AT_VAE, LTN_DECODE, {NULL}},
+    [LTN_UNET_BY_SAMPLE] = {LTN_AT_UNET, LTN_UNET, {"sample"}},
+    [LTN_UNET_BY_TEXT] = {LTN_AT_UNET, LTN_UNET, {"text"}},
+    [LTN_UNET_BY_BOTH] = {LTN_AT_UNET, LTN_UNET, {"sample", "text"}},
+    [LTN_ENCODE_BACK] = {LTN_AT_VAE, LTN_ENCODE, {"picture"}},
+    [LTN_DECODE_BACK] = {LTN_AT_VAE, LTN_DECODE, {"latent"}},
 };
 
 #define ARCH(name) extern const ltn_arch ltn__arch_##name;
@@ -51,7 +50,7 @@ const ltn_entry *ltn__arch_entry(int i)
 
 static bool two_encoders(const ltn_model *m)
 {
-    return m->folders > TEXT_ENCODER_2;
+    return m->folders > LTN_AT_TEXT_2;
 }
 
 /* What is run of the k-th text encoder. */
@@ -106,7 +105,7 @@ static void differentiate(ltn_graph *g, const char *const wrt[2])
 static ltn_status build(ltn_model *m, ltn_part_kind kind, ltn_part_size size, ltn_graph **out)
 {
     const int f = kinds[kind].folder;
-    const bool knows = !m->pixels || (f != TEXT_ENCODER && kind != LTN_UNET_BY_TEXT && kind != LTN_UNET_BY_BOTH);
+    const bool knows = !m->pixels || (f != LTN_AT_TEXT && kind != LTN_UNET_BY_TEXT && kind != LTN_UNET_BY_BOTH);
     ltn_status s = knows ? ltn__graph_open(m->ctx, out)
                          : ltn__fail(m->ctx, LTN_EINVAL, "%s: the model works in pixels and takes no text", m->path);
     if (s) return s;
@@ -157,7 +156,7 @@ static ltn_status probe_text(ltn_model *m)
 /* The width and the pooled width that the UNet takes are those of the text. */
 static ltn_status check_text(ltn_model *m, ltn_dims text, ltn_dims place)
 {
-    const int all = (int)ltn__json_num(m->config[UNET], "projection_class_embeddings_input_dim", 0);
+    const int all = (int)ltn__json_num(m->config[LTN_AT_UNET], "projection_class_embeddings_input_dim", 0);
     const int pooled = place.d[3] ? all - (int)place.d[3] : 0;
     if (pooled && !m->pooled_width)
         return ltn__fail(m->ctx, LTN_EFORMAT, "%s/unet: config.json: addition_embed_type is text_time, but "
@@ -221,8 +220,8 @@ static ltn_status describe(ltn_model *m)
 {
     static const char *const predictions[] = {"epsilon", "sample", "v_prediction"};
     const ltn_schedule *c = &m->schedule;
-    const char *text = part_text(m, TEXT_ENCODER), *unet = part_text(m, UNET), *vae = part_text(m, VAE);
-    const char *second = two_encoders(m) ? part_text(m, TEXT_ENCODER_2) : "null";
+    const char *text = part_text(m, LTN_AT_TEXT), *unet = part_text(m, LTN_AT_UNET), *vae = part_text(m, LTN_AT_VAE);
+    const char *second = two_encoders(m) ? part_text(m, LTN_AT_TEXT_2) : "null";
     if (!text || !unet || !vae || !second) return LTN_ENOMEM;
     m->description = ltn__arena_format(
         &m->arena,
@@ -243,7 +242,7 @@ static ltn_status describe(ltn_model *m)
         "\"train_steps\": %d, \"consistency\": %s},\n"
         "  \"calibrated\": %s\n"
         "}",
-        ltn__family(m->config[UNET]), text, second, unet, vae, m->tokens, m->text_width, m->pooled_width, m->latent_channels, m->factor,
+        ltn__family(m->config[LTN_AT_UNET]), text, second, unet, vae, m->tokens, m->text_width, m->pooled_width, m->latent_channels, m->factor,
         m->sample_size, m->sample_size * m->factor, c->name, predictions[c->prediction], c->train_steps,
         c->consistency ? "true" : "false", m->calibration ? "true" : "false");
     return m->description ? LTN_OK : LTN_ENOMEM;
@@ -253,7 +252,7 @@ static ltn_status describe(ltn_model *m)
 
 static int sample_size(const ltn_model *m)
 {
-    const ltn_json *v = ltn__json_get(m->config[UNET], "sample_size");
+    const ltn_json *v = ltn__json_get(m->config[LTN_AT_UNET], "sample_size");
     if (v && v->type == LTN_JSON_ARRAY) v = ltn__json_at(v, 0);
     return v && v->type == LTN_JSON_NUMBER && v->number >= 1 && v->number <= 1 << 14 ? (int)v->number : 64;
 }
@@ -335,7 +334,7 @@ static ltn_status check_finite(ltn_model *m, ltn_part_kind kind, ltn_graph *g)
 /* The UNet's weights are read in every step, and stay if there is no bound. */
 static bool is_frugal(const ltn_model *m, ltn_part_kind kind)
 {
-    return m->ctx->opt.memory || kinds[kind].folder != UNET;
+    return m->ctx->opt.memory || kinds[kind].folder != LTN_AT_UNET;
 }
 
 /* In stripes if its plan would take more than `most` bytes; 0: planned in any case. */
@@ -403,18 +402,18 @@ ltn_status ltn__coder_run(ltn_model *m, ltn_part *p)
 
 int ltn__time_width(const ltn_model *m)
 {
-    const ltn_json *first = ltn__json_at(ltn__json_get(m->config[UNET], "block_out_channels"), 0);
+    const ltn_json *first = ltn__json_at(ltn__json_get(m->config[LTN_AT_UNET], "block_out_channels"), 0);
     return (int)first->number;
 }
 
 int ltn__unet_factor(const ltn_model *m)
 {
-    return 1 << (ltn__json_get(m->config[UNET], "block_out_channels")->count - 1);
+    return 1 << (ltn__json_get(m->config[LTN_AT_UNET], "block_out_channels")->count - 1);
 }
 
 bool ltn__unet_takes_guidance(const ltn_model *m)
 {
-    const ltn_json *dim = ltn__json_get(m->config[UNET], "time_cond_proj_dim");
+    const ltn_json *dim = ltn__json_get(m->config[LTN_AT_UNET], "time_cond_proj_dim");
     return dim && dim->type != LTN_JSON_NULL;
 }
 
@@ -434,8 +433,8 @@ void ltn__tell_guidance(ltn_plan *unet, double w)
 static void sinusoid(const ltn_model *m, double t, int width, float *out)
 {
     const int half = width / 2;
-    const double shift = ltn__json_num(m->config[UNET], "freq_shift", 0);
-    const bool cosine_first = ltn__json_bool(m->config[UNET], "flip_sin_to_cos", true);
+    const double shift = ltn__json_num(m->config[LTN_AT_UNET], "freq_shift", 0);
+    const bool cosine_first = ltn__json_bool(m->config[LTN_AT_UNET], "flip_sin_to_cos", true);
     float *sine = out + (cosine_first ? half : 0), *cosine = out + (cosine_first ? 0 : half);
     for (int i = 0; i < half; i++) {
         const double a = t * exp(-log(10000) * i / (half - shift));
@@ -452,7 +451,7 @@ void ltn__time_sinusoid(const ltn_model *m, double t, float *out)
 
 void ltn__place_sinusoids(const ltn_model *m, const int64_t place[6], float *out)
 {
-    const int width = (int)ltn__json_num(m->config[UNET], "addition_time_embed_dim", 0);
+    const int width = (int)ltn__json_num(m->config[LTN_AT_UNET], "addition_time_embed_dim", 0);
     for (int i = 0; i < 6; i++) sinusoid(m, (double)place[i], width, out + i * width);
 }
 
@@ -507,7 +506,7 @@ static ltn_status check_planar(ltn_model *m, const char *what, const ltn_array *
 static ltn_status tokenize(ltn_model *m, int k, const char *prompt, int *ids)
 {
     if (m->pixels) return ltn__fail(m->ctx, LTN_EINVAL, "%s: the model works in pixels and takes no text", m->path);
-    const double vocabulary = ltn__json_num(m->config[k ? TEXT_ENCODER_2 : TEXT_ENCODER], "vocab_size", 0);
+    const double vocabulary = ltn__json_num(m->config[k ? LTN_AT_TEXT_2 : LTN_AT_TEXT], "vocab_size", 0);
     ltn_status s = ltn__tokenize(m->tokenizer[k], prompt, ids, m->tokens);
     for (int i = 0; !s && i < m->tokens; i++)
         if (ids[i] < 0 || ids[i] >= vocabulary)
@@ -525,7 +524,7 @@ ltn_status ltn_model_tokens(ltn_model *m, const char *prompt, int *ids, int n)
 /* transformers' rule: the first that is eos_token_id; where that is 2, as old configurations have it, of the largest id. */
 static int end_of(const ltn_model *m, const int *ids)
 {
-    const double eos = ltn__json_num(m->config[TEXT_ENCODER_2], "eos_token_id", 2);
+    const double eos = ltn__json_num(m->config[LTN_AT_TEXT_2], "eos_token_id", 2);
     int end = 0;
     for (int i = 0; i < m->tokens; i++) {
         if (eos != 2 && ids[i] == eos) return i;

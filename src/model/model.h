@@ -75,6 +75,7 @@ ltn_node *ltn__nn_transformer(ltn_nn b, ltn_node *x, ltn_node *text, int heads, 
 ltn_status ltn__nn_check_unused(ltn_ctx *ctx, ltn_tensors *w);
 
 /* ---- config.c: config.json. What is missing or out of range fails the graph with the key's name. ---- */
+const char *ltn__config_architecture(const ltn_json *config); /* architectures[0], else _class_name, else "" */
 bool ltn__config_has(ltn_nn b, const char *key); /* there, and not null */
 /* Whole numbers from 1 to max; absent 0: the key is required. */
 int64_t ltn__config_int(ltn_nn b, const char *key, int64_t absent, int64_t max);

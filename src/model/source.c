@@ -163,9 +163,7 @@ static ltn_status open_folder_part(ltn_model *m, int f, const char *folder)
 
 ltn_status ltn__source_arch(ltn_model *m, int f, const char *path)
 {
-    const ltn_json *list = ltn__json_at(ltn__json_get(m->config[f], "architectures"), 0);
-    const char *name = list && list->type == LTN_JSON_STRING ? list->string
-                                                             : ltn__json_str(m->config[f], "_class_name", "");
+    const char *name = ltn__config_architecture(m->config[f]);
     const int row = ltn__find(ltn__arch_entry, name);
     if (!path) return LTN_ENOMEM;
     if (row < 0) return ltn__fail(m->ctx, LTN_EFORMAT, "%s: architecture \"%s\" is not known", path, name);
