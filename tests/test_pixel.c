@@ -121,6 +121,16 @@ TEST(a_model_in_pixels_describes_itself_and_runs)
     ltn_close(&ctx);
 }
 
+TEST(a_file_of_guided_diffusion_is_no_part_of_a_model)
+{
+    ltn_ctx *ctx;
+    char json[1024];
+    OK(NULL, ltn_open(&ctx, &(ltn_options){.threads = 1}));
+    OK(ctx, ltn_file_describe(ctx, write_model(&networks[3], &(recipe){.names = "guided_ffhq"}, false, NULL, NULL), json, sizeof json));
+    CHECK(strstr(json, "\"guided-diffusion\"") && strstr(json, "\"whole model\""));
+    ltn_close(&ctx);
+}
+
 /* Every solver: those that need text say so, the others end. A picture that is no multiple of the network's factor, too. */
 TEST(solvers_run_in_pixels)
 {

@@ -100,8 +100,10 @@ ltn_status ltn_file_describe(ltn_ctx *ctx, const char *path, char *json, size_t 
     ltn_tensors *t;
     part p[PARTS] = {{0}};
     ltn_status s = ltn__tensors_open(ctx, path, &t);
-    for (int f = 0; f < PARTS && !s; f++) s = look(t, f, &arena, &p[f]);
-    if (!s) s = write(ctx, t, p, json, room);
+    const bool guided = !s && ltn__guided_matches(t); /* it has no parts */
+    if (guided) snprintf(json, room, "{\n  \"kind\": \"whole model\",\n  \"family\": \"guided-diffusion\",\n  \"use\": \"--model FILE\"\n}");
+    for (int f = 0; f < PARTS && !s && !guided; f++) s = look(t, f, &arena, &p[f]);
+    if (!s && !guided) s = write(ctx, t, p, json, room);
     ltn__arena_free(&arena);
     ltn__tensors_close(&t);
     return s;

@@ -139,7 +139,7 @@ bool ltn__guided_matches(const ltn_tensors *t)
 {
     ltn_tensors *w = (ltn_tensors *)t;
     return ltn__tensors_find(w, "input_blocks.0.0.weight") && ltn__tensors_find(w, "time_embed.0.weight") &&
-           ltn__tensors_find(w, "out.2.weight");
+           ltn__tensors_find(w, "out.2.weight") && ltn__tensors_find(w, "middle_block.1.qkv.weight");
 }
 
 /* As many levels as there are, all as wide as the first; the picture's side is what guided-diffusion gives models of as many
