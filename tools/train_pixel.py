@@ -3,8 +3,8 @@
 
 train_pixel.py load | train | export      in this order; train resumes from OUT/state.pt and may be stopped at any time
 
-Environment: DATA (the folder that holds prior128: train/*.tar of 128 x 128 pictures), OUT (a work folder), MINUTES (budget of
-train, pauses not counted), THREADS, BATCH, LR.
+Environment: DATA (the folder that holds prior128: train/*.tar of 128 x 128 pictures), OUT (a work folder), MINUTES (of this
+run of train by the clock, at whose end the learning rate is near 0), THREADS, BATCH, LR.
 Result: OUT/pixel, a folder that diffusers opens as a DDPMPipeline: UNet2DModel and scheduler, f16.
 """
 import io, json, math, os, signal, sys, tarfile, time
@@ -18,6 +18,7 @@ BATCH, LR = int(os.environ.get("BATCH", "16")), float(os.environ.get("LR", "1e-3
 SIDE, T = 64, 1000
 os.makedirs(OUT, exist_ok=True)
 torch.set_num_threads(int(os.environ.get("THREADS", "1")))
+torch.set_flush_denormal(True)
 
 
 def small(data):
@@ -48,52 +49,61 @@ def scheduler():
 
 def learning_rate(part):
     """A short warm-up, then down a cosine."""
-    return LR * min(1, part / 0.02) * (0.49 * (1 + math.cos(math.pi * min(1, part))) + 0.02)
+    return LR * min(1, part / 0.02) * (0.495 * (1 + math.cos(math.pi * min(1, part))) + 0.01)
+
+
+def batch(x, rng, ab):
+    """Pictures, halves of them mirrored, noised to random times: x_t, t, v, and the weight of each error by min(SNR, 5)."""
+    x0 = torch.from_numpy(x[np.sort(rng.integers(0, len(x), BATCH))]).permute(0, 3, 1, 2).float() / 127.5 - 1
+    x0 = torch.where(torch.rand(BATCH, 1, 1, 1) < .5, x0.flip(3), x0)
+    t, e = torch.randint(0, T, (BATCH,)), torch.randn_like(x0)
+    a, snr = ab[t].view(-1, 1, 1, 1), ab[t] / (1 - ab[t])
+    return a.sqrt() * x0 + (1 - a).sqrt() * e, t, a.sqrt() * e - (1 - a).sqrt() * x0, 0.25 + snr.clamp(max=5) / (snr + 1)
 
 
 def train():
-    """v prediction, weighted by min(SNR, 5); the average of the weights over the last 1 / .001 steps is kept beside them."""
+    """v prediction, products in bf16; the average of the weights over the last 1 / .001 steps is kept beside them."""
     torch.manual_seed(int(time.time()))
-    m, at, seconds = net().to(memory_format=torch.channels_last), 0, 0.0
+    m, at, before = net(), 0, 0.0
     opt = torch.optim.AdamW(m.parameters(), LR, betas=(.9, .99), weight_decay=1e-2)
     ema = {k: v.clone() for k, v in m.state_dict().items()}
     if os.path.exists(f"{OUT}/state.pt"):
         s = torch.load(f"{OUT}/state.pt", weights_only=True)
         m.load_state_dict(s["model"]), opt.load_state_dict(s["opt"])
-        ema, at, seconds = s["ema"], s["at"], s["seconds"]
+        ema, at, before = s["ema"], s["at"], s["seconds"]
     stop = []
     signal.signal(signal.SIGTERM, lambda *_: stop.append(1))
     print(sum(p.numel() for p in m.parameters()), "parameters", flush=True)
     x, ab, run = np.load(f"{OUT}/x.npy", mmap_mode="r"), scheduler().alphas_cumprod, []
-    rng, last, saved = np.random.default_rng(), time.time(), time.time()
-    while seconds < 60 * MINUTES and not stop:
+    weights, averages, first = list(m.state_dict().values()), list(ema.values()), at
+    rng, begin, saved = np.random.default_rng(), time.time(), time.time()
+
+    def save():
+        torch.save({"model": m.state_dict(), "opt": opt.state_dict(), "ema": ema, "at": at, "seconds": before + time.time() - begin},
+                   f"{OUT}/state.new")
+        os.replace(f"{OUT}/state.new", f"{OUT}/state.pt")
+        print(f"{(time.time() - begin) / 60:.1f} min, step {at}, {at * BATCH / len(x):.2f} passes, "
+              f"{(at - first) * BATCH / (time.time() - begin):.1f} pictures/s, loss {np.mean(run[-500:]):.4f}", flush=True)
+
+    while time.time() - begin < 60 * MINUTES and not stop:
         for g in opt.param_groups:
-            g["lr"] = learning_rate(seconds / (60 * MINUTES))
-        x0 = torch.from_numpy(x[np.sort(rng.integers(0, len(x), BATCH))]).permute(0, 3, 1, 2).float() / 127.5 - 1
-        x0 = torch.where(torch.rand(BATCH, 1, 1, 1) < .5, x0.flip(3), x0)
-        t = torch.randint(0, T, (BATCH,))
-        a, e = ab[t].view(-1, 1, 1, 1), torch.randn_like(x0)
-        xt = (a.sqrt() * x0 + (1 - a).sqrt() * e).contiguous(memory_format=torch.channels_last)
-        v = m(xt, t).sample
-        err = ((v - (a.sqrt() * e - (1 - a).sqrt() * x0)) ** 2).mean((1, 2, 3))
-        snr = ab[t] / (1 - ab[t])
-        loss = (err * (0.25 + snr.clamp(max=5) / (snr + 1))).mean()
+            g["lr"] = learning_rate((time.time() - begin) / (60 * MINUTES))
+        xt, t, v, weight = batch(x, rng, ab)
+        with torch.autocast("cpu", torch.bfloat16):
+            out = m(xt, t).sample
+        loss = (((out.float() - v) ** 2).mean((1, 2, 3)) * weight).mean()
         opt.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(m.parameters(), 1.0)
         opt.step()
         at += 1
         run.append(loss.item())
-        for k, w in m.state_dict().items():
-            ema[k].lerp_(w, 1 - min(.999, (1 + at) / (10 + at)))
-        seconds, last = seconds + min(time.time() - last, 60), time.time()
-        if time.time() - saved > 120 or stop:
+        if at % 5 == 0:
+            torch._foreach_lerp_(averages, weights, 1 - min(.999, (1 + at) / (10 + at)) ** 5)
+        if time.time() - saved > 120:
             saved = time.time()
-            print(f"{seconds / 60:.1f} min, step {at}, {at * BATCH / len(x):.2f} passes, loss {np.mean(run[-200:]):.4f}", flush=True)
-            torch.save({"model": m.state_dict(), "opt": opt.state_dict(), "ema": ema, "at": at, "seconds": seconds},
-                       f"{OUT}/state.new")
-            os.replace(f"{OUT}/state.new", f"{OUT}/state.pt")
-    torch.save({"model": m.state_dict(), "opt": opt.state_dict(), "ema": ema, "at": at, "seconds": seconds}, f"{OUT}/state.pt")
+            save()
+    save()
 
 
 def export():
