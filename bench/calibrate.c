@@ -5,8 +5,8 @@
  * one_step_error: t, mean |D(f(sqrt(ab) E(x) + sqrt(1 - ab) n, t)) - x|^2.
  * latent_error: t, the same of the latents, mean |f(...) - E(x)|^2.
  * noisy_picture: e, the t that makes mean |D(f(sqrt(ab) E(x + e n), t)) - x|^2 least, and that minimum; the t between the
- * candidates is the vertex of a parabola in log t. FOLDER holds pictures and captions.tsv (file, caption); pictures should
- * not be those that the prior was trained on. */
+ * candidates is the vertex of a parabola in log t. FOLDER holds pictures and captions.tsv (file, caption; a model in pixels
+ * reads no caption); pictures should be of the prior's own size, and not those that it was trained on. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -114,7 +114,7 @@ int main(int argc, char **argv)
         ltn_size size = {x.width, x.height, x.channels};
         size_t n = ltn__size_count(size);
         for (size_t j = 0; j < n; j++) x.data[j] = 2 * x.data[j] - 1;
-        if (ltn__prior_open(model, size, caption[k], &p)) die(ctx, path);
+        if (ltn__prior_open(model, size, model->pixels ? "" : caption[k], &p)) die(ctx, path);
         measure(p, x.data, n, (uint64_t)i + 1, &s);
         ltn__prior_close(&p);
         ltn_image_free(ctx, &x);

@@ -62,7 +62,7 @@ def batch(x, rng, ab):
 
 
 def train():
-    """v prediction, products in bf16; the average of the weights over the last 1 / .001 steps is kept beside them."""
+    """v prediction, products in bf16; the average of the weights over the last 200 steps or so is kept beside them."""
     torch.manual_seed(int(time.time()))
     m, at, before = net(), 0, 0.0
     opt = torch.optim.AdamW(m.parameters(), LR, betas=(.9, .99), weight_decay=1e-2)
@@ -99,7 +99,7 @@ def train():
         at += 1
         run.append(loss.item())
         if at % 5 == 0:
-            torch._foreach_lerp_(averages, weights, 1 - min(.999, (1 + at) / (10 + at)) ** 5)
+            torch._foreach_lerp_(averages, weights, 1 - .995 ** 5)
         if time.time() - saved > 120:
             saved = time.time()
             save()
