@@ -43,6 +43,7 @@ typedef struct way {
     enum kind kind;
     int steps;
     double sigma, p, q; /* the rule's two parameters */
+    int spacing;         /* 1 or 2 */
 } way;
 
 static affine rule_at(const way *w, double ab, double next, double y0)
@@ -52,13 +53,20 @@ static affine rule_at(const way *w, double ab, double next, double y0)
     return pigdm_rule(ab, next, y0, w->sigma, w->p);
 }
 
+/* 999 - floor(1000 (1 - (1 - k / n)^spacing)), in whole numbers. */
+static int time_at(const way *w, int k)
+{
+    const int64_t n = w->steps, left = n - k;
+    return w->spacing == 2 ? 999 - (int)(1000 * (n * n - left * left) / (n * n)) : 999 - (int)(1000 * k / n);
+}
+
 static void recursion(const gaussian *g, const way *w, double y0, double *mean, double *variance)
 {
     const double ab0 = g->alpha_bar[999], l = sqrt((1 - ab0) / ab0);
     double m = w->kind == DDRM ? y0 : 0, v = w->kind == DDRM ? l * l - w->sigma * w->sigma : 1 / ab0;
     for (int k = 0; k < w->steps; k++) {
-        const double ab = g->alpha_bar[999 - 1000 * k / w->steps];
-        const double next = k + 1 < w->steps ? g->alpha_bar[999 - 1000 * (k + 1) / w->steps] : 1;
+        const double ab = g->alpha_bar[time_at(w, k)];
+        const double next = k + 1 < w->steps ? g->alpha_bar[time_at(w, k + 1)] : 1;
         const affine f = rule_at(w, ab, next, y0);
         m = f.shift + f.keep * m;
         v = f.keep * f.keep * v + f.draw * f.draw;
@@ -70,15 +78,19 @@ static void recursion(const gaussian *g, const way *w, double y0, double *mean, 
 TEST(they_follow_the_closed_form_recursion)
 {
     static const way ways[] = {
-        {"ddrm", DDRM, 100, 0.3, 0.85, 1},
-        {"ddrm:steps=20,eta=0.5,eta_b=0.7", DDRM, 20, 0.3, 0.5, 0.7},
-        {"ddrm:steps=40,eta_b=0.9", DDRM, 40, 0.6, 0.85, 0.9},
-        {"ddnm", DDRM, 100, 0.3, 0.85, 1}, /* where they coincide */
-        {"ddnm:steps=30,eta=0.2", DDRM, 30, 0.5, 0.2, 1},
-        {"diffpir", DIFFPIR, 100, 0.3, 7, 0.3},
-        {"diffpir:steps=15,lambda=2,zeta=0.9", DIFFPIR, 15, 0.2, 2, 0.9},
-        {"pigdm", PIGDM, 100, 0.3, 1, 0},
-        {"pigdm:steps=20,eta=0.4", PIGDM, 20, 0.5, 0.4, 0},
+        {"ddrm", DDRM, 100, 0.3, 0.85, 1, 1},
+        {"ddrm:steps=20,eta=0.5,eta_b=0.7", DDRM, 20, 0.3, 0.5, 0.7, 1},
+        {"ddrm:steps=40,eta_b=0.9", DDRM, 40, 0.6, 0.85, 0.9, 1},
+        {"ddnm", DDRM, 100, 0.3, 0.85, 1, 1}, /* where they coincide */
+        {"ddnm:steps=30,eta=0.2", DDRM, 30, 0.5, 0.2, 1, 1},
+        {"diffpir", DIFFPIR, 100, 0.3, 7, 0.3, 1},
+        {"diffpir:steps=15,lambda=2,zeta=0.9", DIFFPIR, 15, 0.2, 2, 0.9, 1},
+        {"pigdm", PIGDM, 100, 0.3, 1, 0, 1},
+        {"pigdm:steps=20,eta=0.4", PIGDM, 20, 0.5, 0.4, 0, 1},
+        {"ddrm:steps=8,spacing=2", DDRM, 8, 0.3, 0.85, 1, 2},
+        {"ddnm:steps=20,spacing=2", DDRM, 20, 0.3, 0.85, 1, 2},
+        {"diffpir:steps=15,spacing=2", DIFFPIR, 15, 0.3, 7, 0.3, 2},
+        {"pigdm:steps=100,spacing=2", PIGDM, 100, 0.3, 1, 0, 2},
     };
     ltn_ctx *ctx;
     OK(NULL, ltn_open(&ctx, NULL));
@@ -95,7 +107,7 @@ TEST(they_follow_the_closed_form_recursion)
         /* ddnm draws its first latent from the prior: the data come at the first step */
         solve(ctx, "identity", w->spec, y, w->sigma, 1, &o);
         CHECK(o.status == LTN_DONE && o.calls == w->steps && o.gradients == (w->kind == PIGDM ? w->steps : 0));
-        CHECK(o.progress.step == w->steps);
+        CHECK(o.progress.step == w->steps && o.progress.t == time_at(w, w->steps - 1));
         moments(o.x, &m, &v);
         NEAR(m, mean, 6 * sqrt(variance / N) + 1e-4);
         NEAR(v / variance, 1, 6 * sqrt(2.0 / N));

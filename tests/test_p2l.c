@@ -46,8 +46,8 @@ static normal follow_p2l(const gaussian *g, int steps, int every, double weight,
 {
     normal z = {0, 1}, x = {0, 0};
     for (int k = 0; k < steps; k++) {
-        const int t = ltn__grid_time(&g->base, steps, k);
-        const double ab = g->alpha_bar[t], next = ltn__grid_alpha_bar(&g->base, steps, k + 1), s = shrink(ab);
+        const int t = ltn__grid_time(&g->base, steps, 1, k);
+        const double ab = g->alpha_bar[t], next = ltn__grid_alpha_bar(&g->base, steps, 1, k + 1), s = shrink(ab);
         const normal u = affine(z, s, 0, 0);
         const double gamma = gamma_for(g, t, sigma, weight, u, y);
         const double guide = zeta * fmax(1 - sigma / rms(u, y), 0);
@@ -78,7 +78,7 @@ TEST(p2l_follows_the_closed_form_recursion)
     for (int i = 0; i < LTN_COUNT(row); i++) {
         solve(ctx, "identity", row[i].solver, y, 0.3, 1, &o);
         CHECK(o.status == LTN_DONE && o.calls == row[i].steps && o.gradients == row[i].gradients);
-        CHECK(o.progress.step == row[i].steps && o.progress.t == ltn__grid_time(&g.base, row[i].steps,
+        CHECK(o.progress.step == row[i].steps && o.progress.t == ltn__grid_time(&g.base, row[i].steps, 1,
                                                                                 row[i].steps - 1));
         is_near(row[i].solver, o.x, follow_p2l(&g, row[i].steps, row[i].every, row[i].weight, row[i].zeta,
                                                0.7, 0.3));
@@ -125,8 +125,8 @@ static normal follow_treg(const gaussian *g, int steps, int every, double w, dou
     float n = 0, m = 0, v = 0;
     int adam = 0;
     for (int k = 0; k < steps; k++) {
-        const int t = ltn__grid_time(&g->base, steps, k);
-        const double ab = g->alpha_bar[t], next = ltn__grid_alpha_bar(&g->base, steps, k + 1);
+        const int t = ltn__grid_time(&g->base, steps, 1, k);
+        const double ab = g->alpha_bar[t], next = ltn__grid_alpha_bar(&g->base, steps, 1, k + 1);
         const double s = shrink(ab), q = 1 - s * sqrt(ab);
         const double b = sqrt((1 - next) / (1 - ab)), mean = k % every && zeta > 0 ? c : n + w * (c - n);
         const normal u = affine(z, s, q * mean, 0);

@@ -16,7 +16,7 @@ typedef struct ddnm {
     int step, steps, all; /* steps of the grid; with all that is repeated */
     int k, pass, draws;   /* where on the grid; how often this stretch was gone; draws so far */
     int travel, repeat;
-    double eta;
+    double eta, spacing;
 } ddnm;
 
 static double next_value(const void *how, double c0, double data, double e, double level, double draw)
@@ -54,9 +54,9 @@ static ltn_status exact_step(ddnm *s, double ab, double next)
 static void go_back(ddnm *s)
 {
     ltn_spectral *d = &s->d;
-    const double ab = ltn__grid_alpha_bar(d->p, s->steps, s->k);
+    const double ab = ltn__grid_alpha_bar(d->p, s->steps, s->spacing, s->k);
     s->k -= s->travel;
-    const double part = ltn__grid_alpha_bar(d->p, s->steps, s->k) / ab;
+    const double part = ltn__grid_alpha_bar(d->p, s->steps, s->spacing, s->k) / ab;
     ltn__step_noise(d->q, d->p, s->draws++, d->eps);
     for (size_t i = 0; i < d->p->latent_count; i++)
         d->z[i] = (float)(sqrt(part) * d->z[i] + sqrt(1 - part) * d->eps[i]);
@@ -72,8 +72,9 @@ static ltn_status ddnm_step(void *state, ltn_progress *progress)
     ddnm *s = state;
     ltn_spectral *d = &s->d;
     if (!s->step) ltn__step_noise(d->q, d->p, s->draws++, d->z);
-    const int t = ltn__grid_time(d->p, s->steps, s->k);
-    const double ab = ltn__grid_alpha_bar(d->p, s->steps, s->k), next = ltn__grid_alpha_bar(d->p, s->steps, s->k + 1);
+    const int t = ltn__grid_time(d->p, s->steps, s->spacing, s->k);
+    const double ab = ltn__grid_alpha_bar(d->p, s->steps, s->spacing, s->k);
+    const double next = ltn__grid_alpha_bar(d->p, s->steps, s->spacing, s->k + 1);
     ltn_status status = d->p->predict(d->p, d->z, t, d->z0);
     if (status || (status = d->p->decode(d->p, d->z0, d->x))) return status;
     s->step++;
@@ -107,6 +108,7 @@ static ltn_status ddnm_open(const ltn_problem *q, ltn_prior *p, const ltn_spec *
     ddnm *s = *state = ltn__alloc(q->ctx, 1, sizeof *s);
     if (!s) return LTN_ENOMEM;
     s->eta = ltn__num(spec, "eta");
+    s->spacing = ltn__num(spec, "spacing");
     s->travel = (int)ltn__num(spec, "travel");
     s->repeat = (int)ltn__num(spec, "repeat");
     s->steps = LTN_MIN((int)ltn__num(spec, "steps"), p->train_steps);
@@ -116,6 +118,7 @@ static ltn_status ddnm_open(const ltn_problem *q, ltn_prior *p, const ltn_spec *
 
 static const ltn_param ddnm_params[] = {
     {.name = "steps", .help = "of the grid, a network call each", .type = LTN_INT, .def = 100, .min = 1, .max = 1000},
+    LTN_SPACING_PARAM,
     {.name = "eta", .help = "fresh noise in every step", .type = LTN_FLOAT, .def = 0.85, .max = 1},
     {.name = "travel", .help = "steps that time travel goes back", .type = LTN_INT, .def = 1, .min = 1, .max = 1000},
     {.name = "repeat", .help = "times that every stretch of time travel is gone; 1: no time travel", .type = LTN_INT, .def = 1,

@@ -14,7 +14,7 @@
 typedef struct ddrm {
     ltn_spectral d;
     int step, steps;
-    double eta, eta_b;
+    double eta, eta_b, spacing;
 } ddrm;
 
 static double next_value(const void *how, double c0, double data, double e, double level, double draw)
@@ -41,8 +41,9 @@ static ltn_status ddrm_step(void *state, ltn_progress *progress)
 {
     ddrm *s = state;
     ltn_spectral *d = &s->d;
-    const int k = s->step, t = ltn__grid_time(d->p, s->steps, k);
-    const double ab = ltn__grid_alpha_bar(d->p, s->steps, k), next = ltn__grid_alpha_bar(d->p, s->steps, k + 1);
+    const int k = s->step, t = ltn__grid_time(d->p, s->steps, s->spacing, k);
+    const double ab = ltn__grid_alpha_bar(d->p, s->steps, s->spacing, k);
+    const double next = ltn__grid_alpha_bar(d->p, s->steps, s->spacing, k + 1);
     ltn_status status = k ? LTN_OK : begin(d, ab);
     if (status || (status = d->p->predict(d->p, d->z, t, d->z0))) return status;
     if ((status = d->p->decode(d->p, d->z0, d->x))) return status;
@@ -72,6 +73,7 @@ static ltn_status ddrm_open(const ltn_problem *q, ltn_prior *p, const ltn_spec *
     ddrm *s = *state = ltn__alloc(q->ctx, 1, sizeof *s);
     if (!s) return LTN_ENOMEM;
     s->eta = ltn__num(spec, "eta");
+    s->spacing = ltn__num(spec, "spacing");
     s->eta_b = ltn__num(spec, "eta_b");
     *steps = s->steps = LTN_MIN((int)ltn__num(spec, "steps"), p->train_steps);
     return ltn__spectral_open(&s->d, q, p, "ddrm", true);
@@ -79,6 +81,7 @@ static ltn_status ddrm_open(const ltn_problem *q, ltn_prior *p, const ltn_spec *
 
 static const ltn_param ddrm_params[] = {
     {.name = "steps", .help = "network calls", .type = LTN_INT, .def = 100, .min = 1, .max = 1000},
+    LTN_SPACING_PARAM,
     {.name = "eta", .help = "fresh noise where the data say less than the prior", .type = LTN_FLOAT, .def = 0.85, .max = 1},
     {.name = "eta_b", .help = "weight of the data where they say more", .type = LTN_FLOAT, .def = 1, .max = 1},
     {0},

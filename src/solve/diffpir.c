@@ -12,15 +12,16 @@ typedef struct diffpir {
     const ltn_problem *q;
     ltn_prior *p;
     int step, steps;
-    double lambda, zeta;
+    double lambda, zeta, spacing;
     float *z, *z0, *eps, *x, *r;
 } diffpir;
 
 static ltn_status diffpir_step(void *state, ltn_progress *progress)
 {
     diffpir *s = state;
-    const int k = s->step++, t = ltn__grid_time(s->p, s->steps, k);
-    const double ab = ltn__grid_alpha_bar(s->p, s->steps, k), next = ltn__grid_alpha_bar(s->p, s->steps, k + 1);
+    const int k = s->step++, t = ltn__grid_time(s->p, s->steps, s->spacing, k);
+    const double ab = ltn__grid_alpha_bar(s->p, s->steps, s->spacing, k);
+    const double next = ltn__grid_alpha_bar(s->p, s->steps, s->spacing, k + 1);
     const double sigma = s->q->sigma, gamma = sigma > 0 ? (1 - ab) / (ab * s->lambda * sigma * sigma) : INFINITY;
     if (!k) ltn__step_noise(s->q, s->p, 0, s->z);
     ltn_status status = s->p->predict(s->p, s->z, t, s->z0);
@@ -61,6 +62,7 @@ static ltn_status diffpir_open(const ltn_problem *q, ltn_prior *p, const ltn_spe
     s->q = q;
     s->p = p;
     s->lambda = ltn__num(spec, "lambda");
+    s->spacing = ltn__num(spec, "spacing");
     s->zeta = ltn__num(spec, "zeta");
     *steps = s->steps = LTN_MIN((int)ltn__num(spec, "steps"), p->train_steps);
     float **const picture[] = {&s->x}, **const latent[] = {&s->z, &s->z0, &s->eps};
@@ -72,6 +74,7 @@ static ltn_status diffpir_open(const ltn_problem *q, ltn_prior *p, const ltn_spe
 
 static const ltn_param diffpir_params[] = {
     {.name = "steps", .help = "network calls", .type = LTN_INT, .def = 100, .min = 1, .max = 1000},
+    LTN_SPACING_PARAM,
     {.name = "lambda", .help = "weight of the prediction beside the data", .type = LTN_FLOAT, .def = 7, .min = 1e-6, .max = 1e6},
     {.name = "zeta", .help = "part of the noise that is drawn anew in every step", .type = LTN_FLOAT, .def = 0.3, .max = 1},
     {0},

@@ -3,14 +3,17 @@
 
 #include <math.h>
 
-int ltn__grid_time(const ltn_prior *p, int steps, int k)
+static const double rounding = 1e-6; /* far above that of double, far below 1 / steps */
+
+int ltn__grid_time(const ltn_prior *p, int steps, double spacing, int k)
 {
-    return p->train_steps - 1 - (int)((int64_t)k * p->train_steps / steps);
+    const int fallen = (int)(p->train_steps * (1 - pow(1 - (double)k / steps, spacing)) + rounding);
+    return LTN_MAX(p->train_steps - 1 - fallen, 0);
 }
 
-double ltn__grid_alpha_bar(const ltn_prior *p, int steps, int k)
+double ltn__grid_alpha_bar(const ltn_prior *p, int steps, double spacing, int k)
 {
-    return k < steps ? p->alpha_bar[ltn__grid_time(p, steps, k)] : 1;
+    return k < steps ? p->alpha_bar[ltn__grid_time(p, steps, spacing, k)] : 1;
 }
 
 void ltn__diffusion_step(const ltn_prior *p, double ab, double next, double eta, const float *z0, const float *eps, float *z)

@@ -5,10 +5,15 @@
 
 #include "solve.h"
 
-/* Time k of `steps` that fall evenly from train_steps - 1; the last of them is train_steps / steps - 1. */
-int ltn__grid_time(const ltn_prior *p, int steps, int k);
+/* Time k of `steps` that fall from train_steps - 1 as (1 - k / steps)^spacing does: evenly with spacing = 1, where the last of
+ * them is train_steps / steps - 1; with more the small times lie closer (2: quadratically, as in arXiv 2010.02502). */
+int ltn__grid_time(const ltn_prior *p, int steps, double spacing, int k);
 /* alpha_bar at time k, 1 behind the last (k = steps). */
-double ltn__grid_alpha_bar(const ltn_prior *p, int steps, int k);
+double ltn__grid_alpha_bar(const ltn_prior *p, int steps, double spacing, int k);
+
+#define LTN_SPACING_PARAM \
+    {.name = "spacing", .help = "times fall as (1 - k / steps)^spacing: 1 evenly, 2 closer together where noise is small", \
+     .type = LTN_FLOAT, .def = 1, .min = 1, .max = 4}
 
 /* From alpha_bar = ab to next (DDIM, arXiv 2010.02502; eta = 1 is ancestral sampling, arXiv 2006.11239; eta = 0 draws nothing):
  *     z <- sqrt(next) z0 + sqrt(1 - next - s^2) eps_hat + s eps,      eps_hat = (z - sqrt(ab) z0) / sqrt(1 - ab),

@@ -28,7 +28,7 @@ ltn_status ltn__dps_misfit(ltn_dps *d, int t)
 ltn_status ltn__dps_look(ltn_dps *d)
 {
     if (!d->step) ltn__step_noise(d->q, d->p, 0, d->z);
-    return ltn__dps_misfit(d, ltn__grid_time(d->p, d->steps, d->step));
+    return ltn__dps_misfit(d, ltn__grid_time(d->p, d->steps, d->spacing, d->step));
 }
 
 static double step_length(const ltn_dps *d)
@@ -47,14 +47,15 @@ ltn_status ltn__dps_move(ltn_dps *d, ltn_progress *progress)
     if (s) return s;
     for (size_t i = 0; i < p->latent_count; i++) d->dz0[i] += d->dz[i];
     if ((s = p->predict_back(p, d->dz0, d->dz, NULL))) return s;
-    const double ab = ltn__grid_alpha_bar(p, d->steps, k), next = ltn__grid_alpha_bar(p, d->steps, k + 1);
+    const double ab = ltn__grid_alpha_bar(p, d->steps, d->spacing, k);
+    const double next = ltn__grid_alpha_bar(p, d->steps, d->spacing, k + 1);
     if (d->step < d->steps) ltn__step_noise(d->q, p, d->step, d->eps);
     ltn__diffusion_step(p, ab, next, d->eta, d->z0, d->eps, d->z);
     const double zeta = step_length(d);
     for (size_t i = 0; i < p->latent_count; i++) d->z[i] -= (float)(zeta * d->dz[i]);
     if (d->step == d->steps && (s = p->decode(p, d->z, d->x))) return s;
     progress->step = d->step;
-    progress->t = ltn__grid_time(p, d->steps, k);
+    progress->t = ltn__grid_time(p, d->steps, d->spacing, k);
     progress->gamma = zeta;
     progress->residual = ltn__chi(d->q, d->x, d->r);
     return d->step == d->steps ? LTN_DONE : LTN_OK;
@@ -84,6 +85,7 @@ ltn_status ltn__dps_open(ltn_dps *d, const ltn_problem *q, ltn_prior *p, const l
     d->zeta = ltn__num(s, "zeta");
     d->pull = ltn__num(s, "pull");
     d->eta = ltn__num(s, "eta");
+    d->spacing = ltn__num(s, "spacing");
     *steps = d->steps = LTN_MIN((int)ltn__num(s, "steps"), p->train_steps);
     float **const picture[] = {&d->x, &d->dx}, **const latent[] = {&d->z, &d->z0, &d->eps, &d->dz0, &d->dz};
     if (ltn__alloc_each(q->ctx, ltn__size_count(q->a->x), picture, LTN_COUNT(picture))) return LTN_ENOMEM;

@@ -10,6 +10,7 @@ typedef struct ltn_dps {
     ltn_prior *p;
     int step, steps;
     double zeta, pull, eta; /* zeta = 0: by the rule */
+    double spacing;
     double norm, goal;      /* |A x - y|; what it is when x is right */
     float *z, *z0, *eps;    /* latents: z_t, its prediction, noise */
     float *x;               /* D(z0) */
@@ -29,6 +30,7 @@ ltn_status ltn__dps_move(ltn_dps *d, ltn_progress *progress);
 #define LTN_DPS_PARAMS \
     {.name = "steps", .help = "network calls, each with a gradient", \
      .type = LTN_INT, .def = 100, .min = 1, .max = 1000}, \
+    LTN_SPACING_PARAM, \
     {.name = "zeta", .help = "step along the gradient, the same in all steps as in the paper; 0: by the residual", \
      .type = LTN_FLOAT, .max = 1e6}, \
     {.name = "pull", .help = "with zeta=0: part of the excess of |A x - y| that a step is to remove", \

@@ -53,7 +53,7 @@ static ltn_status latino_gradient_step(void *state, ltn_progress *progress)
     ltn_dps *d = &l->d;
     ltn_prior *p = d->p;
     ltn_status s = d->step ? LTN_OK : start(l);
-    const int t = l->renoised ? ltn__grid_time(p, d->steps, d->step) : ltn__matched_time(&l->matched);
+    const int t = l->renoised ? ltn__grid_time(p, d->steps, 1, d->step) : ltn__matched_time(&l->matched);
     onward(l, t);
     if (s || (s = ltn__dps_misfit(d, t)) || (s = p->decode_back(p, d->dx, d->dz0)) ||
         (s = p->predict_back(p, d->dz0, d->dz, NULL)))

@@ -113,7 +113,7 @@ static const float *with_detail(latino_sde *l)
 static ltn_status latino_sde_step(void *state, ltn_progress *progress)
 {
     latino_sde *l = state;
-    const int t = ltn__grid_time(l->p, l->steps, l->step);
+    const int t = ltn__grid_time(l->p, l->steps, 1, l->step);
     if (!l->step) ltn__step_noise(l->q, l->p, l->draws++, l->z);
     ltn_status s = draw_clean(l, t);
     if (!s) s = l->p->decode(l->p, l->z, l->u);
@@ -123,7 +123,7 @@ static ltn_status latino_sde_step(void *state, ltn_progress *progress)
     progress->t = t;
     progress->residual = ltn__chi(l->q, l->x, l->r);
     progress->step = ++l->step;
-    return last ? LTN_DONE : renoise(l, ltn__grid_alpha_bar(l->p, l->steps, l->step));
+    return last ? LTN_DONE : renoise(l, ltn__grid_alpha_bar(l->p, l->steps, 1, l->step));
 }
 
 static const float *latino_sde_estimate(const void *state)

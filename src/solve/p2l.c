@@ -79,9 +79,9 @@ static ltn_status project(p2l *s, int t, double next, ltn_progress *progress)
 static ltn_status p2l_step(void *state, ltn_progress *progress)
 {
     p2l *s = state;
-    const int k = s->step, t = ltn__grid_time(s->p, s->steps, k);
+    const int k = s->step, t = ltn__grid_time(s->p, s->steps, 1, k);
     const bool last = k == s->steps - 1;
-    const double ab = s->p->alpha_bar[t], next = ltn__grid_alpha_bar(s->p, s->steps, k + 1);
+    const double ab = s->p->alpha_bar[t], next = ltn__grid_alpha_bar(s->p, s->steps, 1, k + 1);
     if (!k) ltn__step_noise(s->q, s->p, 0, s->z);
     ltn_status status = tune(s, t);
     if (!status) status = last || s->zeta == 0 ? look(s, t) : guide(s, t);

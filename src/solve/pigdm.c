@@ -13,7 +13,7 @@ typedef struct pigdm {
     const ltn_problem *q;
     ltn_prior *p;
     int step, steps;
-    double eta;
+    double eta, spacing;
     float *z, *z0, *eps, *dz, *dz0, *x, *u, *r;
 } pigdm;
 
@@ -33,8 +33,9 @@ static ltn_status guide(pigdm *s, int t, double ab, double *gamma)
 static ltn_status pigdm_step(void *state, ltn_progress *progress)
 {
     pigdm *s = state;
-    const int k = s->step, t = ltn__grid_time(s->p, s->steps, k);
-    const double ab = ltn__grid_alpha_bar(s->p, s->steps, k), next = ltn__grid_alpha_bar(s->p, s->steps, k + 1);
+    const int k = s->step, t = ltn__grid_time(s->p, s->steps, s->spacing, k);
+    const double ab = ltn__grid_alpha_bar(s->p, s->steps, s->spacing, k);
+    const double next = ltn__grid_alpha_bar(s->p, s->steps, s->spacing, k + 1);
     if (!k) ltn__step_noise(s->q, s->p, 0, s->z);
     ltn_status status = guide(s, t, ab, &progress->gamma);
     if (status) return status;
@@ -70,6 +71,7 @@ static ltn_status pigdm_open(const ltn_problem *q, ltn_prior *p, const ltn_spec 
     s->q = q;
     s->p = p;
     s->eta = ltn__num(spec, "eta");
+    s->spacing = ltn__num(spec, "spacing");
     *steps = s->steps = LTN_MIN((int)ltn__num(spec, "steps"), p->train_steps);
     float **const picture[] = {&s->x, &s->u}, **const latent[] = {&s->z, &s->z0, &s->eps, &s->dz, &s->dz0};
     if (ltn__alloc_each(q->ctx, ltn__size_count(q->a->x), picture, LTN_COUNT(picture))) return LTN_ENOMEM;
@@ -80,6 +82,7 @@ static ltn_status pigdm_open(const ltn_problem *q, ltn_prior *p, const ltn_spec 
 
 static const ltn_param pigdm_params[] = {
     {.name = "steps", .help = "network calls, each with a gradient", .type = LTN_INT, .def = 100, .min = 1, .max = 1000},
+    LTN_SPACING_PARAM,
     {.name = "eta", .help = "fresh noise in every step: 1 ancestral sampling, 0 none (DDIM)", .type = LTN_FLOAT, .def = 1, .max = 1},
     {0},
 };

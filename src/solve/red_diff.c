@@ -35,7 +35,7 @@ static ltn_status denoised(red_diff *s, int t, double ab)
 static ltn_status red_diff_step(void *state, ltn_progress *progress)
 {
     red_diff *s = state;
-    const int t = ltn__grid_time(s->p, s->steps, s->step);
+    const int t = ltn__grid_time(s->p, s->steps, 1, s->step);
     const double ab = s->p->alpha_bar[t], sigma = fmax(s->q->sigma, floor_sigma);
     ltn_status status = denoised(s, t, ab);
     if (status || (status = s->p->decode_kept(s->p, s->mu, s->x))) return status;

@@ -88,9 +88,9 @@ static void draw_anew(resample *s, double before, double ab)
 static ltn_status resample_step(void *state, ltn_progress *progress)
 {
     resample *s = state;
-    const int k = s->step, t = ltn__grid_time(s->p, s->steps, k);
+    const int k = s->step, t = ltn__grid_time(s->p, s->steps, 1, k);
     const bool last = k == s->steps - 1;
-    const double ab = s->p->alpha_bar[t], next = ltn__grid_alpha_bar(s->p, s->steps, k + 1);
+    const double ab = s->p->alpha_bar[t], next = ltn__grid_alpha_bar(s->p, s->steps, 1, k + 1);
     if (!k) ltn__step_noise(s->q, s->p, s->draws++, s->z);
     ltn_status status = s->p->predict(s->p, s->z, t, s->z0);
     if (status) return status;

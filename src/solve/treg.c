@@ -117,9 +117,9 @@ static ltn_status time_between(treg *s, int t, double ab, double next)
 static ltn_status treg_step(void *state, ltn_progress *progress)
 {
     treg *s = state;
-    const int k = s->step, t = ltn__grid_time(s->p, s->steps, k);
+    const int k = s->step, t = ltn__grid_time(s->p, s->steps, 1, k);
     const bool last = k == s->steps - 1;
-    const double ab = s->p->alpha_bar[t], next = ltn__grid_alpha_bar(s->p, s->steps, k + 1);
+    const double ab = s->p->alpha_bar[t], next = ltn__grid_alpha_bar(s->p, s->steps, 1, k + 1);
     if (!k) ltn__step_noise(s->q, s->p, s->draws++, s->z);
     const bool data = last || k % s->every == 0;
     ltn_status status = data ? data_time(s, t, ab, next, progress) : time_between(s, t, ab, next);
