@@ -83,13 +83,13 @@ TEST(they_follow_the_closed_form_recursion)
         {"ddrm:steps=40,eta_b=0.9", DDRM, 40, 0.6, 0.85, 0.9, 1},
         {"ddnm", DDRM, 100, 0.3, 0.85, 1, 1}, /* where they coincide */
         {"ddnm:steps=30,eta=0.2", DDRM, 30, 0.5, 0.2, 1, 1},
-        {"diffpir", DIFFPIR, 100, 0.3, 7, 0.3, 1},
+        {"diffpir", DIFFPIR, 100, 0.3, 1.75, 0.3, 1},
         {"diffpir:steps=15,lambda=2,zeta=0.9", DIFFPIR, 15, 0.2, 2, 0.9, 1},
         {"pigdm", PIGDM, 100, 0.3, 1, 0, 1},
         {"pigdm:steps=20,eta=0.4", PIGDM, 20, 0.5, 0.4, 0, 1},
         {"ddrm:steps=8,spacing=2", DDRM, 8, 0.3, 0.85, 1, 2},
         {"ddnm:steps=20,spacing=2", DDRM, 20, 0.3, 0.85, 1, 2},
-        {"diffpir:steps=15,spacing=2", DIFFPIR, 15, 0.3, 7, 0.3, 2},
+        {"diffpir:steps=15,spacing=2", DIFFPIR, 15, 0.3, 1.75, 0.3, 2},
         {"pigdm:steps=100,spacing=2", PIGDM, 100, 0.3, 1, 0, 2},
     };
     ltn_ctx *ctx;

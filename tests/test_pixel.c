@@ -185,7 +185,7 @@ static const restoration cases[] = {
     {"ddrm_exact", HOLES, "ddrm:steps=5", 0},
     {"ddnm_exact", HOLES, "ddnm:steps=6", 0},
     {"ddnm_noise", BLUR, "ddnm:steps=6", 0.05},
-    {"diffpir_blur", BLUR, "diffpir:steps=6", 0.05},
+    {"diffpir_blur", BLUR, "diffpir:steps=6,lambda=7", 0.05},
     {"diffpir_mask", HOLES, "diffpir:steps=5,lambda=3,zeta=0.8", 0.05},
     {"pigdm_blur", BLUR, "pigdm:steps=6", 0.05},
     {"pigdm_mask", HOLES, "pigdm:steps=6,eta=0.5", 0},
