@@ -3,8 +3,8 @@
  *     x0 = D(f(z, t)),      u = argmin |y - A x|^2 + rho |x - x0|^2,      rho = lambda sigma^2 ab / (1 - ab)
  *     z <- sqrt(ab') E(u) + sqrt(1 - ab') (sqrt(1 - zeta) eps_hat + sqrt(zeta) eps),   eps_hat = (z - sqrt(ab) E(u)) / sqrt(1 - ab).
  *
- * The picture is the last u. The paper's lambda = 7 goes with a sigma of pictures in [0, 1] beside an ab of pictures in [-1, 1]; here
- * both are of [-1, 1], which makes it 7 / 4. */
+ * The picture is the last u. The release's lambda goes with a sigma of pictures in [0, 1] beside an ab of pictures in
+ * [-1, 1]; here both are of [-1, 1], which makes the paper's 7 a 7 / 4. */
 #include "diffusion.h"
 
 #include <math.h>
@@ -76,7 +76,8 @@ static ltn_status diffpir_open(const ltn_problem *q, ltn_prior *p, const ltn_spe
 static const ltn_param diffpir_params[] = {
     {.name = "steps", .help = "network calls", .type = LTN_INT, .def = 100, .min = 1, .max = 1000},
     LTN_SPACING_PARAM,
-    {.name = "lambda", .help = "weight of the prediction beside the data; the paper's 7 is 1.75 in these units", .type = LTN_FLOAT, .def = 1.75, .min = 1e-6, .max = 1e6},
+    {.name = "lambda", .help = "weight of the prediction beside the data; the paper's 7 is 1.75 in these units",
+     .type = LTN_FLOAT, .def = 1.75, .min = 1e-6, .max = 1e6},
     {.name = "zeta", .help = "part of the noise that is drawn anew in every step", .type = LTN_FLOAT, .def = 0.3, .max = 1},
     {0},
 };
