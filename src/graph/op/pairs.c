@@ -2,6 +2,7 @@
 #include "pairs.h"
 
 #include <math.h>
+#include <string.h>
 
 enum { N = LTN_TILE_N, M = LTN_TILE_M };
 
@@ -19,10 +20,17 @@ bool ltn__pairs(void)
 /* In each sixteen of the depth five times a pair and one, then one more: the pairs begin at 0, 3, 6, 9, 12. */
 enum { PAIRS = 5, APART = 3 };
 
-/* The power of two that brings numbers of this mean size to about 1. */
-static real power_for(real mean)
+/* The power of two below a mean size, which is what numbers are divided by; 1 for what is no normal number. */
+static inline real power_below(real mean)
 {
-    return mean > 0 && isfinite(mean) ? (real)ldexp(1, -ilogb((double)mean)) : 1;
+    const float size = (float)mean;
+    uint32_t bits;
+    memcpy(&bits, &size, sizeof bits);
+    bits &= 0x7f800000; /* the exponent alone */
+    if (bits == 0 || bits >= 0x7e800000) bits = 0x3f800000;
+    float power;
+    memcpy(&power, &bits, sizeof power);
+    return power;
 }
 
 LTN_KERNEL void ltn__pairs_strip(int64_t rows, int64_t k, real *a, int64_t tile, real *head)
@@ -32,7 +40,7 @@ LTN_KERNEL void ltn__pairs_strip(int64_t rows, int64_t k, real *a, int64_t tile,
         for (int64_t i = 0; i < k; i += N)
             for (int l = 0; l < N; l++) size[l] += fabs(a[i * tile + r * N + l]);
         for (int l = 0; l < N; l++) total += size[l];
-        const real scale = power_for(total / (real)k);
+        const real power = power_below(total / (real)k), scale = 1 / power;
         for (int64_t i = 0; i < k; i += N) {
             real *x = a + i * tile + r * N;
             for (int l = 0; l < N; l++) x[l] *= scale;
@@ -40,7 +48,7 @@ LTN_KERNEL void ltn__pairs_strip(int64_t rows, int64_t k, real *a, int64_t tile,
         }
         for (int l = 0; l < PAIRS; l++) sum += product[APART * l];
         head[r] = sum;
-        head[M + r] = 1 / scale;
+        head[M + r] = power;
     }
 }
 
@@ -52,15 +60,15 @@ LTN_KERNEL void ltn__pairs_panel(int64_t k, real *b, real *head)
     real size[N] = {0};
     for (int64_t i = 0; i < k; i++)
         for (int l = 0; l < N; l++) size[l] += fabs(b[i * N + l]);
-    for (int l = 0; l < N; l++) scale[l] = power_for(size[l] / (real)k);
+    for (int l = 0; l < N; l++) {
+        head[N + l] = power_below(size[l] / (real)k);
+        scale[l] = 1 / head[N + l];
+    }
     for (int64_t i = 0; i < k; i += N, row += N) {
         for (int j = 0; j < N; j++) row[j] *= scale;
         for (int j = 0; j < PAIRS; j++) sum += row[APART * j] * row[APART * j + 1];
     }
-    for (int l = 0; l < N; l++) {
-        head[l] = sum[l];
-        head[N + l] = 1 / scale[l];
-    }
+    memcpy(head, &sum, sizeof sum);
 }
 
 #define UNROLL _Pragma("GCC unroll 24") /* so that sums stay in registers */

@@ -169,16 +169,6 @@ static real *strip_of(const winograd *w, const real *v, int64_t k, int64_t r, in
     return (real *)v + k * w->apart * N + r * w->in + c * w->tile;
 }
 
-/* Tile t of a block of `count` patches is whole. */
-static void finish_tile(const winograd *w, real *v, int64_t count, int64_t t)
-{
-    const int64_t rows = LTN_MIN(count - t * w->tile, w->tile);
-    for (int64_t k = 0; k < POINTS && w->pairs; k++)
-        for (int64_t c = 0; c < w->in; c += SLICE)
-            ltn__pairs_strip(rows, LTN_MIN(w->in - c, SLICE), strip_of(w, v, k, t * w->tile, c), w->tile,
-                             v_head(w, v, k, t, c / SLICE));
-}
-
 /* Channels [first, end) of x, `depth` of them at most, into panel p of the result, a group's u. */
 static void load_weights(const winograd *w, int64_t p, int64_t first, int64_t end, real *u)
 {
@@ -263,6 +253,17 @@ static int64_t patches_of(const winograd *w, int64_t block)
     return LTN_MIN(w->block, w->count - block * w->block);
 }
 
+/* The patches of tile t of a block, if there are any. */
+static void load_tile(const winograd *w, const real *x, int64_t block, int64_t t, real *v)
+{
+    const int64_t first = t * w->tile, end = LTN_MIN(first + w->tile, patches_of(w, block));
+    for (int64_t r = first; r < end; r++) load_patch(w, x, block * w->block + r, r, v);
+    for (int64_t k = 0; k < POINTS && w->pairs && first < end; k++)
+        for (int64_t c = 0; c < w->in; c += SLICE)
+            ltn__pairs_strip(end - first, LTN_MIN(w->in - c, SLICE), strip_of(w, v, k, first, c), w->tile,
+                             v_head(w, v, k, t, c / SLICE));
+}
+
 static void store(const winograd *w, const real *const *src, real *m, int64_t block, int64_t group, real *y)
 {
     const real *residual = w->fuse.residual ? src[w->n->nsrc] : NULL;
@@ -275,8 +276,7 @@ static void store(const winograd *w, const real *const *src, real *m, int64_t bl
 static void run_block(const winograd *w, const real *const *src, const real *u, int64_t block, real *v, real *m, real *y)
 {
     const int64_t count = patches_of(w, block);
-    for (int64_t r = 0; r < count; r++) load_patch(w, src[0], block * w->block + r, r, v);
-    for (int64_t t = 0; t * w->tile < count; t++) finish_tile(w, v, count, t);
+    for (int64_t t = 0; t * w->tile < count; t++) load_tile(w, src[0], block, t, v);
     multiply(w, v, u, 0, w->in, count, w->panels, m);
     store(w, src, m, block, 0, y);
 }
@@ -363,13 +363,8 @@ static void run_few(const winograd *w, const real *const *src, real *v, real *u,
 {
     real *m = u + u_size(w);
 #pragma omp for
-    for (int64_t i = 0; i < w->count; i++)
-        load_patch(w, src[0], i, i % w->block, v + i / w->block * v_size(w));
-#pragma omp for
-    for (int64_t i = 0; i < w->blocks * tiles(w); i++) {
-        const int64_t b = i / tiles(w), t = i % tiles(w);
-        if (t * w->tile < patches_of(w, b)) finish_tile(w, v + b * v_size(w), patches_of(w, b), t);
-    }
+    for (int64_t i = 0; i < w->blocks * tiles(w); i++)
+        load_tile(w, src[0], i / tiles(w), i % tiles(w), v + i / tiles(w) * v_size(w));
 #pragma omp for schedule(dynamic)
     for (int64_t g = 0; g < w->groups; g++) run_group(w, src, v, g, u, m, y);
 }
