@@ -20,7 +20,8 @@ bool ltn__pairs(void)
 /* In each sixteen of the depth five times a pair and one, then one more: the pairs begin at 0, 3, 6, 9, 12. */
 enum { PAIRS = 5, APART = 3 };
 
-/* The power of two below a mean size, which is what numbers are divided by; 1 for what is no normal number. */
+/* The power of two below a mean size, which is what numbers are divided by; 1 for what is no normal number. What
+ * products are multiplied by in the end is 0 for a row or column of zeros, whose sums would only cancel to rounding. */
 static inline real power_below(real mean)
 {
     const float size = (float)mean;
@@ -48,7 +49,7 @@ LTN_KERNEL void ltn__pairs_strip(int64_t rows, int64_t k, real *a, int64_t tile,
         }
         for (int l = 0; l < PAIRS; l++) sum += product[APART * l];
         head[r] = sum;
-        head[M + r] = power;
+        head[M + r] = total > 0 || total != total ? power : 0;
     }
 }
 
@@ -61,8 +62,9 @@ LTN_KERNEL void ltn__pairs_panel(int64_t k, real *b, real *head)
     for (int64_t i = 0; i < k; i++)
         for (int l = 0; l < N; l++) size[l] += fabs(b[i * N + l]);
     for (int l = 0; l < N; l++) {
-        head[N + l] = power_below(size[l] / (real)k);
-        scale[l] = 1 / head[N + l];
+        const real power = power_below(size[l] / (real)k);
+        scale[l] = 1 / power;
+        head[N + l] = size[l] > 0 || size[l] != size[l] ? power : 0;
     }
     for (int64_t i = 0; i < k; i += N, row += N) {
         for (int j = 0; j < N; j++) row[j] *= scale;
@@ -98,11 +100,8 @@ typedef void strip(int64_t k, const real *a, int64_t next, const real *a_head, c
             PAIR_AND_ONE(12)                                                                                  \
             UNROLL for (int r = 0; r < ROWS; r++) sum[r] += a[r * N + 15] * row[15];                          \
         }                                                                                                     \
-        UNROLL for (int r = 0; r < ROWS; r++)                                                                 \
-        {                                                                                                     \
-            vec *to = (vec *)(c + r * ldc), y = sum[r] * (head[1] * a_head[M + r]);                           \
-            *to = add ? *to + y : y;                                                                          \
-        }                                                                                                     \
+        UNROLL for (int r = 0; r < ROWS && add; r++) *(vec *)(c + r * ldc) += sum[r] * (head[1] * a_head[M + r]); \
+        UNROLL for (int r = 0; r < ROWS && !add; r++) *(vec *)(c + r * ldc) = sum[r] * (head[1] * a_head[M + r]); \
     }
 STRIP(strip_of_8, 8)
 STRIP(strip_of_16, 16)
