@@ -3,6 +3,7 @@
  * written outside; refused shapes. */
 #include "file/file.h"
 #include "graph/graph.h"
+#include "graph/op/pairs.h"
 
 #include "test.h"
 
@@ -329,6 +330,48 @@ TEST(ops_group_norm_silu)
 static ltn_node *x_of(ltn_graph *g, int64_t a, int64_t b, int64_t c, int64_t d)
 {
     return ltn__input(g, "x", ltn__dims(a, b, c, d));
+}
+
+/* Products by pairs of terms, whatever this machine gains by them: 20 of 24 rows, depth 200 (208), numbers of very
+ * different sizes in rows and columns (1), all of one sign (2), beside rows a thousand times as large (3), and rows of zeros,
+ * which make zeros (4). */
+static double pairs_number(int kind, int side, int line, int i)
+{
+    const double u = ltn__normal((ltn_rng){7, (uint64_t)(kind * 2 + side)}, (uint64_t)(line * 1000 + i));
+    if (kind == 1) return u * pow(10, line % 12 - 9 * side);
+    if (kind == 2) return fabs(u);
+    if (kind == 4 && !side && line % 3) return 0;
+    return kind == 3 && !side && line % 5 == 0 ? 1000 * u : u;
+}
+
+TEST(ops_pairs)
+{
+    enum { ROWS = 20, K = 200, DEPTH = 208, N = LTN_TILE_N };
+    static _Alignas(64) real a[DEPTH * LTN_TILE_M], b[DEPTH * N], c[LTN_TILE_M * N];
+    static _Alignas(64) real a_head[LTN_STRIP_HEAD], b_head[LTN_PANEL_HEAD];
+    for (int kind = 0; kind < 5; kind++) {
+        memset(a, 0, sizeof a), memset(b, 0, sizeof b);
+        for (int k = 0; k < K; k++) {
+            for (int r = 0; r < ROWS; r++) a[(k / N * LTN_TILE_M + r) * N + k % N] = (real)pairs_number(kind, 0, r, k);
+            for (int j = 0; j < N; j++) b[k * N + j] = (real)pairs_number(kind, 1, j, k);
+        }
+        ltn__pairs_strip(ROWS, DEPTH, a, LTN_TILE_M, a_head);
+        ltn__pairs_panel(DEPTH, b, b_head);
+        ltn__pairs_product(ROWS, DEPTH, a, LTN_TILE_M, a_head, b, b_head, c, N, false);
+        ltn__pairs_product(ROWS, DEPTH, a, LTN_TILE_M, a_head, b, b_head, c, N, true);
+        double worst = 0;
+        for (int r = 0; r < ROWS; r++)
+            for (int j = 0; j < N; j++) {
+                double sum = 0, x = 0, y = 0;
+                for (int k = 0; k < K; k++) {
+                    const double p = (real)pairs_number(kind, 0, r, k), q = (real)pairs_number(kind, 1, j, k);
+                    sum += p * q, x += p * p, y += q * q;
+                }
+                if (x > 0) worst = fmax(worst, fabs(c[r * N + j] - 2 * sum) / sqrt(x * y));
+                else CHECK(c[r * N + j] == 0);
+            }
+        if (!(worst < 2e-6)) test_fail(__FILE__, __LINE__, "kind %d: %g of the norms", kind, worst);
+    }
 }
 
 static void refuse(ltn_graph *g, int k)

@@ -4,11 +4,13 @@
  *
  *     for tasks, a chunk of x's rows and three panels of y's columns:
  *         for slices of the depth:  widen the weight's panels;  c += rows by panels
- *         y = c, its bias, residual and activation */
+ *         y = c, its bias, residual and activation
+ *
+ * Where pairs of terms pay (pairs.h), x is first brought into strips of rows, a block of it at a time. */
 #include "finish.h"
-#include "tile.h"
+#include "pairs.h"
 
-enum { N = LTN_TILE_N, WIDE = LTN_WIDE, CHUNK = 1024, SLICE = 640 };
+enum { N = LTN_TILE_N, WIDE = LTN_WIDE, CHUNK = 42 * LTN_TILE_M, SLICE = 640, STRIPS = 1 << 23 /* numbers */ };
 
 typedef struct rows {
     const ltn_node *n;
@@ -18,6 +20,8 @@ typedef struct rows {
     int64_t m, in, out;    /* y (m, out) = x (m, in) times the weight */
     int64_t panels, chunk; /* of out; rows at once */
     int64_t tasks;         /* of panels, for each chunk */
+    bool pairs;
+    int64_t block;         /* rows of x in strips at once: chunks, or all */
     int threads;
 } rows;
 
@@ -48,33 +52,96 @@ LTN_KERNEL static void finish(const rows *s, real *c, int64_t row, int64_t count
     }
 }
 
-/* `count` rows of x from `row` on by the panels [p, p + wide). */
+/* ---- x in strips: of 24 rows each, and a strip is its slices of the depth, each with its head ---- */
+
+static int64_t slice_size(int64_t depth) { return LTN_STRIP_HEAD + ltn__sixteens(depth) * LTN_TILE_M; }
+
+static int64_t strip_size(const rows *s)
+{
+    return s->in / SLICE * slice_size(SLICE) + (s->in % SLICE ? slice_size(s->in % SLICE) : 0);
+}
+
+static int64_t strips_of(int64_t count) { return (count + LTN_TILE_M - 1) / LTN_TILE_M; }
+
+/* `count` rows of x, 24 at most, to a strip. */
+static void make_strip(const rows *s, const real *x, int64_t count, real *strip)
+{
+    for (int64_t k = 0; k < s->in; k += SLICE) {
+        const int64_t depth = LTN_MIN(s->in - k, SLICE);
+        const int64_t whole = depth / N * N;
+        real *a = strip + LTN_STRIP_HEAD;
+        if (count < LTN_TILE_M || whole < depth) memset(strip, 0, (size_t)slice_size(depth) * sizeof *strip);
+        for (int64_t r = 0; r < count; r++) {
+            const real *from = x + r * s->in + k;
+            for (int64_t i = 0; i < whole; i += N) memcpy(a + i * LTN_TILE_M + r * N, from + i, N * sizeof *a);
+            memcpy(a + whole * LTN_TILE_M + r * N, from + whole, (size_t)(depth - whole) * sizeof *a);
+        }
+        ltn__pairs_strip(count, ltn__sixteens(depth), a, LTN_TILE_M, strip);
+        strip += slice_size(depth);
+    }
+}
+
+/* The strips' slices at depth k by the panels, which are made ready. */
+static void pairs_product(const rows *s, int64_t count, int64_t k, int64_t wide, const real *strips, real *panels, real *c)
+{
+    const int64_t depth = LTN_MIN(s->in - k, SLICE), whole = ltn__sixteens(depth);
+    real head[WIDE][LTN_PANEL_HEAD] __attribute__((aligned(64)));
+    for (int64_t j = 0; j < wide; j++) {
+        real *b = panels + j * SLICE * N;
+        memset(b + depth * N, 0, (size_t)((whole - depth) * N) * sizeof *b);
+        ltn__pairs_panel(whole, b, head[j]);
+    }
+    strips += k / SLICE * slice_size(SLICE);
+    for (int64_t r = 0; r < count; r += LTN_TILE_M, strips += strip_size(s))
+        for (int64_t j = 0; j < wide; j++)
+            ltn__pairs_product(LTN_MIN(count - r, LTN_TILE_M), whole, strips + LTN_STRIP_HEAD, LTN_TILE_M, strips,
+                               panels + j * SLICE * N, head[j], c + r * WIDE * N + j * N, WIDE * N, k > 0);
+}
+
+/* ---- Tasks ---- */
+
+/* `count` rows of x from `row` on by the panels [p, p + wide); strips: of these rows, where there are any. */
 static void run_task(const rows *s, const real *const *src, int64_t row, int64_t count, int64_t p, int64_t wide,
-                     real *panels, real *c, real *y)
+                     const real *strips, real *panels, real *y)
 {
     const real *residual = s->fuse.residual ? src[s->n->nsrc] : NULL, *x = src[0] + row * s->in;
-    memset(c, 0, (size_t)(count * WIDE * N) * sizeof *c);
+    real *c = panels + WIDE * N * SLICE;
+    if (!s->pairs) memset(c, 0, (size_t)(count * WIDE * N) * sizeof *c);
     for (int64_t k = 0; k < s->in; k += SLICE) {
         const int64_t depth = LTN_MIN(s->in - k, SLICE);
         for (int64_t j = 0; j < wide; j++) pack_weight(s, p + j, k, depth, panels + j * SLICE * N);
-        ltn__rows_product(count, depth, wide, x + k, s->in, panels, SLICE * N, c, WIDE * N);
+        if (s->pairs) pairs_product(s, count, k, wide, strips, panels, c);
+        else ltn__rows_product(count, depth, wide, x + k, s->in, panels, SLICE * N, c, WIDE * N);
     }
     finish(s, c, row, count, p * N, LTN_MIN(wide * N, s->out - p * N), src[2], residual, y);
 }
 
-static int64_t room(const rows *s) { return WIDE * N * (SLICE + s->chunk); }
+/* Numbers of one thread: panels, and c for a chunk; and of all: strips of a block. */
+static int64_t room(const rows *s) { return WIDE * N * (SLICE + ltn__eights(s->chunk)); }
+static int64_t shared(const rows *s) { return s->pairs ? strips_of(s->block) * strip_size(s) : 0; }
+
+static void run_block(const rows *s, const real *const *src, int64_t first, int64_t count, real *dst, real *strips)
+{
+    const int64_t chunks = (count + s->chunk - 1) / s->chunk, n = strips_of(count);
+    real *own = strips + shared(s) + ltn__thread() * room(s);
+#pragma omp for
+    for (int64_t i = 0; i < (s->pairs ? n : 0); i++)
+        make_strip(s, src[0] + (first + i * LTN_TILE_M) * s->in, LTN_MIN(LTN_TILE_M, count - i * LTN_TILE_M),
+                   strips + i * strip_size(s));
+#pragma omp for schedule(dynamic)
+    for (int64_t i = 0; i < chunks * s->tasks; i++) {
+        const int64_t row = i / s->tasks * s->chunk, p = i % s->tasks * WIDE;
+        run_task(s, src, first + row, LTN_MIN(s->chunk, count - row), p, LTN_MIN(WIDE, s->panels - p),
+                 strips + row / LTN_TILE_M * strip_size(s), own, dst);
+    }
+}
 
 static void rows_run(void *state, const real *const *src, real *dst, void *scratch)
 {
     const rows *s = state;
-    const int64_t chunks = (s->m + s->chunk - 1) / s->chunk;
-#pragma omp parallel for schedule(dynamic) num_threads(s->threads)
-    for (int64_t i = 0; i < chunks * s->tasks; i++) {
-        real *panels = (real *)scratch + ltn__thread() * room(s);
-        const int64_t row = i / s->tasks * s->chunk, p = i % s->tasks * WIDE;
-        run_task(s, src, row, LTN_MIN(s->chunk, s->m - row), p, LTN_MIN(WIDE, s->panels - p), panels,
-                 panels + WIDE * N * SLICE, dst);
-    }
+#pragma omp parallel num_threads(s->threads)
+    for (int64_t first = 0; first < s->m; first += s->block)
+        run_block(s, src, first, LTN_MIN(s->block, s->m - first), dst, scratch);
 }
 
 /* ---- The cell ---- */
@@ -99,8 +166,10 @@ static ltn_status rows_open(ltn_ctx *ctx, const ltn_node *n, const ltn_fusion *f
     s->threads = ltn__worth(threads, (double)s->m * (double)s->in * (double)s->out);
     s->tasks = (s->panels + WIDE - 1) / WIDE;
     const int64_t chunks = (s->m + CHUNK - 1) / CHUNK;
-    s->chunk = LTN_MIN(ltn__eights((s->m + chunks - 1) / chunks), s->m);
-    *out = (ltn_kernel){s, (size_t)(s->threads * room(s)) * sizeof(real), 1u << 1};
+    s->pairs = ltn__pairs() && s->m >= LTN_TILE_M;
+    s->chunk = LTN_MIN(strips_of((s->m + chunks - 1) / chunks) * LTN_TILE_M, s->m);
+    s->block = s->pairs ? LTN_MIN(s->m, s->chunk * LTN_MAX(1, STRIPS / (s->chunk * s->in))) : s->m;
+    *out = (ltn_kernel){s, (size_t)(shared(s) + s->threads * room(s)) * sizeof(real), 1u << 1};
     return LTN_OK;
 }
 

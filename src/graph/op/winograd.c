@@ -10,16 +10,17 @@
  *     M = V U           point by point and a slice of the channels after the other
  *     Y = A^T M A       then bias, residual, activation
  *
- * Where there are many patches U is made first, all of it, and each block goes through all groups while its V and M
- * are in the cache; where there are few, V is made first and each group meets all blocks.
+ * Where there are many patches U is made first, all of it, as one group, and each block goes through it point by point;
+ * where there are few, V is made first and each group meets all blocks.
  *
  * Rows and panels stand one line further apart than they are long, so that the 36 points of a patch do not meet in
- * the same place of a cache. */
+ * the same place of a cache. Where pairs of terms pay (pairs.h), the heads of V's strips and of U's panels, one for
+ * each slice of the channels, stand behind them. */
 #include "finish.h"
-#include "tile.h"
+#include "pairs.h"
 
 enum { N = LTN_TILE_N, PATCH = 6, POINTS = PATCH * PATCH, OUT = 4 };
-enum { BLOCK = 4 * LTN_TILE_M, SLICE = 128, GROUP = 2, CACHE = 5 << 18 };
+enum { BLOCK = 4 * LTN_TILE_M, SLICE = 128, GROUP = 2, CACHE = 12 << 20 };
 static const real P = (real)0.75, Q = (real)1.5;
 typedef real lanes[N]; /* sixteen channels of one value */
 
@@ -35,6 +36,7 @@ typedef struct winograd {
     int64_t group, groups;       /* panels at once, and how often */
     int64_t depth;               /* channels of x in U at once */
     int64_t tile, apart;         /* rows of V that run as one; lines from one point to the next */
+    bool pairs;
     int64_t rows;                /* from one panel to the next in M */
     int64_t top, left;           /* padding */
     int threads;
@@ -144,32 +146,63 @@ LTN_KERNEL static void load_taps(const winograd *w, int64_t p, int64_t first, in
     }
 }
 
-/* Channels [first, end) of x, `depth` of them at most, into panels of the result [p, p + count). */
-static void load_weights(const winograd *w, int64_t p, int64_t count, int64_t first, int64_t end, real *u)
+/* ---- Heads, where there are any ---- */
+
+static int64_t slices(int64_t channels) { return (channels + SLICE - 1) / SLICE; }
+static int64_t tiles(const winograd *w) { return (w->block + w->tile - 1) / w->tile; }
+
+/* Of slice c of V at point k and tile t; of U at point k and panel p. */
+static real *v_head(const winograd *w, const real *v, int64_t k, int64_t t, int64_t c)
 {
-    for (int64_t k = 0; k < count; k++)
-        for (int64_t c = first; c < end; c += SLICE) {
-            _Alignas(64) lanes tap[9 * SLICE];
-            const int64_t some = LTN_MIN(end - c, SLICE);
-            load_taps(w, p + k, c, some, tap);
-            transform_taps(tap, some, (lanes *)u + k * (w->depth + 1) + c - first, w->group * (w->depth + 1));
-        }
+    return (real *)v + POINTS * w->apart * N + ((k * tiles(w) + t) * slices(w->in) + c) * LTN_STRIP_HEAD;
 }
 
-/* Their part of m, [36][group][rows][16], for the first `count` patches of block v. */
+static real *u_head(const winograd *w, const real *u, int64_t k, int64_t p, int64_t c)
+{
+    const int64_t panels = POINTS * w->group * (w->depth + 1) * N;
+    return (real *)u + panels + ((k * w->group + p) * slices(w->depth) + c) * LTN_PANEL_HEAD;
+}
+
+/* Of V at point k: the tile that begins with row r, from channel c on. */
+static real *strip_of(const winograd *w, const real *v, int64_t k, int64_t r, int64_t c)
+{
+    return (real *)v + k * w->apart * N + r * w->in + c * w->tile;
+}
+
+/* Channels [first, end) of x, `depth` of them at most, into panel p of the result, a group's u. */
+static void load_weights(const winograd *w, int64_t p, int64_t first, int64_t end, real *u)
+{
+    const int64_t k = p % w->group;
+    for (int64_t c = first; c < end; c += SLICE) {
+        _Alignas(64) lanes tap[9 * SLICE];
+        const int64_t some = LTN_MIN(end - c, SLICE);
+        lanes *to = (lanes *)u + k * (w->depth + 1) + c - first;
+        load_taps(w, p, c, some, tap);
+        transform_taps(tap, some, to, w->group * (w->depth + 1));
+        for (int64_t i = 0; i < POINTS && w->pairs; i++)
+            ltn__pairs_panel(some, to[i * w->group * (w->depth + 1)], u_head(w, u, i, k, (c - first) / SLICE));
+    }
+}
+
+/* Their part of m, [36][group][rows][16], for the first `count` patches of block v: a panel's slice meets all rows. */
 static void multiply(const winograd *w, const real *v, const real *u, int64_t first, int64_t end, int64_t count,
                      int64_t panels, real *m)
 {
-    const int64_t step = w->group * w->rows * N, next = w->group * (w->depth + 1) * N;
-    for (int64_t c = first; c < end; c += SLICE)
-        for (int64_t k = 0; k < POINTS; k++)
-            for (int64_t r = 0; r < count; r += w->tile) {
-                const real *a = v + k * w->apart * N + (r * w->in + c * w->tile);
-                ltn__panel_product(0, LTN_MIN(count - r, w->tile), panels * N, LTN_MIN(end - c, SLICE),
-                                   (ltn_panels){(real *)a, w->tile},
-                                   (ltn_panels){(real *)u + k * next + (c - first) * N, w->depth + 1},
-                                   (ltn_panels){m + k * step + r * N, w->rows}, c > 0);
-            }
+    for (int64_t k = 0; k < POINTS; k++)
+        for (int64_t c = first; c < end; c += SLICE)
+            for (int64_t p = 0; p < panels; p++)
+                for (int64_t r = 0; r < count; r += w->tile) {
+                    const int64_t some = LTN_MIN(count - r, w->tile), depth = LTN_MIN(end - c, SLICE);
+                    const real *a = strip_of(w, v, k, r, c);
+                    const real *b = u + ((k * w->group + p) * (w->depth + 1) + c - first) * N;
+                    real *to = m + ((k * w->group + p) * w->rows + r) * N;
+                    if (w->pairs)
+                        ltn__pairs_product(some, depth, a, w->tile, v_head(w, v, k, r / w->tile, c / SLICE), b,
+                                           u_head(w, u, k, p, (c - first) / SLICE), to, N, c > 0);
+                    else
+                        ltn__panel_product(0, some, N, depth, (ltn_panels){(real *)a, w->tile},
+                                           (ltn_panels){(real *)b, w->depth + 1}, (ltn_panels){to, w->rows}, c > 0);
+                }
 }
 
 static inline void add_bias(lanes *y, const real *bias)
@@ -198,8 +231,16 @@ LTN_KERNEL static void store_patch(const winograd *w, lanes *m, int64_t i, int64
 }
 
 /* Numbers in one block's V, one group's U, and M for both. */
-static int64_t v_size(const winograd *w) { return POINTS * w->apart * N; }
-static int64_t u_size(const winograd *w) { return POINTS * w->group * (w->depth + 1) * N; }
+static int64_t v_size(const winograd *w)
+{
+    return POINTS * (w->apart * N + (w->pairs ? tiles(w) * slices(w->in) * LTN_STRIP_HEAD : 0));
+}
+
+static int64_t u_size(const winograd *w)
+{
+    return POINTS * w->group * ((w->depth + 1) * N + (w->pairs ? slices(w->depth) * LTN_PANEL_HEAD : 0));
+}
+
 static int64_t m_size(const winograd *w) { return POINTS * w->group * w->rows * N; }
 
 static int64_t panels_of(const winograd *w, int64_t group)
@@ -212,6 +253,17 @@ static int64_t patches_of(const winograd *w, int64_t block)
     return LTN_MIN(w->block, w->count - block * w->block);
 }
 
+/* The patches of tile t of a block, if there are any. */
+static void load_tile(const winograd *w, const real *x, int64_t block, int64_t t, real *v)
+{
+    const int64_t first = t * w->tile, end = LTN_MIN(first + w->tile, patches_of(w, block));
+    for (int64_t r = first; r < end; r++) load_patch(w, x, block * w->block + r, r, v);
+    for (int64_t k = 0; k < POINTS && w->pairs && first < end; k++)
+        for (int64_t c = 0; c < w->in; c += SLICE)
+            ltn__pairs_strip(end - first, LTN_MIN(w->in - c, SLICE), strip_of(w, v, k, first, c), w->tile,
+                             v_head(w, v, k, t, c / SLICE));
+}
+
 static void store(const winograd *w, const real *const *src, real *m, int64_t block, int64_t group, real *y)
 {
     const real *residual = w->fuse.residual ? src[w->n->nsrc] : NULL;
@@ -220,15 +272,13 @@ static void store(const winograd *w, const real *const *src, real *m, int64_t bl
             store_patch(w, (lanes *)m + k * w->rows + r, block * w->block + r, group * w->group + k, src[2], residual, y);
 }
 
-/* Many patches: one block through all groups; u holds them all. */
+/* Many patches: one block through all panels; u holds them all. */
 static void run_block(const winograd *w, const real *const *src, const real *u, int64_t block, real *v, real *m, real *y)
 {
     const int64_t count = patches_of(w, block);
-    for (int64_t r = 0; r < count; r++) load_patch(w, src[0], block * w->block + r, r, v);
-    for (int64_t g = 0; g < w->groups; g++) {
-        multiply(w, v, u + g * u_size(w), 0, w->in, count, panels_of(w, g), m);
-        store(w, src, m, block, g, y);
-    }
+    for (int64_t t = 0; t * w->tile < count; t++) load_tile(w, src[0], block, t, v);
+    multiply(w, v, u, 0, w->in, count, w->panels, m);
+    store(w, src, m, block, 0, y);
 }
 
 /* Few patches: one group meets all blocks, whose v is there; a single block a slice of the weights at a time. */
@@ -236,7 +286,7 @@ static void run_group(const winograd *w, const real *const *src, const real *v, 
 {
     for (int64_t c = 0; c < w->in; c += w->depth) {
         const int64_t end = LTN_MIN(c + w->depth, w->in);
-        load_weights(w, group * w->group, panels_of(w, group), c, end, u);
+        for (int64_t p = 0; p < panels_of(w, group); p++) load_weights(w, group * w->group + p, c, end, u);
         for (int64_t b = 0; b < w->blocks; b++) {
             multiply(w, v + b * v_size(w), u, c, end, patches_of(w, b), panels_of(w, group), m);
             if (end == w->in) store(w, src, m, b, group, y);
@@ -262,12 +312,13 @@ static bool fits(const ltn_node *n, const ltn_fusion *f)
 /* How the work is cut: by what the cache holds, and so that all threads have some. */
 static void share_work(winograd *w)
 {
-    const int64_t cached = CACHE / (POINTS * w->in * (int64_t)sizeof(real)) / LTN_TILE_M * LTN_TILE_M;
-    const int64_t each = (w->count + w->threads - 1) / w->threads;
+    const int64_t cached = LTN_MAX(CACHE / (POINTS * w->in * (int64_t)sizeof(real)) / LTN_TILE_M * LTN_TILE_M, LTN_TILE_M);
     w->many = w->count >= w->panels * N / 2;
-    w->group = w->many || w->panels >= 4 * w->threads ? GROUP : 1;
-    w->block = w->many ? LTN_MIN(LTN_MAX(cached, LTN_TILE_M), each) : w->count;
-    w->block = ltn__eights(LTN_MIN(w->block, BLOCK));
+    w->group = w->many ? w->panels : w->panels >= 4 * w->threads ? GROUP : 1;
+    w->block = LTN_MIN(w->count, w->many ? LTN_MIN(cached, BLOCK) : BLOCK);
+    const int64_t rounds = (w->count + w->block * w->threads - 1) / (w->block * w->threads);
+    if (w->many) w->block = (w->count + rounds * w->threads - 1) / (rounds * w->threads);
+    w->block = ltn__eights(w->block);
     w->blocks = (w->count + w->block - 1) / w->block;
     w->groups = (w->panels + w->group - 1) / w->group;
     w->depth = w->many || w->blocks > 1 ? w->in : SLICE;
@@ -291,6 +342,7 @@ static ltn_status winograd_open(ltn_ctx *ctx, const ltn_node *n, const ltn_fusio
     w->across = (d[2] + OUT - 1) / OUT;
     w->count = patches(n);
     w->threads = ltn__worth(threads, (double)(w->count * w->in * d[3]) * POINTS);
+    w->pairs = ltn__pairs();
     share_work(w);
     const int64_t shared = w->many ? w->groups * u_size(w) : w->blocks * v_size(w);
     const int64_t own = (w->many ? v_size(w) : u_size(w)) + m_size(w);
@@ -302,7 +354,7 @@ static void run_many(const winograd *w, const real *const *src, real *u, real *v
 {
     real *m = v + v_size(w);
 #pragma omp for
-    for (int64_t g = 0; g < w->groups; g++) load_weights(w, g * w->group, panels_of(w, g), 0, w->in, u + g * u_size(w));
+    for (int64_t p = 0; p < w->panels; p++) load_weights(w, p, 0, w->in, u);
 #pragma omp for schedule(dynamic)
     for (int64_t b = 0; b < w->blocks; b++) run_block(w, src, u, b, v, m, y);
 }
@@ -311,8 +363,8 @@ static void run_few(const winograd *w, const real *const *src, real *v, real *u,
 {
     real *m = u + u_size(w);
 #pragma omp for
-    for (int64_t i = 0; i < w->count; i++)
-        load_patch(w, src[0], i, i % w->block, v + i / w->block * v_size(w));
+    for (int64_t i = 0; i < w->blocks * tiles(w); i++)
+        load_tile(w, src[0], i / tiles(w), i % tiles(w), v + i / tiles(w) * v_size(w));
 #pragma omp for schedule(dynamic)
     for (int64_t g = 0; g < w->groups; g++) run_group(w, src, v, g, u, m, y);
 }
