@@ -28,6 +28,21 @@ typedef struct example {
     int64_t count;
 } example;
 
+/* Fed as an input, or what its reference makes of sources that are. */
+static float *value_of(const ltn_node *x)
+{
+    const int64_t count = ltn__count(x->dims);
+    float *to = malloc((size_t)count * sizeof *to), *src[LTN_MAXSRC] = {NULL};
+    const float *from[LTN_MAXSRC];
+    void *scratch = aligned_alloc(64, ((x->op && x->op->scratch ? x->op->scratch(x, 1) : 0) + 127) / 64 * 64);
+    for (int s = 0; s < x->nsrc; s++) from[s] = src[s] = x->src[s] ? value_of(x->src[s]) : NULL;
+    if (x->op) x->op->run(x, from, to, scratch, 1);
+    for (int64_t i = 0; !x->op && i < count; i++) to[i] = x->constant ? x->constant[i] : pattern(x->input, i);
+    for (int s = 0; s < x->nsrc; s++) free(src[s]);
+    free(scratch);
+    return to;
+}
+
 static bool example_open(example *e, const ltn_op *op, int k)
 {
     *e = (example){0};
@@ -38,13 +53,8 @@ static bool example_open(example *e, const ltn_op *op, int k)
     OK(e->ctx, ltn__graph_status(e->g));
     CHECK(e->n->op == op);
     e->count = ltn__count(e->n->dims);
-    for (int s = 0; s < e->n->nsrc; s++) {
-        const ltn_node *x = e->n->src[s];
-        if (!x) continue;
-        e->src[s] = malloc((size_t)ltn__count(x->dims) * sizeof(float));
-        for (int64_t i = 0; i < ltn__count(x->dims); i++)
-            e->src[s][i] = x->constant ? x->constant[i] : pattern(x->input, i);
-    }
+    for (int s = 0; s < e->n->nsrc; s++)
+        if (e->n->src[s]) e->src[s] = value_of(e->n->src[s]);
     return true;
 }
 
@@ -98,10 +108,11 @@ static void run_plan(const example *e, float *dst)
     ltn__output(e->g, "result", e->n);
     OK(e->ctx, ltn__plan_open(e->g, &(ltn_plan_options){.threads = 2}, &p));
     if (!p) return;
-    for (int s = 0; s < e->n->nsrc; s++)
-        if (e->src[s] && e->n->src[s]->input)
-            memcpy(ltn__plan_data(p, e->n->src[s]->input), e->src[s],
-                   (size_t)ltn__count(e->n->src[s]->dims) * sizeof(float));
+    for (int i = 0; i < ltn__graph_size(e->g); i++) {
+        const ltn_node *x = ltn__graph_node(e->g, i);
+        for (int64_t j = 0; x->input && j < ltn__count(x->dims); j++)
+            ltn__plan_data(p, x->input)[j] = pattern(x->input, j);
+    }
     ltn__plan_run(p);
     memcpy(dst, ltn__plan_data(p, "result"), (size_t)e->count * sizeof(float));
     ltn__plan_close(&p);

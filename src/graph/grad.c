@@ -18,11 +18,11 @@ static ltn_status reverse(ltn_graph *g, ltn_node *y, ltn_node *cotangent, int fi
 
 /* ---- Values made again ---- */
 
-/* What is not made again: leaves, outputs and the sums of two values of one shape, which in a network of
- * residual blocks stand between any two of them. */
+/* What is not made again: leaves, outputs, attention, which takes long for its size, and the sums of two values of one
+ * shape, which in a network of residual blocks stand between any two of them. */
 static bool kept(const ltn_node *n)
 {
-    if (!n->op || n->output) return true;
+    if (!n->op || n->output || n->op == &ltn__op_attention) return true;
     return n->op == &ltn__op_add && ltn__same_dims(n->src[0]->dims, n->src[1]->dims);
 }
 
@@ -71,6 +71,16 @@ static void through_parts(walk *w, ltn_node *n, ltn_node *dy, const bool *want, 
         if (want[k]) gsrc[k] = grad[--count];
 }
 
+/* What a gradient reads in the place of n: its sources made again, and its value if that was not kept. */
+static ltn_node *stand_in(walk *w, ltn_node *n)
+{
+    if (!w->again) return n;
+    if (!kept(n)) return made_again(w, n);
+    ltn_node *copy = repeat(w, n);
+    copy->value = n;
+    return copy;
+}
+
 /* A source that stands twice in a node is wanted twice by a vjp, which has one gradient per place, but once
  * by a decomposition, which has one per value. */
 static void step_back(walk *w, ltn_node *n)
@@ -84,8 +94,7 @@ static void step_back(walk *w, ltn_node *n)
         any |= want[k];
     }
     if (!any) return;
-    ltn_node *read = n; /* what its gradient reads */
-    if (w->again) read = kept(n) ? repeat(w, n) : made_again(w, n);
+    ltn_node *read = stand_in(w, n);
     if (n->op->vjp) n->op->vjp(w->g, read, w->cotangent[n->id], want, gsrc);
     else if (n->op->decompose) through_parts(w, read, w->cotangent[n->id], want, gsrc);
     else ltn__graph_fail(w->g, LTN_EINVAL, "%s has no gradient", n->op->entry.name);

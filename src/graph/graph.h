@@ -81,6 +81,7 @@ struct ltn_node {
     const real *constant; /* leaf: a constant, owned by the graph */
     const char *input;    /* leaf: an input's name */
     const char *output;   /* an output's name */
+    ltn_node *value;      /* of a copy that only a gradient looks at (grad.c): the node that has its value, or NULL */
 };
 
 /* ---- Building ---- */
@@ -142,6 +143,8 @@ ltn_node *ltn__softmax(ltn_graph *g, ltn_node *x); /* over the last dimension */
 
 /* Shape. */
 ltn_node *ltn__reshape(ltn_graph *g, ltn_node *x, ltn_dims dims);
+/* x's values [first, first + count) in a row, under these dimensions */
+ltn_node *ltn__excerpt(ltn_graph *g, ltn_node *x, int64_t first, ltn_dims dims);
 /* out dim 0 is x's dim a, ... */
 ltn_node *ltn__permute(ltn_graph *g, ltn_node *x, int a, int b, int c, int d);
 ltn_node *ltn__concat(ltn_graph *g, ltn_node *a, ltn_node *b, int axis);
@@ -193,7 +196,7 @@ struct ltn_op {
      * convolution's padding is met; it may make more than asked for. NULL: all of them on all of theirs. */
     void (*rows)(const ltn_node *n, ltn_span *make, ltn_span *need);
     bool inplace; /* dst may be src[0], which has the same count */
-    bool alias;   /* the value is src[0]'s memory under other dimensions: never run */
+    bool alias;   /* the value is in src[0]'s memory, under other dimensions, from value i[0] on: never run */
 };
 void ltn__same_rows(const ltn_node *n, ltn_span *make, ltn_span *need); /* of an elementwise operation */
 const ltn_op *ltn__op(int i); /* the i-th row, NULL past the last */

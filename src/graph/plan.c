@@ -36,6 +36,7 @@ struct ltn_plan {
     const ltn_node **root;   /* whose memory the value is: aliases are followed */
     int *place;              /* roots: their buffer, or -1 */
     int *last;               /* roots: the last step that reads them */
+    int64_t *at;             /* which of the root's values is the first */
     char *slab, *scratch;
     size_t slab_size, scratch_size;
 };
@@ -145,7 +146,9 @@ static void find_lifetimes(ltn_plan *p)
 {
     for (int i = 0; i < p->nodes; i++) {
         const ltn_node *n = ltn__graph_node(p->g, i);
-        p->root[i] = n->op && n->op->alias ? p->root[n->src[0]->id] : n;
+        const bool alias = n->op && n->op->alias;
+        p->root[i] = alias ? p->root[n->src[0]->id] : n;
+        p->at[i] = alias ? p->at[n->src[0]->id] + n->i[0] : 0;
         p->place[i] = p->last[i] = -1;
         if (n->output || n->input) p->last[p->root[i]->id] = FOREVER;
     }
@@ -165,13 +168,14 @@ static int new_buffer(ltn_plan *p, const ltn_node *n, int first)
     return p->nbuffer++;
 }
 
-/* The source whose memory the step may write into: it dies here, and no other source lies there too. */
+/* The source whose memory the step may write into: it is all that lies there, and dies here. */
 static const ltn_node *overwritten(const ltn_plan *p, int i)
 {
     const step *s = &p->step[i];
     const int which = s->fuse.residual ? s->node->nsrc : 0;
     if (s->cell ? !s->fuse.residual : !s->node->op->inplace) return NULL;
     const ltn_node *n = p->root[source(s, which)->id];
+    if (ltn__count(n->dims) != ltn__count(source(s, which)->dims)) return NULL;
     if (p->place[n->id] < 0 || p->buffer[p->place[n->id]].last != i) return NULL;
     for (int k = 0; k < source_count(s); k++)
         if (k != which && source(s, k) && p->place[p->root[source(s, k)->id]->id] == p->place[n->id])
@@ -242,14 +246,14 @@ static ltn_status place_buffers(ltn_plan *p)
 static real *computed(const ltn_plan *p, const ltn_node *n)
 {
     const int place = p->place[p->root[n->id]->id];
-    return place < 0 ? NULL : (real *)(void *)(p->slab + p->buffer[place].offset);
+    return place < 0 ? NULL : (real *)(void *)(p->slab + p->buffer[place].offset) + p->at[n->id];
 }
 
 static ltn_status value(const ltn_plan *p, const ltn_node *n, const real **out)
 {
     const ltn_node *root = p->root[n->id];
-    if (root->weight) *out = ltn__weight_real(p->ctx, root->weight);
-    else *out = root->constant ? root->constant : computed(p, root);
+    const real *leaf = root->weight ? ltn__weight_real(p->ctx, root->weight) : root->constant;
+    *out = leaf ? leaf + p->at[n->id] : computed(p, n);
     return *out ? LTN_OK : LTN_ENOMEM;
 }
 
@@ -289,8 +293,9 @@ static bool make_tables(ltn_plan *p)
     p->root = ltn__alloc(p->ctx, n, sizeof *p->root);
     p->place = ltn__alloc(p->ctx, n, sizeof *p->place);
     p->last = ltn__alloc(p->ctx, n, sizeof *p->last);
+    p->at = ltn__alloc(p->ctx, n, sizeof *p->at);
     for (int i = 0; i < p->nodes && p->root; i++) p->root[i] = ltn__graph_node(p->g, i);
-    return p->step && p->buffer && p->needed && p->reader && p->root && p->place && p->last;
+    return p->step && p->buffer && p->needed && p->reader && p->root && p->place && p->last && p->at;
 }
 
 ltn_status ltn__plan_open(ltn_graph *g, const ltn_plan_options *opt, ltn_plan **out)
@@ -326,8 +331,8 @@ void ltn__plan_close(ltn_plan **plan)
     if (!p) return;
     for (int i = 0; i < p->nstep; i++)
         if (p->step[i].cell) p->step[i].cell->close(p->ctx, p->step[i].kernel.state);
-    void *const parts[] = {p->step,  p->buffer, p->needed, p->reader, p->root,
-                           p->place, p->last,   p->slab,   p->scratch};
+    void *const parts[] = {p->step, p->buffer, p->needed, p->reader, p->root, p->place,
+                           p->last, p->at,     p->slab,   p->scratch};
     for (int i = 0; i < LTN_COUNT(parts); i++) ltn__free(p->ctx, parts[i]);
     ltn__free(p->ctx, p);
     *plan = NULL;

@@ -85,13 +85,24 @@ def attention_sources(n, t, s, c):
     return [pattern(name, n, m, c) for name, m in (("q", t), ("k", s), ("v", s))]
 
 
+def log_sums(q, k, heads, causal):
+    q, k = (x.unflatten(2, (heads, -1)).transpose(1, 2) for x in (q, k))
+    score = q @ k.transpose(2, 3) / q.shape[3] ** 0.5
+    return (score + torch.full(score.shape[2:], -torch.inf).triu(1) if causal else score).logsumexp(3)
+
+
 def attention(n, t, s, c, heads, causal):
-    return attend(*attention_sources(n, t, s, c), heads, causal)
+    q, k, v = attention_sources(n, t, s, c)
+    return torch.cat([attend(q, k, v, heads, causal).flatten(), log_sums(q, k, heads, causal).flatten()])
 
 
-def attention_dx(wanted, n, t, s, c, heads, causal):
+def attention_dx(wanted, sums, n, t, s, c, heads, causal):
     src = [x.requires_grad_() for x in attention_sources(n, t, s, c)]
-    grad = torch.autograd.grad(attend(*src, heads, causal), src, pattern("dy", n, t, c))
+    y, cotangents = [attend(*src, heads, causal)], [pattern("dy", n, t, c)]
+    if sums:
+        y.append(log_sums(*src[:2], heads, causal))
+        cotangents.append(pattern("dl", n, heads, t))
+    grad = torch.autograd.grad(y, src, cotangents)
     return torch.cat([g.flatten() for k, g in enumerate(grad) if wanted >> k & 1])
 
 
@@ -212,7 +223,7 @@ def cases():
         "matmul": each(matmul, [((2, 3, 5, 7), (2, 3, 7, 4), False, False), ((1, 2, 7, 5), (1, 2, 7, 4), True, False),
                                 ((1, 1, 50, 33), (1, 1, 17, 33), False, True), ((2, 1, 9, 18), (2, 1, 20, 9), True, True)]),
         "attention": each(attention, ATTENTIONS),
-        "attention_dx": each(attention_dx, [(wanted, *ATTENTIONS[k % 5]) for k, wanted in enumerate((7, 7, 6, 1, 2, 4, 5))]),
+        "attention_dx": each(attention_dx, [(wanted, k == 7, *ATTENTIONS[k % 5]) for k, wanted in enumerate((7, 7, 6, 1, 2, 4, 5, 7))]),
         "add": binary(torch.add), "sub": binary(torch.sub), "mul": binary(torch.mul),
         "affine": [lambda k=k, d=d: (k - 1.5) * pattern("x", *d) + 0.25 * k for k, d in enumerate(maps)],
         "silu": unary(F.silu), "relu": unary(F.relu), "gelu": unary(F.gelu),
@@ -227,6 +238,7 @@ def cases():
         "relu_dx": [lambda d=d: pattern("dy", *d) * (pattern("of", *d) > 0) for d in maps],
         "softmax": on_x(lambda x: x.softmax(3), [(1, 1, 1, 1), (2, 1, 5, 14), (2, 3, 7, 77), (1, 4, 40, 129)]),
         "reshape": [lambda: pattern("x", 1, 2, 3, 1), lambda: pattern("x", 1, 1, 24, 5)],
+        "excerpt": [lambda: pattern("x", 4), lambda: pattern("x", 118)[3:], lambda: pattern("x", 120)[100:]],
         "permute": [lambda k=k, p=p: pattern("x", *((2, 3, 17, 20) if k else (1, 35, 19, 33))).permute(p)
                     for k, p in enumerate(orders)],
         "concat": each(concat, [((2, 3, 4, 5), k, k - 1) for k in range(4)] + [((1, 20, 20, 30), 3, 3)]),

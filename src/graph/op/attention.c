@@ -1,7 +1,8 @@
 /* attention.c - softmax(q k^T / sqrt(d)) v by heads, q (n,1,t,c), k and v (n,1,s,c), c = heads d. The scores
  * exist for a few queries and a few keys at a time, and never leave the cache; when a higher score comes, what was
  * summed so far is scaled down to it (Milakov and Gimelshein 2018, arXiv 1805.02867; Dao et al. 2022, arXiv
- * 2205.14135). i[0]: heads, i[1]: 1 if causal. */
+ * 2205.14135). i[0]: heads, i[1]: 1 if causal. The node's value is one row of numbers: the result y, and behind it, for
+ * the gradient, L = log sum over the keys of exp(q k^T / sqrt(d)), (n,heads,t,1). */
 #include "attention.h"
 #include "real_math.h"
 
@@ -15,10 +16,11 @@ ltn_node *ltn__attention(ltn_graph *g, ltn_node *q, ltn_node *k, ltn_node *v, in
         return ltn__graph_fail(g, LTN_ESHAPE,
                                "attention: %lld tokens of %lld over %lld of %lld with %d heads",
                                (long long)a[2], (long long)a[3], (long long)b[2], (long long)b[3], heads);
-    ltn_node *n = ltn__node(g, &ltn__op_attention, q->dims, 3, (ltn_node *[]){q, k, v});
+    const ltn_dims both = ltn__dims(1, 1, 1, ltn__count(q->dims) + a[0] * heads * a[2]);
+    ltn_node *n = ltn__node(g, &ltn__op_attention, both, 3, (ltn_node *[]){q, k, v});
     n->i[0] = heads;
     n->i[1] = causal;
-    return n;
+    return ltn__excerpt(g, n, 0, q->dims);
 }
 
 /* ---- What the gradients need as well ---- */
@@ -40,6 +42,18 @@ void ltn__attention_pack_transposed(const ltn_attention *a, const real *x, int64
 {
     for (int64_t p = 0; p < ltn__panels(count); p++)
         ltn__panel(a->d, count, p, x, 1, a->c, out.v + p * out.rows * N);
+}
+
+void ltn__attention_unpack(const ltn_attention *a, ltn_panels from, int64_t count, real *x)
+{
+    for (int64_t p = 0; p < ltn__panels(a->d); p++)
+        ltn__unpanel(count, a->d, p, from.v + p * from.rows * N, x, a->c, 1);
+}
+
+void ltn__attention_unpack_transposed(const ltn_attention *a, ltn_panels from, int64_t count, real *x)
+{
+    for (int64_t p = 0; p < ltn__panels(count); p++)
+        ltn__unpanel(a->d, count, p, from.v + p * from.rows * N, x, 1, a->c);
 }
 
 void ltn__attention_hide(ltn_panels score, int64_t j, int64_t count, int64_t first, int64_t m)
@@ -89,20 +103,23 @@ typedef struct softmax {
     real highest[N], weight[N];
 } softmax;
 
-/* A panel of scores, (keys, 16), into exponentials; what was summed before, in yt (d, 16), is brought to their scale. */
-LTN_KERNEL static void soften(real *restrict s, int64_t keys, real scale, softmax *m, real *restrict yt, int64_t d)
+/* A panel of scores, (keys, 16), into exponentials; what was summed before, in yt (d, 16), is brought to their scale.
+ * factor: of scores in powers of two. */
+LTN_KERNEL static void soften(real *restrict s, int64_t keys, real factor, softmax *m, real *restrict yt, int64_t d)
 {
     real highest[N], sum[N], down[N];
     memcpy(highest, m->highest, sizeof highest);
     for (int64_t j = 0; j < keys; j++)
         for (int r = 0; r < N; r++) highest[r] = s[j * N + r] > highest[r] ? s[j * N + r] : highest[r];
 #pragma omp simd
-    for (int r = 0; r < N; r++) down[r] = falling_exp((m->highest[r] - highest[r]) * scale);
-    for (int r = 0; r < N; r++) sum[r] = m->weight[r] * down[r];
+    for (int r = 0; r < N; r++) {
+        down[r] = falling_exp2((m->highest[r] - highest[r]) * factor);
+        sum[r] = m->weight[r] * down[r];
+    }
     for (int64_t j = 0; j < keys; j++) {
 #pragma omp simd
         for (int r = 0; r < N; r++) {
-            const real e = falling_exp((s[j * N + r] - highest[r]) * scale);
+            const real e = falling_exp2((s[j * N + r] - highest[r]) * factor);
             s[j * N + r] = e;
             sum[r] += e;
         }
@@ -113,11 +130,22 @@ LTN_KERNEL static void soften(real *restrict s, int64_t keys, real scale, softma
     memcpy(m->weight, sum, sizeof sum);
 }
 
+/* A panel's sums, yt (d, 16), become the result, and weights the logarithms of the sums of exponentials. */
+LTN_KERNEL static void finish(softmax *m, real scale, real *restrict yt, int64_t d)
+{
+    real part[N];
+    for (int r = 0; r < N; r++) part[r] = 1 / m->weight[r];
+    for (int64_t e = 0; e < d; e++)
+        for (int r = 0; r < N; r++) yt[e * N + r] *= part[r];
+#pragma omp simd
+    for (int r = 0; r < N; r++) m->weight[r] = m->highest[r] * scale + fast_log(m->weight[r]);
+}
+
 /* The queries [first, first + m) of the head whose keys and values are packed. */
-static void block(const ltn_attention *a, const real *q, real *y, int64_t first, int64_t m,
+static void block(const ltn_attention *a, const real *q, real *y, real *l, int64_t first, int64_t m,
                   const workplace *w)
 {
-    const real scale = (real)(1 / sqrt((double)a->d));
+    const double scale = 1 / sqrt((double)a->d);
     const int64_t end = a->causal ? first + m : a->keys;
     softmax state[LTN_QUERIES / N];
     ltn__attention_pack_transposed(a, q + first * a->c, m, w->qt);
@@ -131,20 +159,23 @@ static void block(const ltn_attention *a, const real *q, real *y, int64_t first,
         ltn__panel_product(0, count, m, a->d, (ltn_panels){w->k.v + j * N, w->k.rows}, w->qt, w->score, false);
         if (a->causal) ltn__attention_hide(w->score, j, count, first, m);
         for (int64_t p = 0; p < ltn__panels(m); p++)
-            soften(w->score.v + p * KEYS * N, count, scale, &state[p], w->yt.v + p * a->tall * N, a->d);
+            soften(w->score.v + p * KEYS * N, count, (real)(scale * LTN_LOG2_E), &state[p], w->yt.v + p * a->tall * N, a->d);
         ltn__panel_product(0, a->d, m, count, (ltn_panels){w->vt.v + j * w->vt.rows, w->vt.rows}, w->score, w->yt,
                            true);
     }
-    for (int64_t r = 0; r < m; r++)
-        for (int64_t e = 0; e < a->d; e++)
-            y[(first + r) * a->c + e] = w->yt.v[(r / N * a->tall + e) * N + r % N] / state[r / N].weight[r % N];
+    for (int64_t p = 0; p < ltn__panels(m); p++) {
+        finish(&state[p], (real)scale, w->yt.v + p * a->tall * N, a->d);
+        memcpy(l + first + p * N, state[p].weight, (size_t)LTN_MIN(m - p * N, N) * sizeof *l);
+    }
+    ltn__attention_unpack_transposed(a, w->yt, m, y + first * a->c);
 }
 
 static void attention_run(const ltn_node *n, const real *const *src, real *dst, void *scratch, int threads)
 {
     const ltn_attention a = ltn__attention_of(n, n->src[0], n->src[1]);
     const int64_t blocks = (a.queries + LTN_QUERIES - 1) / LTN_QUERIES, jobs = a.images * a.heads * blocks;
-    threads = ltn__worth(threads, (double)ltn__count(n->dims) * (double)a.keys);
+    const int64_t values = ltn__count(n->src[0]->dims);
+    threads = ltn__worth(threads, (double)values * (double)a.keys);
 #pragma omp parallel for num_threads(threads)
     for (int thread = 0; thread < threads; thread++) {
         int64_t at = (int64_t)workplace_size(&a) * thread;
@@ -159,7 +190,7 @@ static void attention_run(const ltn_node *n, const real *const *src, real *dst, 
                 ltn__attention_pack_transposed(&a, src[2] + from, a.keys, w.vt);
                 packed = head;
             }
-            block(&a, src[0] + to, dst + to, first, LTN_MIN(LTN_QUERIES, a.queries - first), &w);
+            block(&a, src[0] + to, dst + to, dst + values + head * a.queries, first, LTN_MIN(LTN_QUERIES, a.queries - first), &w);
         }
     }
 }
@@ -174,19 +205,19 @@ const ltn_attention_case *ltn__attention_case(int k)
     return &cases[k];
 }
 
-static ltn_node *attention_example(ltn_graph *g, int k)
+ltn_node *ltn__attention_example(ltn_graph *g, int k)
 {
     if (k >= LTN_ATTENTION_CASES) return NULL;
     const ltn_attention_case *a = ltn__attention_case(k);
     const ltn_dims from = ltn__dims(a->n, 1, a->s, a->c), to = ltn__dims(a->n, 1, a->t, a->c);
-    return ltn__attention(g, ltn__input(g, "q", to), ltn__input(g, "k", from), ltn__input(g, "v", from),
-                          a->heads, a->causal);
+    ltn_node *q = ltn__input(g, "q", to), *keys = ltn__input(g, "k", from), *v = ltn__input(g, "v", from);
+    return ltn__attention(g, q, keys, v, a->heads, a->causal)->src[0];
 }
 
 const ltn_op ltn__op_attention = {
-    .entry = {.name = "attention", .help = "softmax(q k^T / sqrt(d)) v by heads, causal or not"},
+    .entry = {.name = "attention", .help = "softmax(q k^T / sqrt(d)) v by heads, causal or not, and the sums' logarithms"},
     .run = attention_run,
     .scratch = attention_scratch,
     .vjp = ltn__attention_vjp,
-    .example = attention_example,
+    .example = ltn__attention_example,
 };

@@ -27,11 +27,14 @@ static inline real *ltn__take(real *scratch, int64_t *at, int64_t numbers)
  * count). */
 void ltn__attention_pack(const ltn_attention *a, const real *x, int64_t count, ltn_panels out);
 void ltn__attention_pack_transposed(const ltn_attention *a, const real *x, int64_t count, ltn_panels out);
+/* And back: x becomes what is in panels, as it is, or transposed. */
+void ltn__attention_unpack(const ltn_attention *a, ltn_panels from, int64_t count, real *x);
+void ltn__attention_unpack_transposed(const ltn_attention *a, ltn_panels from, int64_t count, real *x);
 /* No query sees a key behind its own: -infinity there. score: keys [j, j + count), queries [first, first + m). */
 void ltn__attention_hide(ltn_panels score, int64_t j, int64_t count, int64_t first, int64_t m);
 
 /* The vjp of attention, whose work is attention_dx's. */
-void ltn__attention_vjp(ltn_graph *g, ltn_node *n, ltn_node *dy, const bool *want, ltn_node **gsrc);
+void ltn__attention_vjp(ltn_graph *g, ltn_node *n, ltn_node *dmade, const bool *want, ltn_node **gsrc);
 
 /* The examples' shapes. */
 enum { LTN_ATTENTION_CASES = 5 };
@@ -41,5 +44,6 @@ typedef struct ltn_attention_case {
     bool causal;
 } ltn_attention_case;
 const ltn_attention_case *ltn__attention_case(int k);
+ltn_node *ltn__attention_example(ltn_graph *g, int k); /* the node of y and L in a row */
 
 #endif

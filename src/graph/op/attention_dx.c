@@ -1,14 +1,16 @@
-/* attention_dx.c - the gradients of attention by q, k and v. With P = softmax(q k^T / sqrt(d)) of a head and
- *     dP = dy v^T,   dS = P . (dP - rowsum(P . dP)) / sqrt(d):
+/* attention_dx.c - the gradients of attention by q, k and v. With a head's P = exp(q k^T / sqrt(d) - L), where the
+ * forward kept L, the logarithm of each query's sum, and y = P v, and dP = dy v^T,
+ *     dS = P . (dP - rowsum(dy . y) + dL) / sqrt(d):
  *     dq = dS k,   dk = dS^T q,   dv = P^T dy
- * (Dao et al. 2022, arXiv 2205.14135, appendix B). The scores are made again, for a few queries at a time, and
- * a block of keys meets all that is done with it while it is in the cache.
- * Sources dy, q, k, v; i[0]: heads, i[1]: 1 if causal, i[2]: what is wanted, 1 dq + 2 dk + 4 dv. The result
- * is what is wanted as one row of numbers, in this order; if that is one gradient it has its shape. */
+ * (Dao et al. 2022, arXiv 2205.14135, appendix B). The scores are made again, for a few keys and a few queries at a
+ * time, and meet all that is done with them in the cache.
+ * Sources dy, q, k, v, what attention's kernel made (y and L), dL or NULL; i[0]: heads, i[1]: 1 if causal, i[2]: what
+ * is wanted, 1 dq + 2 dk + 4 dv. The result is what is wanted as one row of numbers, in this order; if that is one
+ * gradient it has its shape. */
 #include "attention.h"
 #include "real_math.h"
 
-enum { DY, Q, K, V };
+enum { DY, Q, K, V, MADE, DL, SOURCES };
 enum { KEYS = 192, N = LTN_TILE_N };
 
 /* Numbers of each gradient. */
@@ -17,31 +19,33 @@ static void counts(const ltn_node *q, const ltn_node *k, int64_t wanted, int64_t
     for (int i = 0; i < 3; i++) count[i] = wanted >> i & 1 ? ltn__count((i ? k : q)->dims) : 0;
 }
 
-static ltn_node *make(ltn_graph *g, ltn_node *const src[4], int64_t heads, int64_t causal, int64_t wanted)
+static ltn_node *make(ltn_graph *g, ltn_node *const src[SOURCES], int64_t heads, int64_t causal, int64_t wanted)
 {
     int64_t count[3];
     counts(src[Q], src[K], wanted, count);
     ltn_dims dims = ltn__dims(1, 1, 1, count[0] + count[1] + count[2]);
     if (wanted == 1) dims = src[Q]->dims;
     if (wanted == 2 || wanted == 4) dims = src[K]->dims;
-    ltn_node *n = ltn__node(g, &ltn__op_attention_dx, dims, 4, src);
+    ltn_node *n = ltn__node(g, &ltn__op_attention_dx, dims, SOURCES, src);
     n->i[0] = heads;
     n->i[1] = causal;
     n->i[2] = wanted;
     return n;
 }
 
-void ltn__attention_vjp(ltn_graph *g, ltn_node *n, ltn_node *dy, const bool *want, ltn_node **gsrc)
+/* dmade: of y and of L, in one row; where nobody read L, zeros that were put behind dy. */
+void ltn__attention_vjp(ltn_graph *g, ltn_node *n, ltn_node *dmade, const bool *want, ltn_node **gsrc)
 {
-    const int64_t wanted = want[0] + 2 * want[1] + 4 * want[2];
+    ltn_node *q = n->src[0], *k = n->src[1], *v = n->src[2];
+    const int64_t wanted = want[0] + 2 * want[1] + 4 * want[2], values = ltn__count(q->dims);
+    const bool only_y = dmade->op == &ltn__op_place && ltn__count(dmade->src[0]->dims) == values;
+    ltn_node *dy = only_y ? dmade->src[0] : ltn__excerpt(g, dmade, 0, q->dims);
+    ltn_node *dl = only_y ? NULL : ltn__excerpt(g, dmade, values, ltn__dims(q->dims.d[0], n->i[0], q->dims.d[2], 1));
     int64_t count[3], first = 0;
-    counts(n->src[0], n->src[1], wanted, count);
-    ltn_node *all = make(g, (ltn_node *[]){dy, n->src[0], n->src[1], n->src[2]}, n->i[0], n->i[1], wanted);
-    for (int i = 0; i < 3; first += count[i++]) {
-        if (!want[i]) continue;
-        ltn_node *part = count[i] == ltn__count(all->dims) ? all : ltn__slice(g, all, 3, first, count[i]);
-        gsrc[i] = ltn__reshape(g, part, n->src[i]->dims);
-    }
+    counts(q, k, wanted, count);
+    ltn_node *all = make(g, (ltn_node *[]){dy, q, k, v, n->value ? n->value : n, dl}, n->i[0], n->i[1], wanted);
+    for (int i = 0; i < 3; first += count[i++])
+        if (want[i]) gsrc[i] = ltn__excerpt(g, all, first, n->src[i]->dims);
 }
 
 /* ---- The kernel: all transposed, as attention.h has it ---- */
@@ -53,29 +57,29 @@ static ltn_attention attention_of(const ltn_node *n)
 
 /* What one thread works with. */
 typedef struct workplace {
-    ltn_panels k, v, kt;     /* of a head: (keys, d), (d, keys) */
+    ltn_panels qt, yt, q, y; /* of a head, or where all keys are one block of QUERIES: (d, queries), (queries, d) */
+    ltn_panels dqt;          /* (d, queries) */
+    real *sum, *slope;       /* by query: L, in powers of two; rowsum(dy . y) - dL */
+    ltn_panels k, v, kt;     /* of a block of keys, KEYS at most: (keys, d), (d, keys) */
     ltn_panels dk, dv;       /* (keys, d) */
-    ltn_panels qt, yt, q, y; /* of a block: (d, QUERIES), (QUERIES, d) */
     ltn_panels p, ds;        /* (keys, QUERIES) */
-    ltn_panels dqt;          /* (d, QUERIES) */
-    real *mark;              /* (keys / KEYS, QUERIES): what each block's exponentials are relative to */
 } workplace;
 
 static workplace workplace_at(const ltn_attention *a, real *scratch, int64_t *at)
 {
-    const int64_t wide = ltn__panels(a->d) * N, keys = ltn__panels(a->keys) * N;
+    const int64_t wide = ltn__panels(a->d) * N, keys = LTN_MIN(KEYS, a->rows);
+    const int64_t queries = a->keys > KEYS ? ltn__panels(a->queries) * N : LTN_QUERIES;
     workplace w;
-    ltn_panels *const by_key[] = {&w.k, &w.v, &w.dk, &w.dv};
-    for (int i = 0; i < 4; i++) *by_key[i] = (ltn_panels){ltn__take(scratch, at, wide * a->rows), a->rows};
-    w.kt = (ltn_panels){ltn__take(scratch, at, keys * a->tall), a->tall};
-    w.qt = (ltn_panels){ltn__take(scratch, at, LTN_QUERIES * a->d), a->d};
-    w.yt = (ltn_panels){ltn__take(scratch, at, LTN_QUERIES * a->d), a->d};
-    w.q = (ltn_panels){ltn__take(scratch, at, wide * LTN_QUERIES), LTN_QUERIES};
-    w.y = (ltn_panels){ltn__take(scratch, at, wide * LTN_QUERIES), LTN_QUERIES};
-    w.p = (ltn_panels){ltn__take(scratch, at, LTN_QUERIES * a->rows), a->rows};
-    w.ds = (ltn_panels){ltn__take(scratch, at, LTN_QUERIES * a->rows), a->rows};
-    w.dqt = (ltn_panels){ltn__take(scratch, at, LTN_QUERIES * a->tall), a->tall};
-    w.mark = ltn__take(scratch, at, (a->keys + KEYS - 1) / KEYS * LTN_QUERIES);
+    ltn_panels *const by_query[] = {&w.q, &w.y}, *const by_key[] = {&w.k, &w.v, &w.dk, &w.dv};
+    ltn_panels *const transposed[] = {&w.qt, &w.yt}, *const scores[] = {&w.p, &w.ds};
+    for (int i = 0; i < 2; i++) *by_query[i] = (ltn_panels){ltn__take(scratch, at, wide * queries), queries};
+    for (int i = 0; i < 2; i++) *transposed[i] = (ltn_panels){ltn__take(scratch, at, queries * a->d), a->d};
+    w.dqt = (ltn_panels){ltn__take(scratch, at, queries * a->tall), a->tall};
+    w.sum = ltn__take(scratch, at, queries);
+    w.slope = ltn__take(scratch, at, queries);
+    for (int i = 0; i < 4; i++) *by_key[i] = (ltn_panels){ltn__take(scratch, at, wide * keys), keys};
+    w.kt = (ltn_panels){ltn__take(scratch, at, ltn__panels(keys) * N * a->tall), a->tall};
+    for (int i = 0; i < 2; i++) *scores[i] = (ltn_panels){ltn__take(scratch, at, LTN_QUERIES * keys), keys};
     return w;
 }
 
@@ -92,129 +96,93 @@ static size_t attention_dx_scratch(const ltn_node *n, int threads)
     return (size_t)threads * workplace_size(&a) * sizeof(real);
 }
 
-/* Sixteen queries: the highest score so far; the sum of the exponentials relative to it, and of those times dP. */
-typedef struct softmax {
-    real highest[N], weight[N], slope[N];
-} softmax;
+/* A head's part of sources and results; a gradient that is not wanted is NULL, and dl may be. */
+typedef struct part {
+    const real *dy, *q, *k, *v, *y, *l, *dl;
+    real *dq, *dk, *dv;
+} part;
 
-/* A panel of scores, (keys, 16), becomes exponentials relative to `mark`, the highest score so far; ds holds dP. */
-LTN_KERNEL static void soften(real *restrict p, const real *restrict ds, int64_t keys, real scale, softmax *m,
-                              real *restrict mark)
+/* A panel of scores, (keys, 16), becomes P, and dP becomes dS. factor: of scores in powers of two. */
+LTN_KERNEL static void differentiate(real *restrict p, real *restrict ds, int64_t keys, real scale, real factor,
+                                     const real *restrict sum, const real *restrict slope)
 {
-    real highest[N], weight[N], slope[N];
-    memcpy(highest, m->highest, sizeof highest);
-    for (int64_t j = 0; j < keys; j++)
-        for (int r = 0; r < N; r++) highest[r] = p[j * N + r] > highest[r] ? p[j * N + r] : highest[r];
-#pragma omp simd
-    for (int r = 0; r < N; r++) {
-        const real down = falling_exp((m->highest[r] - highest[r]) * scale);
-        weight[r] = m->weight[r] * down;
-        slope[r] = m->slope[r] * down;
-    }
     for (int64_t j = 0; j < keys; j++) {
 #pragma omp simd
         for (int r = 0; r < N; r++) {
-            const real e = falling_exp((p[j * N + r] - highest[r]) * scale);
+            const real e = falling_exp2(p[j * N + r] * factor - sum[r]);
             p[j * N + r] = e;
-            weight[r] += e;
-            slope[r] += e * ds[j * N + r];
-        }
-    }
-    memcpy(mark, highest, sizeof highest);
-    memcpy(m->highest, highest, sizeof highest);
-    memcpy(m->weight, weight, sizeof weight);
-    memcpy(m->slope, slope, sizeof slope);
-}
-
-/* The exponentials become P, and dP becomes dS. */
-LTN_KERNEL static void differentiate(real *restrict p, real *restrict ds, int64_t keys, real scale, const softmax *m,
-                                     const real *restrict mark)
-{
-    real to[N], slope[N];
-#pragma omp simd
-    for (int r = 0; r < N; r++) {
-        to[r] = falling_exp((mark[r] - m->highest[r]) * scale) / m->weight[r];
-        slope[r] = m->slope[r] / m->weight[r];
-    }
-    for (int64_t j = 0; j < keys; j++) {
-#pragma omp simd
-        for (int r = 0; r < N; r++) {
-            p[j * N + r] *= to[r];
-            ds[j * N + r] = p[j * N + r] * (ds[j * N + r] - slope[r]) * scale;
+            ds[j * N + r] = e * (ds[j * N + r] - slope[r]) * scale;
         }
     }
 }
 
-/* Scores and dP of the queries [first, first + m), block of keys after block while it is in the cache. */
-static void go_forward(const ltn_attention *a, int64_t first, int64_t m, int64_t end, softmax *state, const workplace *w)
+/* Where the queries from `first` on are: what belongs to them alone. */
+static workplace at_queries(const ltn_attention *a, const workplace *w, int64_t first)
 {
-    const real scale = (real)(1 / sqrt((double)a->d));
-    for (int64_t r = 0; r < LTN_QUERIES; r++) {
-        softmax *s = &state[r / N];
-        s->highest[r % N] = -(real)1e30;
-        s->weight[r % N] = s->slope[r % N] = 0;
-    }
-    for (int64_t j = 0; j < end; j += KEYS) {
-        const int64_t count = LTN_MIN(KEYS, end - j);
-        ltn__panel_product(j, count, m, a->d, w->k, w->qt, w->p, false);
-        ltn__panel_product(j, count, m, a->d, w->v, w->yt, w->ds, false);
-        if (a->causal) ltn__attention_hide((ltn_panels){w->p.v + j * N, w->p.rows}, j, count, first, m);
-        for (int64_t p = 0; p < ltn__panels(m); p++) {
-            const int64_t at = (p * a->rows + j) * N;
-            soften(w->p.v + at, w->ds.v + at, count, scale, &state[p], w->mark + (j / KEYS * (LTN_QUERIES / N) + p) * N);
-        }
+    workplace x = *w;
+    if (a->keys <= KEYS) return x;
+    ltn_panels *const transposed[] = {&x.qt, &x.yt, &x.dqt}, *const by_query[] = {&x.q, &x.y};
+    for (int i = 0; i < 3; i++) transposed[i]->v += first * transposed[i]->rows;
+    for (int i = 0; i < 2; i++) by_query[i]->v += first * N;
+    x.sum += first;
+    x.slope += first;
+    return x;
+}
+
+LTN_KERNEL static real dot(const real *x, const real *y, int64_t n)
+{
+    real sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t i = 0; i < n; i++) sum += x[i] * y[i];
+    return sum;
+}
+
+static void pack_queries(const ltn_attention *a, const part *h, int64_t first, int64_t m, const workplace *w)
+{
+    const int64_t at = first * a->c;
+    ltn__attention_pack_transposed(a, h->q + at, m, w->qt);
+    ltn__attention_pack_transposed(a, h->dy + at, m, w->yt);
+    if (h->dk) ltn__attention_pack(a, h->q + at, m, w->q);
+    if (h->dv) ltn__attention_pack(a, h->dy + at, m, w->y);
+    for (int64_t r = 0; r < ltn__panels(m) * N; r++) {
+        const int64_t i = first + LTN_MIN(r, m - 1);
+        w->slope[r] = dot(h->dy + i * a->c, h->y + i * a->c, a->d) - (h->dl ? h->dl[i] : 0);
+        w->sum[r] = h->l[i] * (real)LTN_LOG2_E;
     }
 }
 
-/* The queries [first, first + m) of a head; dq may be NULL. */
-static void block(const ltn_attention *a, const real *q, const real *dy, real *dq, int64_t wanted,
-                  int64_t first, int64_t m, const workplace *w)
-{
-    const int64_t c = a->c, end = a->causal ? first + m : a->keys;
-    softmax state[LTN_QUERIES / N];
-    ltn__attention_pack_transposed(a, q + first * c, m, w->qt);
-    ltn__attention_pack_transposed(a, dy + first * c, m, w->yt);
-    ltn__attention_pack(a, q + first * c, m, w->q);
-    ltn__attention_pack(a, dy + first * c, m, w->y);
-    go_forward(a, first, m, end, state, w);
-    for (int64_t j = 0; j < end; j += KEYS) {
-        const int64_t count = LTN_MIN(KEYS, end - j);
-        for (int64_t p = 0; p < ltn__panels(m); p++) {
-            const int64_t at = (p * a->rows + j) * N;
-            differentiate(w->p.v + at, w->ds.v + at, count, (real)(1 / sqrt((double)a->d)), &state[p],
-                          w->mark + (j / KEYS * (LTN_QUERIES / N) + p) * N);
-        }
-        if (wanted & 2) ltn__panel_product(j, count, a->d, m, w->ds, w->q, w->dk, true);
-        if (wanted & 4) ltn__panel_product(j, count, a->d, m, w->p, w->y, w->dv, true);
-        if (dq)
-            ltn__panel_product(0, a->d, m, count, (ltn_panels){w->kt.v + j * w->kt.rows, w->kt.rows},
-                               (ltn_panels){w->ds.v + j * N, w->ds.rows}, w->dqt, j > 0);
-    }
-    for (int64_t r = 0; r < m && dq; r++)
-        for (int64_t e = 0; e < a->d; e++)
-            dq[(first + r) * c + e] = w->dqt.v[(r / N * a->tall + e) * N + r % N];
-}
-
-static void unpack(const ltn_attention *a, ltn_panels from, real *to)
-{
-    for (int64_t j = 0; j < a->keys; j++)
-        for (int64_t e = 0; e < a->d; e++) to[j * a->c + e] = from.v[(e / N * from.rows + j) * N + e % N];
-}
-
-/* d[i]: where the head's part of that gradient goes, or NULL. */
-static void head(const ltn_attention *a, const real *const src[4], real *const d[3], int64_t wanted,
+/* Queries [first, first + m) meet the keys [j, j + count) of the block at hand; fresh: they are its first. */
+static void meet(const ltn_attention *a, const part *h, int64_t j, int64_t count, int64_t first, int64_t m, bool fresh,
                  const workplace *w)
 {
-    const size_t size = (size_t)(ltn__panels(a->d) * N * a->rows) * sizeof(real);
-    ltn__attention_pack(a, src[K], a->keys, w->k);
-    ltn__attention_pack(a, src[V], a->keys, w->v);
-    if (d[0]) ltn__attention_pack_transposed(a, src[K], a->keys, w->kt);
-    memset(w->dk.v, 0, size);
-    memset(w->dv.v, 0, size);
-    for (int64_t first = 0; first < a->queries; first += LTN_QUERIES)
-        block(a, src[Q], src[DY], d[0], wanted, first, LTN_MIN(LTN_QUERIES, a->queries - first), w);
-    if (d[1]) unpack(a, w->dk, d[1]);
-    if (d[2]) unpack(a, w->dv, d[2]);
+    const double scale = 1 / sqrt((double)a->d);
+    ltn__panel_product(0, count, m, a->d, w->k, w->qt, w->p, false);
+    ltn__panel_product(0, count, m, a->d, w->v, w->yt, w->ds, false);
+    if (a->causal) ltn__attention_hide(w->p, j, count, first, m);
+    for (int64_t p = 0; p < ltn__panels(m); p++)
+        differentiate(w->p.v + p * w->p.rows * N, w->ds.v + p * w->ds.rows * N, count, (real)scale,
+                      (real)(scale * LTN_LOG2_E), w->sum + p * N, w->slope + p * N);
+    if (h->dk) ltn__panel_product(0, count, a->d, m, w->ds, w->q, w->dk, !fresh);
+    if (h->dv) ltn__panel_product(0, count, a->d, m, w->p, w->y, w->dv, !fresh);
+    if (h->dq) ltn__panel_product(0, a->d, m, count, w->kt, w->ds, w->dqt, j > 0);
+}
+
+/* All queries that see keys of the block [j, j + count) meet them. */
+static void block(const ltn_attention *a, const part *h, int64_t j, int64_t count, const workplace *w)
+{
+    const int64_t start = a->causal ? j / LTN_QUERIES * LTN_QUERIES : 0;
+    ltn__attention_pack(a, h->k + j * a->c, count, w->k);
+    ltn__attention_pack(a, h->v + j * a->c, count, w->v);
+    if (h->dq) ltn__attention_pack_transposed(a, h->k + j * a->c, count, w->kt);
+    for (int64_t first = start; first < a->queries; first += LTN_QUERIES) {
+        const int64_t m = LTN_MIN(LTN_QUERIES, a->queries - first), end = a->causal ? first + m : a->keys;
+        const workplace x = at_queries(a, w, first);
+        if (j == 0) pack_queries(a, h, first, m, &x);
+        meet(a, h, j, count, first, m, first == start, &x);
+        if (h->dq && j + count >= end) ltn__attention_unpack_transposed(a, x.dqt, m, h->dq + first * a->c);
+    }
+    if (h->dk) ltn__attention_unpack(a, w->dk, count, h->dk + j * a->c);
+    if (h->dv) ltn__attention_unpack(a, w->dv, count, h->dv + j * a->c);
 }
 
 static void attention_dx_run(const ltn_node *n, const real *const *src, real *dst, void *scratch, int threads)
@@ -230,11 +198,13 @@ static void attention_dx_run(const ltn_node *n, const real *const *src, real *ds
         const workplace w = workplace_at(&a, scratch, &at);
         for (int64_t job = jobs * thread / threads; job < jobs * (thread + 1) / threads; job++) {
             const int64_t column = job % a.heads * a.d, to = job / a.heads * a.queries * a.c + column,
-                          from = job / a.heads * a.keys * a.c + column;
-            const real *const s[4] = {src[DY] + to, src[Q] + to, src[K] + from, src[V] + from};
-            real *const d[3] = {count[0] ? dst + to : NULL, count[1] ? dst + count[0] + from : NULL,
-                                count[2] ? dst + count[0] + count[1] + from : NULL};
-            head(&a, s, d, n->i[2], &w);
+                          from = job / a.heads * a.keys * a.c + column, row = job * a.queries;
+            const part h = {.dy = src[DY] + to, .q = src[Q] + to, .k = src[K] + from, .v = src[V] + from,
+                            .y = src[MADE] + to, .l = src[MADE] + ltn__count(n->src[Q]->dims) + row,
+                            .dl = src[DL] ? src[DL] + row : NULL,
+                            .dq = count[0] ? dst + to : NULL, .dk = count[1] ? dst + count[0] + from : NULL,
+                            .dv = count[2] ? dst + count[0] + count[1] + from : NULL};
+            for (int64_t j = 0; j < a.keys; j += KEYS) block(&a, &h, j, LTN_MIN(KEYS, a.keys - j), &w);
         }
     }
 }
@@ -270,14 +240,16 @@ static ltn_node *attention_dx_decompose(ltn_graph *g, ltn_node *n)
 {
     const ltn_attention a = attention_of(n);
     const double scale = 1 / sqrt((double)a.d);
+    const ltn_dims by_query = ltn__dims(a.images, a.heads, a.queries, 1);
     ltn_node *x[4], *all = NULL;
-    for (int i = 0; i < 4; i++) x[i] = split(g, n->src[i], n->i[0]);
+    for (int i = 0; i < 4; i++) x[i] = split(g, ltn__reshape(g, n->src[i], n->src[i == DY ? Q : i]->dims), n->i[0]);
+    ltn_node *y = split(g, ltn__excerpt(g, n->src[MADE], 0, n->src[Q]->dims), n->i[0]);
+    ltn_node *l = ltn__excerpt(g, n->src[MADE], ltn__count(n->src[Q]->dims), by_query);
     ltn_node *score = ltn__affine(g, ltn__matmul(g, x[Q], x[K], false, true), scale, 0);
     if (a.causal) score = ltn__add(g, score, mask(g, a.keys));
-    ltn_node *p = ltn__softmax(g, score), *dp = ltn__matmul(g, x[DY], x[V], false, true);
-    ltn_dims one = p->dims;
-    one.d[3] = 1;
-    ltn_node *slope = ltn__sum_to(g, ltn__mul(g, p, dp), one);
+    ltn_node *p = ltn__exp(g, ltn__sub(g, score, l)), *dp = ltn__matmul(g, x[DY], x[V], false, true);
+    ltn_node *slope = ltn__sum_to(g, ltn__mul(g, x[DY], y), by_query);
+    if (n->src[DL]) slope = ltn__sub(g, slope, ltn__reshape(g, n->src[DL], by_query));
     ltn_node *ds = ltn__affine(g, ltn__mul(g, p, ltn__sub(g, dp, slope)), scale, 0);
     for (int i = 0; i < 3; i++) {
         if (!(n->i[2] >> i & 1)) continue;
@@ -288,16 +260,16 @@ static ltn_node *attention_dx_decompose(ltn_graph *g, ltn_node *n)
     return ltn__reshape(g, all, n->dims);
 }
 
+/* Of the last case somebody read L as well. */
 static ltn_node *attention_dx_example(ltn_graph *g, int k)
 {
-    static const int64_t wanted[] = {7, 7, 6, 1, 2, 4, 5};
+    static const int64_t wanted[] = {7, 7, 6, 1, 2, 4, 5, 7};
     const ltn_attention_case *a = ltn__attention_case(k % LTN_ATTENTION_CASES);
     if (k >= LTN_COUNT(wanted)) return NULL;
-    const ltn_dims from = ltn__dims(a->n, 1, a->s, a->c), to = ltn__dims(a->n, 1, a->t, a->c);
-    return make(g,
-                (ltn_node *[]){ltn__input(g, "dy", to), ltn__input(g, "q", to), ltn__input(g, "k", from),
-                               ltn__input(g, "v", from)},
-                a->heads, a->causal, wanted[k]);
+    ltn_node *made = ltn__attention_example(g, k % LTN_ATTENTION_CASES);
+    ltn_node *dy = ltn__input(g, "dy", made->src[0]->dims);
+    ltn_node *dl = k == 7 ? ltn__input(g, "dl", ltn__dims(a->n, a->heads, a->t, 1)) : NULL;
+    return make(g, (ltn_node *[]){dy, made->src[0], made->src[1], made->src[2], made, dl}, a->heads, a->causal, wanted[k]);
 }
 
 const ltn_op ltn__op_attention_dx = {

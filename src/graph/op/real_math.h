@@ -46,12 +46,40 @@ static inline float short_exp(float x)
     return p * from_bits((whole - 129) << 23);
 }
 
-/* For x <= 0; below -87 it stays at e^-87, where the weights of a softmax are nothing. */
-static inline real falling_exp(real value)
+#define LTN_LOG2_E 1.4426950408889634
+
+/* 2^x for x <= 0; below -126 it stays at 2^-126, where the weights of a softmax are nothing. x = n + r, |r| <= 1/2: a
+ * polynomial of r, to whose exponent n is added. */
+static inline real falling_exp2(real value)
 {
-    if (sizeof(real) == sizeof(double)) return (real)exp((double)value);
+    if (sizeof(real) == sizeof(double)) return (real)exp2((double)value);
+    const float round = 12582912; /* 1.5 2^23, as above */
+    float x = (float)value;
+    x = x < -126 ? -126 : x;
+    const float t = x + round, r = x - (t - round);
+    float p = 1.327647206e-03f;
+    p = p * r + 9.675541397e-03f;
+    p = p * r + 5.550713274e-02f;
+    p = p * r + 2.402211972e-01f;
+    p = p * r + 6.931469671e-01f;
+    p = p * r + 1.000000072e+00f;
+    uint32_t whole, bits;
+    memcpy(&whole, &t, sizeof whole);
+    memcpy(&bits, &p, sizeof bits);
+    return (real)from_bits(bits + (whole << 23));
+}
+
+/* For 1 <= x <= 2^126: x = 2^n m, log m = 2 artanh s with s = (m - 1) / (m + 1), |s| <= 0.172. */
+static inline real fast_log(real value)
+{
+    if (sizeof(real) == sizeof(double)) return (real)log((double)value);
     const float x = (float)value;
-    return (real)short_exp(x < -87 ? -87 : x);
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    const uint32_t n = (bits - 0x3f3504f3u) >> 23; /* from sqrt(1/2) on */
+    const float m = from_bits(bits - (n << 23)), s = (m - 1) / (m + 1), ss = s * s;
+    const float series = 2 + ss * (2 / 3.f + ss * (2 / 5.f + ss * (2 / 7.f + ss * (2 / 9.f))));
+    return (real)((float)(int32_t)n * 0.693147181f + s * series);
 }
 
 /* 2^n in two factors, so that the ends of float's range come out as 0 and infinity. */

@@ -35,17 +35,7 @@ void ltn__tile(int64_t rows, int64_t k, const real *const a[LTN_TILE_M], const r
     for (int64_t r = 0; r < rows; r += step) f(k, a + r, b, c->v + r);
 }
 
-void ltn__panel(int64_t rows, int64_t columns, int64_t p, const real *b, int64_t row, int64_t column,
-                real *out)
-{
-    const int64_t first = p * LTN_TILE_N, width = LTN_MIN(columns - first, LTN_TILE_N);
-    b += first * column;
-    if (width < LTN_TILE_N) memset(out, 0, (size_t)(rows * LTN_TILE_N) * sizeof(real));
-    for (int64_t k = 0; k < rows; k++)
-        for (int64_t j = 0; j < width; j++) out[k * LTN_TILE_N + j] = b[k * row + j * column];
-}
-
-/* ---- Weights where they lie ---- */
+/* ---- Into panels and out of them ---- */
 
 typedef real vec16 __attribute__((vector_size(LTN_TILE_N * sizeof(real))));
 
@@ -79,6 +69,37 @@ LTN_KERNEL static void transpose(const real *in, int64_t n, real *out)
     EXCHANGE(1)
     memcpy(out, x, sizeof x);
 }
+
+void ltn__panel(int64_t rows, int64_t columns, int64_t p, const real *b, int64_t row, int64_t column,
+                real *out)
+{
+    const int64_t first = p * LTN_TILE_N, width = LTN_MIN(columns - first, LTN_TILE_N);
+    int64_t k = 0;
+    b += first * column;
+    if (width < LTN_TILE_N) memset(out, 0, (size_t)(rows * LTN_TILE_N) * sizeof(real));
+    for (; width == LTN_TILE_N && column == 1 && k < rows; k++) memcpy(out + k * LTN_TILE_N, b + k * row, sizeof(vec16));
+    for (; width == LTN_TILE_N && row == 1 && k + LTN_TILE_N <= rows; k += LTN_TILE_N)
+        transpose(b + k, column, out + k * LTN_TILE_N);
+    for (; k < rows; k++)
+        for (int64_t j = 0; j < width; j++) out[k * LTN_TILE_N + j] = b[k * row + j * column];
+}
+
+void ltn__unpanel(int64_t rows, int64_t columns, int64_t p, const real *panel, real *b, int64_t row, int64_t column)
+{
+    const int64_t first = p * LTN_TILE_N, width = LTN_MIN(columns - first, LTN_TILE_N);
+    int64_t k = 0;
+    b += first * column;
+    for (; width == LTN_TILE_N && column == 1 && k < rows; k++) memcpy(b + k * row, panel + k * LTN_TILE_N, sizeof(vec16));
+    for (; row == 1 && k + LTN_TILE_N <= rows; k += LTN_TILE_N) {
+        _Alignas(64) real turned[LTN_TILE_N * LTN_TILE_N];
+        transpose(panel + k * LTN_TILE_N, LTN_TILE_N, turned);
+        for (int64_t j = 0; j < width; j++) memcpy(b + k + j * column, turned + j * LTN_TILE_N, sizeof(vec16));
+    }
+    for (; k < rows; k++)
+        for (int64_t j = 0; j < width; j++) b[k * row + j * column] = panel[k * LTN_TILE_N + j];
+}
+
+/* ---- Weights where they lie ---- */
 
 void ltn__weight_panel(const ltn_weight *w, int64_t rows, int64_t depth, int64_t p, int64_t first, int64_t n,
                        real *out)
@@ -190,41 +211,49 @@ void ltn__rows_product(int64_t m, int64_t k, int64_t panels, const real *a, int6
 
 typedef void strip(int64_t k, const real *a, int64_t next, const real *b, real *c, bool add);
 
-#define STRIP(name, level, rows, bytes)                                                                    \
+#define STRIP(name, level, rows, columns, bytes)                                                           \
     level static void name(int64_t k, const real *a, int64_t next, const real *b, real *c, bool add)       \
     {                                                                                                      \
         typedef real vec __attribute__((vector_size(bytes)));                                              \
-        enum { WIDTH = LTN_TILE_N * sizeof(real) / bytes };                                                \
+        enum { WIDTH = (columns) * sizeof(real) / bytes, STEP = LTN_TILE_N * sizeof(real) / bytes };       \
         const vec *restrict row = (const vec *)b;                                                          \
         vec sum[rows][WIDTH] = {0}, *out = (vec *)c;                                                       \
         if (add)                                                                                           \
             UNROLL for (int r = 0; r < rows; r++)                                                          \
-                for (int j = 0; j < WIDTH; j++) sum[r][j] = out[r * WIDTH + j];                            \
+                for (int j = 0; j < WIDTH; j++) sum[r][j] = out[r * STEP + j];                             \
         for (; k > 0; k -= LTN_TILE_N, a += next)                                                          \
-            for (int64_t i = 0; i < LTN_MIN(k, LTN_TILE_N); i++, row += WIDTH)                             \
+            for (int64_t i = 0; i < LTN_MIN(k, LTN_TILE_N); i++, row += STEP)                              \
                 UNROLL for (int r = 0; r < rows; r++)                                                      \
                     for (int j = 0; j < WIDTH; j++) sum[r][j] += a[r * LTN_TILE_N + i] * row[j];           \
         UNROLL for (int r = 0; r < rows; r++)                                                              \
-            for (int j = 0; j < WIDTH; j++) out[r * WIDTH + j] = sum[r][j];                                \
+            for (int j = 0; j < WIDTH; j++) out[r * STEP + j] = sum[r][j];                                 \
     }
-STRIP(four_short, , 4, 16)
-STRIP(four, LTN_KERNEL_V3, 4, 32)
-STRIP(strip_of_8, LTN_KERNEL_V4, 8, 64)
-STRIP(strip_of_16, LTN_KERNEL_V4, 16, 64)
-STRIP(strip_of_24, LTN_KERNEL_V4, 24, 64)
+STRIP(four_short, , 4, LTN_TILE_N, 16)
+STRIP(four, LTN_KERNEL_V3, 4, LTN_TILE_N, 32)
+STRIP(strip_of_8, LTN_KERNEL_V4, 8, LTN_TILE_N, 64)
+STRIP(strip_of_16, LTN_KERNEL_V4, 16, LTN_TILE_N, 64)
+STRIP(strip_of_24, LTN_KERNEL_V4, 24, LTN_TILE_N, 64)
+/* Where no more columns are there than half a panel has. */
+STRIP(half_short, , 4, LTN_TILE_N / 2, 16)
+STRIP(half_middle, LTN_KERNEL_V3, 8, LTN_TILE_N / 2, 32)
+STRIP(half_of_8, LTN_KERNEL_V4, 8, LTN_TILE_N / 2, 32)
+STRIP(half_of_16, LTN_KERNEL_V4, 16, LTN_TILE_N / 2, 32)
+STRIP(half_of_24, LTN_KERNEL_V4, 24, LTN_TILE_N / 2, 32)
 
 void ltn__panel_product(int64_t first, int64_t m, int64_t n, int64_t k, ltn_panels a, ltn_panels b,
                         ltn_panels c, bool add)
 {
-    static strip *const longest[] = {strip_of_8, strip_of_16, strip_of_24};
+    static strip *const longest[2][3] = {{strip_of_8, strip_of_16, strip_of_24}, {half_of_8, half_of_16, half_of_24}};
+    static strip *const shorter[2][2] = {{four_short, four}, {half_short, half_middle}};
     const int level = ltn__level();
-    strip *const shorter = level == 3 ? four : four_short;
     const int64_t end = first + ltn__eights(m);
-    for (int64_t p = 0; p < ltn__panels(n); p++)
+    for (int64_t p = 0; p < ltn__panels(n); p++) {
+        const bool half = n - p * LTN_TILE_N <= LTN_TILE_N / 2;
         for (int64_t i = first, rows; i < end; i += rows) {
-            rows = level == 4 ? LTN_MIN(end - i, LTN_TILE_M) : 4;
+            rows = level == 4 ? LTN_MIN(end - i, LTN_TILE_M) : half && level == 3 ? 8 : 4;
             real *to = c.v + (p * c.rows + i) * LTN_TILE_N;
-            (level == 4 ? longest[rows / LTN_EIGHT - 1] : shorter)(
+            (level == 4 ? longest[half][rows / LTN_EIGHT - 1] : shorter[half][level == 3])(
                 k, a.v + i * LTN_TILE_N, a.rows * LTN_TILE_N, b.v + p * b.rows * LTN_TILE_N, to, add);
         }
+    }
 }

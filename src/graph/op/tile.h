@@ -22,6 +22,8 @@ void ltn__tile(int64_t rows, int64_t k, const real *const a[LTN_TILE_M], const r
  * b[k row + j column]. */
 void ltn__panel(int64_t rows, int64_t columns, int64_t p, const real *b, int64_t row, int64_t column,
                 real *out);
+/* The other way round: panel p into its columns of B. */
+void ltn__unpanel(int64_t rows, int64_t columns, int64_t p, const real *panel, real *b, int64_t row, int64_t column);
 /* Panel p of the matrix w^T, for a weight w of `rows` rows by `depth` where it lies in its file: depth [first,
  * first + n), zeros past the rows; n <= LTN_SLICE. */
 enum { LTN_SLICE = 1280 };
@@ -62,7 +64,8 @@ typedef struct ltn_panels {
     real *v; /* 64-byte aligned */
     int64_t rows;
 } ltn_panels;
-/* C = A B or C += A B for rows [first, first + m), where `first` divides by eight, and n columns. */
+/* C = A B or C += A B for rows [first, first + m), where `first` divides by eight, and n columns; C's columns behind
+ * those may be left alone. */
 void ltn__panel_product(int64_t first, int64_t m, int64_t n, int64_t k, ltn_panels a, ltn_panels b,
                         ltn_panels c, bool add);
 
