@@ -148,7 +148,8 @@ TEST(the_strength_of_every_kind_of_noise_is_estimated)
 
 TEST(too_few_places_tell_no_strength)
 {
-    static const char *const family[] = {"poisson", "speckle", "poisson-gaussian"};
+    static const char *const family[] = {"poisson", "speckle", "poisson-gaussian", "gaussian", "uniform"};
+    double sigma = -1;
     ltn_ctx *ctx = context();
     ltn_degradation *d = NULL;
     ltn_image x, y;
@@ -161,8 +162,151 @@ TEST(too_few_places_tell_no_strength)
         CHECK(ltn_estimate_noise(d, &y, family[i], found, sizeof found) == LTN_ESHAPE);
         CHECK(strstr(ltn_error(ctx), family[i]) && strstr(ltn_error(ctx), "too little"));
     }
+    CHECK(ltn_noise_level(d, &y, NULL, &sigma) == LTN_ESHAPE && sigma == 0);
+    CHECK(strstr(ltn_error(ctx), "give sigma"));
     ltn_image_free(ctx, &x);
     ltn_image_free(ctx, &y);
     ltn_degradation_close(&d);
+    ltn_close(&ctx);
+}
+
+/* ---- The data terms against Bayes' rule by quadrature ---- */
+
+/* p(y | v), up to a factor, written here once more from what the noises are. */
+static double poisson_mass(double k, double mean)
+{
+    return mean > 0 ? exp(k * log(mean) - mean - lgamma(k + 1)) : k == 0;
+}
+static double normal_density(double x, double deviation)
+{
+    return exp(-x * x / (2 * deviation * deviation)) / deviation;
+}
+static double of_gaussian(double y, double v) { return normal_density(y - v, 0.1); }
+static double of_poisson(double y, double v) { return poisson_mass(round(y / 0.02), v / 0.02); }
+static double of_few_photons(double y, double v) { return poisson_mass(round(y / 0.2), v / 0.2); }
+static double of_poisson_gaussian(double y, double v)
+{
+    double sum = 0;
+    for (int k = 0; k < 150; k++) sum += poisson_mass(k, v / 0.02) * normal_density(y - 0.02 * k, 0.05);
+    return sum;
+}
+static double of_speckle(double y, double v) { return normal_density(y - v, 0.2 * fabs(v) + 1e-6); }
+static double of_uniform(double y, double v) { return fabs(y - v) <= 0.1; }
+
+/* Mean and variance of p(v | y), v ~ N(v0, tau). */
+static void integrate(double (*of)(double y, double v), double y, double v0, double tau, double *mean, double *variance)
+{
+    enum { POINTS = 1501 };
+    double sum = 0, first = 0, second = 0;
+    for (int i = 0; i < POINTS; i++) {
+        const double at = 16.0 * i / (POINTS - 1) - 8, v = v0 + at * sqrt(tau), p = exp(-at * at / 2) * of(y, v);
+        sum += p, first += p * v, second += p * v * v;
+    }
+    *mean = first / sum;
+    *variance = second / sum - *mean * *mean;
+}
+
+typedef struct data_term {
+    const char *noise;
+    double (*of)(double y, double v);
+    double mean, variance; /* how far they may be off: in posterior deviations, and as a share */
+} data_term;
+static const data_term terms[] = {{"gaussian:sigma=0.1", of_gaussian, 1e-4, 1e-4},
+                                  {"poisson:gain=0.02", of_poisson, 0.2, 0.07},
+                                  {"poisson:gain=0.2", of_few_photons, 0.12, 0.14},
+                                  {"poisson-gaussian:gain=0.02,sigma=0.05", of_poisson_gaussian, 0.13, 0.07},
+                                  {"speckle:sigma=0.2", of_speckle, 0.3, 0.3},
+                                  {"uniform:amplitude=0.1", of_uniform, 0.01, 0.015}};
+
+/* A value that the noise can give. */
+static double possible(const data_term *t, double y)
+{
+    const double photon = t->of == of_few_photons ? 0.2 : t->of == of_poisson ? 0.02 : 0;
+    return photon > 0 ? photon * round(y / photon) : y;
+}
+
+/* The moments of N(v0, tau) and the row's gaussian measurement, as a solver takes their product. */
+TEST(data_terms_have_the_moments_of_the_posterior)
+{
+    ltn_ctx *ctx = context();
+    ltn_arena arena = {.ctx = ctx};
+    for (int i = 0; i < LTN_COUNT(terms); i++) {
+        ltn_spec spec;
+        double mean_off = 0, variance_off = 0;
+        OK(ctx, ltn__spec_parse(ctx, "noise", ltn__noise_entry, terms[i].noise, &arena, &spec));
+        const ltn_noise_row *row = ltn__noise_row(spec.row);
+        for (int k = 0; k < 27; k++) {
+            const double v0 = 0.3 + 0.25 * (k % 3), y = possible(&terms[i], v0 + 0.06 * (k / 3 % 3 - 1)), tau = pow(0.03 * (1 << k / 9), 2);
+            double seen = y, variance = row->variance(&spec, v0), mean, square;
+            if (row->observe) row->observe(&spec, y, v0, tau, &seen, &variance);
+            const double part = tau / (tau + variance), found = v0 + part * (seen - v0), left = tau * (1 - part);
+            integrate(terms[i].of, y, v0, tau, &mean, &square);
+            mean_off = fmax(mean_off, fabs(found - mean) / sqrt(square));
+            variance_off = fmax(variance_off, fabs(left / square - 1));
+        }
+        test_name("%s: mean off by %.4f deviations, variance by %.4f", terms[i].noise, mean_off, variance_off);
+        CHECK(mean_off <= terms[i].mean && variance_off <= terms[i].variance);
+    }
+    ltn__arena_free(&arena);
+    ltn_close(&ctx);
+}
+
+/* The same from outside: the prox of a whole picture, in [-1, 1], is the posterior mean of every value. */
+TEST(the_prox_under_every_noise_is_the_posterior_mean)
+{
+    enum { SIDE = 64, ALL = SIDE * SIDE };
+    const double sigma = 0.1, tau = 0.0064;
+    ltn_ctx *ctx = context();
+    ltn_arena arena = {.ctx = ctx};
+    float *u = numbers(ALL, 1), *y = numbers(ALL, 2), *x = numbers(ALL, 3), *seen = numbers(ALL, 4);
+    for (int i = 0; i < LTN_COUNT(terms); i++) {
+        ltn_degradation *d = NULL;
+        ltn_spec spec;
+        double worst = 0;
+        OK(ctx, ltn__spec_parse(ctx, "noise", ltn__noise_entry, terms[i].noise, &arena, &spec));
+        OK(ctx, ltn_degradation_open(ctx, "identity", SIDE, SIDE, 1, &d));
+        for (int k = 0; k < ALL; k++) {
+            const double v0 = 0.3 + 0.5 * (k % 13) / 12;
+            u[k] = (float)(2 * v0 - 1), y[k] = (float)possible(&terms[i], v0 + 0.05 * (k % 3 - 1));
+        }
+        ltn_degradation a = ltn__signed(d);
+        OK(ctx, ltn__likelihood_open(&a, &spec, y, sigma));
+        ltn__to_signed(&a, y, seen);
+        ltn__prox(&a, seen, tau / (sigma * sigma), u, x);
+        for (int k = 0; k < 39; k++) {
+            double mean, variance;
+            integrate(terms[i].of, y[k], (u[k] + 1) / 2.0, tau, &mean, &variance);
+            worst = fmax(worst, fabs((x[k] + 1) / 2 - mean) / sqrt(variance));
+        }
+        test_name("%s: off by %.4f deviations", terms[i].noise, worst);
+        CHECK(worst <= terms[i].mean + 0.02); /* the rows see a variance that is probed */
+        ltn__likelihood_close(&a);
+        ltn_degradation_close(&d);
+    }
+    free(u), free(y), free(x), free(seen);
+    ltn__arena_free(&arena);
+    ltn_close(&ctx);
+}
+
+/* Black and white values say nothing, all others are exact. */
+TEST(salt_and_pepper_are_left_to_the_prediction)
+{
+    static const float y[6] = {0, 0.25f, 1, 0.5f, 0.999f, 1};
+    float u[6] = {-0.5f, 0.5f, 0.75f, 0, 0.2f, -1}, x[6], seen[6];
+    ltn_ctx *ctx = context();
+    ltn_arena arena = {.ctx = ctx};
+    ltn_degradation *d = NULL;
+    ltn_spec spec;
+    OK(ctx, ltn__spec_parse(ctx, "noise", ltn__noise_entry, "salt-pepper:p=0.3", &arena, &spec));
+    OK(ctx, ltn_degradation_open(ctx, "identity", 3, 2, 1, &d));
+    ltn_degradation a = ltn__signed(d);
+    OK(ctx, ltn__likelihood_open(&a, &spec, y, 0));
+    CHECK(ltn__measured(&a, NULL) == 3);
+    ltn__to_signed(&a, y, seen);
+    ltn__prox(&a, seen, INFINITY, u, x);
+    for (int k = 0; k < 6; k++) NEAR(x[k], y[k] <= 0 || y[k] >= 1 ? u[k] : 2 * y[k] - 1, 1e-5);
+    ltn__likelihood_close(&a);
+    ltn_degradation_close(&d);
+    ltn__arena_free(&arena);
     ltn_close(&ctx);
 }

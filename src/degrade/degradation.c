@@ -393,6 +393,7 @@ ltn_status ltn_estimate_sigma(ltn_ctx *ctx, const ltn_image *y, double *sigma)
 {
     const ltn_size size = {y->width, y->height, colours(y->channels)};
     ltn_status s = check_size(ctx, "noise estimate", size);
-    *sigma = s ? 0 : ltn__estimate_sigma(ctx, y->data, size, &s);
+    bool told;
+    *sigma = s ? 0 : ltn__estimate_sigma(ctx, y->data, size, &told, &s);
     return s;
 }

@@ -149,6 +149,7 @@ typedef struct ltn_noise_levels {
     int n;
     double mean[LTN_CLASSES], variance[LTN_CLASSES];
     double sigma;    /* of noise that is the same everywhere */
+    bool told;       /* enough was seen for sigma */
     double impulses; /* share of values that are black or white amid others */
 } ltn_noise_levels;
 typedef struct ltn_noise_row {
@@ -201,7 +202,8 @@ ltn_status ltn__blur_width(ltn_ctx *ctx, const ltn_image *y, double *sigma);
 ltn_status ltn__fits(const ltn_degradation *d, const ltn_image *y);
 /* Looks at the places where seen is not 0 (NULL: all). LTN_ESHAPE and one line: there are too few. */
 ltn_status ltn__noise_levels(ltn_ctx *ctx, const float *y, const float *seen, ltn_size s, ltn_noise_levels *out);
-/* Deviation of white gaussian noise in y (estimate.c); 0 and *status = LTN_ENOMEM if memory fails. */
-double ltn__estimate_sigma(ltn_ctx *ctx, const float *y, ltn_size s, ltn_status *status);
+/* Deviation of white gaussian noise in y (estimate.c); *told: enough of y is known for it. 0 and *status = LTN_ENOMEM if memory
+ * fails. */
+double ltn__estimate_sigma(ltn_ctx *ctx, const float *y, ltn_size s, bool *told, ltn_status *status);
 
 #endif

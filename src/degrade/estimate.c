@@ -10,7 +10,7 @@
 #include "degrade.h"
 #include "resample.h"
 
-enum { SIDE = 4, COLOURS = 3, MOST = SIDE * SIDE * COLOURS, PATCHES = 20000 };
+enum { SIDE = 4, COLOURS = 3, MOST = SIDE * SIDE * COLOURS, PATCHES = 20000, DIFFERENCES = 30 };
 
 typedef struct moments {
     int n; /* values per patch */
@@ -94,11 +94,12 @@ static int ascending(const void *a, const void *b)
     return (*(const float *)a > *(const float *)b) - (*(const float *)a < *(const float *)b);
 }
 
-static double by_differences(ltn_ctx *ctx, const float *y, ltn_size s, int colours, ltn_status *status)
+static double by_differences(ltn_ctx *ctx, const float *y, ltn_size s, int colours, bool *told, ltn_status *status)
 {
     const size_t w = (size_t)s.width, h = (size_t)s.height;
     float *d = ltn__alloc(ctx, w * h * (size_t)colours, sizeof *d);
     size_t n = 0;
+    *told = false;
     *status = d ? LTN_OK : LTN_ENOMEM;
     for (int c = 0; d && c < colours; c++)
         for (size_t i = 0; i + 1 < h; i++)
@@ -109,21 +110,22 @@ static double by_differences(ltn_ctx *ctx, const float *y, ltn_size s, int colou
             }
     if (n) qsort(d, n, sizeof *d, ascending);
     const double sigma = n ? d[n / 2] / 0.6745 : 0;
+    *told = n >= DIFFERENCES;
     ltn__free(ctx, d);
     return sigma;
 }
 
-double ltn__estimate_sigma(ltn_ctx *ctx, const float *y, ltn_size s, ltn_status *status)
+double ltn__estimate_sigma(ltn_ctx *ctx, const float *y, ltn_size s, bool *told, ltn_status *status)
 {
     const int colours = s.channels < COLOURS ? 1 : COLOURS;
-    double sigma = by_differences(ctx, y, s, colours, status);
+    double sigma = by_differences(ctx, y, s, colours, told, status);
     if (*status || s.width < SIDE || s.height < SIDE) return sigma;
     moments *m = ltn__alloc(ctx, 1, sizeof *m);
     double c[MOST * MOST], value[MOST];
     *status = m ? LTN_OK : LTN_ENOMEM;
     if (m) {
         gather(y, s, colours, m);
-        if (covariance(m, c) && !(*status = ltn__eigen(ctx, m->n, c, value)))
+        if (covariance(m, c) && (*told = true) && !(*status = ltn__eigen(ctx, m->n, c, value)))
             sigma = LTN_MIN(sigma, sqrt(LTN_MAX(floor_of(value, m->n), 0)));
     }
     ltn__free(ctx, m);
@@ -235,7 +237,7 @@ ltn_status ltn__noise_levels(ltn_ctx *ctx, const float *y, const float *seen, lt
     float *known = ltn__alloc(ctx, ltn__size_count(s), sizeof *known);
     if (!known) return LTN_ENOMEM;
     for (size_t i = 0; i < ltn__size_count(s); i++) known[i] = seen && seen[i] == 0 ? 0 : y[i];
-    out->sigma = ltn__estimate_sigma(ctx, known, s, &status);
+    out->sigma = ltn__estimate_sigma(ctx, known, s, &out->told, &status);
     out->impulses = impulses(y, seen, s);
     ltn__free(ctx, known);
     return status ? status : classes(ctx, y, seen, s, out);

@@ -112,6 +112,17 @@ static ltn_status variance(const ltn_degradation *d, const ltn_spec *spec, const
     return LTN_OK;
 }
 
+/* Where y has holes, enough must be left to tell white noise by. */
+static ltn_status white_level(const ltn_degradation *d, const ltn_image *y, double *sigma)
+{
+    bool told;
+    ltn_status s = ltn__fits(d, y);
+    if (!s) *sigma = ltn__estimate_sigma(d->ctx, y->data, d->y, &told, &s);
+    if (s || told || ltn__measured(d, NULL) == ltn__size_count(d->y)) return s;
+    *sigma = 0;
+    return ltn__fail(d->ctx, LTN_ESHAPE, "too little of the measurement is known to tell its noise by: give sigma");
+}
+
 ltn_status ltn_noise_level(ltn_degradation *d, const ltn_image *y, const char *noise, double *sigma)
 {
     ltn_arena arena = {.ctx = d->ctx};
@@ -129,7 +140,7 @@ ltn_status ltn_noise_level(ltn_degradation *d, const ltn_image *y, const char *n
         s = ltn__fits(d, y);
         if (!s) *sigma = d->part[d->n - 1].map.level(&d->part[d->n - 1], y->data);
     } else {
-        s = ltn_estimate_sigma(d->ctx, y, sigma);
+        s = white_level(d, y, sigma);
     }
     ltn__arena_free(&arena);
     return s;

@@ -161,13 +161,13 @@ static bool extreme(const ltn_spec *s, double y)
 static bool fit_gaussian(const ltn_noise_levels *l, char *text, size_t room)
 {
     snprintf(text, room, "sigma=%.4g", l->sigma);
-    return true;
+    return l->told;
 }
 
 static bool fit_uniform(const ltn_noise_levels *l, char *text, size_t room)
 {
     snprintf(text, room, "amplitude=%.4g", sqrt(3) * l->sigma);
-    return true;
+    return l->told;
 }
 
 static bool fit_salt_pepper(const ltn_noise_levels *l, char *text, size_t room)
