@@ -19,7 +19,7 @@ typedef struct rows {
     bool adjoint;
     int64_t m, in, out;    /* y (m, out) = x (m, in) times the weight */
     int64_t panels, chunk; /* of out; rows at once */
-    int64_t tasks;         /* of panels, for each chunk */
+    int64_t tasks;         /* of up to three panels, for each chunk */
     bool pairs;
     int64_t block;         /* rows of x in strips at once: chunks, or all */
     int threads;
@@ -38,17 +38,25 @@ static void pack_weight(const rows *s, int64_t p, int64_t first, int64_t count, 
         ltn__weight_widen(s->w, (first + i) * s->out + p * N, width, out + i * N);
 }
 
-/* Sums c of `count` rows from `row` on, in `n` columns from `at` on: what follows them, and away to y. */
+/* Sums c of a row, in n columns: what follows them, and away to y, where y's own columns `at` and on are. */
+static inline void finish_row(const rows *s, real *c, int64_t at, int64_t n, const real *bias, const real *residual, real *y)
+{
+    if (bias) add(c, bias + at, n);
+    if (s->fuse.before) activate(s->fuse.activation, c, n);
+    if (residual) add(c, residual, n);
+    if (!s->fuse.before) activate(s->fuse.activation, c, n);
+    memcpy(y, c, (size_t)n * sizeof *y);
+}
+
+/* The same for `count` rows from `row` on. Three whole panels are a number that the compiler knows. */
 LTN_KERNEL static void finish(const rows *s, real *c, int64_t row, int64_t count, int64_t at, int64_t n, const real *bias,
                               const real *residual, real *y)
 {
     for (int64_t r = 0; r < count; r++, c += WIDE * N) {
         const int64_t place = (row + r) * s->out + at;
-        if (bias) add(c, bias + at, n);
-        if (s->fuse.before) activate(s->fuse.activation, c, n);
-        if (residual) add(c, residual + place, n);
-        if (!s->fuse.before) activate(s->fuse.activation, c, n);
-        memcpy(y + place, c, (size_t)n * sizeof *y);
+        const real *more = residual ? residual + place : NULL;
+        if (n == WIDE * N) finish_row(s, c, at, WIDE * N, bias, more, y + place);
+        else finish_row(s, c, at, n, bias, more, y + place);
     }
 }
 
@@ -130,9 +138,10 @@ static void run_block(const rows *s, const real *const *src, int64_t first, int6
                    strips + i * strip_size(s));
 #pragma omp for schedule(dynamic)
     for (int64_t i = 0; i < chunks * s->tasks; i++) {
-        const int64_t row = i / s->tasks * s->chunk, p = i % s->tasks * WIDE;
-        run_task(s, src, first + row, LTN_MIN(s->chunk, count - row), p, LTN_MIN(WIDE, s->panels - p),
-                 strips + row / LTN_TILE_M * strip_size(s), own, dst);
+        const int64_t row = i / s->tasks * s->chunk, t = i % s->tasks;
+        const int64_t p = t * s->panels / s->tasks, end = (t + 1) * s->panels / s->tasks;
+        run_task(s, src, first + row, LTN_MIN(s->chunk, count - row), p, end - p, strips + row / LTN_TILE_M * strip_size(s),
+                 own, dst);
     }
 }
 
@@ -165,6 +174,7 @@ static ltn_status rows_open(ltn_ctx *ctx, const ltn_node *n, const ltn_fusion *f
     s->panels = ltn__panels(s->out);
     s->threads = ltn__worth(threads, (double)s->m * (double)s->in * (double)s->out);
     s->tasks = (s->panels + WIDE - 1) / WIDE;
+    if (s->tasks > s->threads) s->tasks = (s->tasks + s->threads - 1) / s->threads * s->threads; /* as many for each */
     const int64_t chunks = (s->m + CHUNK - 1) / CHUNK;
     s->pairs = ltn__pairs() && s->m >= LTN_TILE_M;
     s->chunk = LTN_MIN(strips_of((s->m + chunks - 1) / chunks) * LTN_TILE_M, s->m);
