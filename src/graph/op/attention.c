@@ -1,9 +1,10 @@
 /* attention.c - softmax(q k^T / sqrt(d)) v by heads, q (n,1,t,c), k and v (n,1,s,c), c = heads d. The scores
  * exist for a few queries and a few keys at a time, and never leave the cache; when a higher score comes, what was
  * summed so far is scaled down to it (Milakov and Gimelshein 2018, arXiv 1805.02867; Dao et al. 2022, arXiv
- * 2205.14135). i[0]: heads, i[1]: 1 if causal. The node's value is one row of numbers: the result y, and behind it, for
+ * 2205.14135). Where pairs of terms pay (pairs.h) and d divides by sixteen, both products are made so. i[0]: heads, i[1]: 1 if causal. The node's value is one row of numbers: the result y, and behind it, for
  * the gradient, L = log sum over the keys of exp(q k^T / sqrt(d)), (n,heads,t,1). */
 #include "attention.h"
+#include "pairs.h"
 #include "real_math.h"
 
 enum { KEYS = 192, N = LTN_TILE_N };
@@ -71,7 +72,12 @@ typedef struct workplace {
     ltn_panels qt;     /* of a block: (d, QUERIES) */
     ltn_panels score;  /* (KEYS, QUERIES) */
     ltn_panels yt;     /* (d, QUERIES) */
+    /* Pairs: the heads of k's strips; of vt's, for each KEYS; of qt's and score's panels. */
+    real *k_heads, *vt_heads, *qt_heads, *score_heads;
 } workplace;
+
+static bool by_pairs(const ltn_attention *a) { return ltn__pairs() && a->d % N == 0; }
+static int64_t heads_of(int64_t rows) { return (rows + LTN_TILE_M - 1) / LTN_TILE_M * LTN_STRIP_HEAD; }
 
 static workplace workplace_at(const ltn_attention *a, real *scratch, int64_t *at)
 {
@@ -82,6 +88,10 @@ static workplace workplace_at(const ltn_attention *a, real *scratch, int64_t *at
     w.qt = (ltn_panels){ltn__take(scratch, at, LTN_QUERIES * a->d), a->d};
     w.score = (ltn_panels){ltn__take(scratch, at, LTN_QUERIES * KEYS), KEYS};
     w.yt = (ltn_panels){ltn__take(scratch, at, LTN_QUERIES * a->tall), a->tall};
+    w.k_heads = ltn__take(scratch, at, heads_of(a->keys));
+    w.vt_heads = ltn__take(scratch, at, (a->keys + KEYS - 1) / KEYS * heads_of(a->d));
+    w.qt_heads = ltn__take(scratch, at, LTN_QUERIES / N * LTN_PANEL_HEAD);
+    w.score_heads = ltn__take(scratch, at, LTN_QUERIES / N * LTN_PANEL_HEAD);
     return w;
 }
 
@@ -141,6 +151,67 @@ LTN_KERNEL static void finish(softmax *m, real scale, real *restrict yt, int64_t
     for (int r = 0; r < N; r++) m->weight[r] = m->highest[r] * scale + fast_log(m->weight[r]);
 }
 
+/* ---- Pairs ---- */
+
+/* The first `rows` rows of a, and `depth` of its columns from `at` on, become strips; their heads. */
+static void make_strips(ltn_panels a, int64_t rows, int64_t at, int64_t depth, real *heads)
+{
+    for (int64_t r = 0; r < rows; r += LTN_TILE_M, heads += LTN_STRIP_HEAD)
+        ltn__pairs_strip(LTN_MIN(rows - r, LTN_TILE_M), ltn__sixteens(depth), a.v + at * a.rows + r * N, a.rows, heads);
+}
+
+/* The panels of n columns of b, `depth` rows each, zeros up to the sixteenth. */
+static void make_panels(ltn_panels b, int64_t n, int64_t depth, real *heads)
+{
+    for (int64_t p = 0; p < ltn__panels(n); p++) {
+        real *panel = b.v + p * b.rows * N;
+        memset(panel + depth * N, 0, (size_t)((ltn__sixteens(depth) - depth) * N) * sizeof *panel);
+        ltn__pairs_panel(ltn__sixteens(depth), panel, heads + p * LTN_PANEL_HEAD);
+    }
+}
+
+static void pairs_product(int64_t rows, int64_t n, int64_t depth, ltn_panels a, const real *a_heads, ltn_panels b,
+                          const real *b_heads, ltn_panels c, bool add)
+{
+    for (int64_t p = 0; p < ltn__panels(n); p++)
+        for (int64_t r = 0; r < rows; r += LTN_TILE_M)
+            ltn__pairs_product(LTN_MIN(rows - r, LTN_TILE_M), ltn__sixteens(depth), a.v + r * N, a.rows,
+                               a_heads + r / LTN_TILE_M * LTN_STRIP_HEAD, b.v + p * b.rows * N,
+                               b_heads + p * LTN_PANEL_HEAD, c.v + (p * c.rows + r) * N, N, add);
+}
+
+/* ---- A head ---- */
+
+static void pack_head(const ltn_attention *a, const real *k, const real *v, const workplace *w)
+{
+    ltn__attention_pack(a, k, a->keys, w->k);
+    ltn__attention_pack_transposed(a, v, a->keys, w->vt);
+    if (!by_pairs(a)) return;
+    make_strips(w->k, a->keys, 0, a->d, w->k_heads);
+    for (int64_t j = 0; j < a->keys; j += KEYS)
+        make_strips(w->vt, a->d, j, LTN_MIN(KEYS, a->keys - j), w->vt_heads + j / KEYS * heads_of(a->d));
+}
+
+/* Scores of the keys [j, j + count) and m queries; and values weighed by what they became. */
+static void score(const ltn_attention *a, int64_t j, int64_t count, int64_t m, const workplace *w)
+{
+    const ltn_panels k = {w->k.v + j * N, w->k.rows};
+    if (by_pairs(a))
+        pairs_product(count, m, a->d, k, w->k_heads + j / LTN_TILE_M * LTN_STRIP_HEAD, w->qt, w->qt_heads, w->score, false);
+    else ltn__panel_product(0, count, m, a->d, k, w->qt, w->score, false);
+}
+
+static void weigh(const ltn_attention *a, int64_t j, int64_t count, int64_t m, const workplace *w)
+{
+    const ltn_panels vt = {w->vt.v + j * w->vt.rows, w->vt.rows};
+    if (!by_pairs(a)) {
+        ltn__panel_product(0, a->d, m, count, vt, w->score, w->yt, true);
+        return;
+    }
+    make_panels(w->score, m, count, w->score_heads);
+    pairs_product(a->d, m, count, vt, w->vt_heads + j / KEYS * heads_of(a->d), w->score, w->score_heads, w->yt, true);
+}
+
 /* The queries [first, first + m) of the head whose keys and values are packed. */
 static void block(const ltn_attention *a, const real *q, real *y, real *l, int64_t first, int64_t m,
                   const workplace *w)
@@ -149,6 +220,7 @@ static void block(const ltn_attention *a, const real *q, real *y, real *l, int64
     const int64_t end = a->causal ? first + m : a->keys;
     softmax state[LTN_QUERIES / N];
     ltn__attention_pack_transposed(a, q + first * a->c, m, w->qt);
+    if (by_pairs(a)) make_panels(w->qt, m, a->d, w->qt_heads);
     memset(w->yt.v, 0, (size_t)(LTN_QUERIES * a->tall) * sizeof(real));
     for (int64_t r = 0; r < LTN_QUERIES; r++) {
         state[r / N].highest[r % N] = -(real)1e30;
@@ -156,12 +228,11 @@ static void block(const ltn_attention *a, const real *q, real *y, real *l, int64
     }
     for (int64_t j = 0; j < end; j += KEYS) {
         const int64_t count = LTN_MIN(KEYS, end - j);
-        ltn__panel_product(0, count, m, a->d, (ltn_panels){w->k.v + j * N, w->k.rows}, w->qt, w->score, false);
+        score(a, j, count, m, w);
         if (a->causal) ltn__attention_hide(w->score, j, count, first, m);
         for (int64_t p = 0; p < ltn__panels(m); p++)
             soften(w->score.v + p * KEYS * N, count, (real)(scale * LTN_LOG2_E), &state[p], w->yt.v + p * a->tall * N, a->d);
-        ltn__panel_product(0, a->d, m, count, (ltn_panels){w->vt.v + j * w->vt.rows, w->vt.rows}, w->score, w->yt,
-                           true);
+        weigh(a, j, count, m, w);
     }
     for (int64_t p = 0; p < ltn__panels(m); p++) {
         finish(&state[p], (real)scale, w->yt.v + p * a->tall * N, a->d);
@@ -186,8 +257,7 @@ static void attention_run(const ltn_node *n, const real *const *src, real *dst, 
                           first = job % blocks * LTN_QUERIES;
             const int64_t from = image * a.keys * a.c + column, to = image * a.queries * a.c + column;
             if (head != packed) {
-                ltn__attention_pack(&a, src[1] + from, a.keys, w.k);
-                ltn__attention_pack_transposed(&a, src[2] + from, a.keys, w.vt);
+                pack_head(&a, src[1] + from, src[2] + from, &w);
                 packed = head;
             }
             block(&a, src[0] + to, dst + to, dst + values + head * a.queries, first, LTN_MIN(LTN_QUERIES, a.queries - first), &w);
