@@ -10,7 +10,7 @@
 #include "finish.h"
 #include "pairs.h"
 
-enum { N = LTN_TILE_N, WIDE = LTN_WIDE, CHUNK = 43 * LTN_TILE_M, SLICE = 640, STRIPS = 1 << 23 /* numbers */ };
+enum { N = LTN_TILE_N, WIDE = LTN_WIDE, CHUNK = 43 * LTN_TILE_M, SLICE = 640, STRIPS = 1 << 22 /* numbers */ };
 
 typedef struct rows {
     const ltn_node *n;

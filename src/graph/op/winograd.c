@@ -20,7 +20,7 @@
 #include "pairs.h"
 
 enum { N = LTN_TILE_N, PATCH = 6, POINTS = PATCH * PATCH, OUT = 4 };
-enum { BLOCK = 4 * LTN_TILE_M, SLICE = 128, GROUP = 2, CACHE = 12 << 20 };
+enum { BLOCK = 4 * LTN_TILE_M, SLICE = 128, GROUP = 2, CACHE = 4 << 20 };
 static const real P = (real)0.75, Q = (real)1.5;
 typedef real lanes[N]; /* sixteen channels of one value */
 
