@@ -160,12 +160,12 @@ static void make_strips(ltn_panels a, int64_t rows, int64_t at, int64_t depth, r
         ltn__pairs_strip(LTN_MIN(rows - r, LTN_TILE_M), ltn__sixteens(depth), a.v + at * a.rows + r * N, a.rows, heads);
 }
 
-/* The panels of n columns of b, `depth` rows each, zeros up to the sixteenth. */
-static void make_panels(ltn_panels b, int64_t n, int64_t depth, real *heads)
+/* The panels of n columns of b: `there` of `depth` rows are there, zeros make the rest, and up to the sixteenth. */
+static void make_panels(ltn_panels b, int64_t n, int64_t there, int64_t depth, real *heads)
 {
     for (int64_t p = 0; p < ltn__panels(n); p++) {
         real *panel = b.v + p * b.rows * N;
-        memset(panel + depth * N, 0, (size_t)((ltn__sixteens(depth) - depth) * N) * sizeof *panel);
+        memset(panel + there * N, 0, (size_t)((ltn__sixteens(depth) - there) * N) * sizeof *panel);
         ltn__pairs_panel(ltn__sixteens(depth), panel, heads + p * LTN_PANEL_HEAD);
     }
 }
@@ -208,8 +208,9 @@ static void weigh(const ltn_attention *a, int64_t j, int64_t count, int64_t m, c
         ltn__panel_product(0, a->d, m, count, vt, w->score, w->yt, true);
         return;
     }
-    make_panels(w->score, m, count, w->score_heads);
-    pairs_product(a->d, m, count, vt, w->vt_heads + j / KEYS * heads_of(a->d), w->score, w->score_heads, w->yt, true);
+    const int64_t depth = LTN_MIN(KEYS, a->keys - j); /* of vt's strips; a causal block may see less */
+    make_panels(w->score, m, count, depth, w->score_heads);
+    pairs_product(a->d, m, depth, vt, w->vt_heads + j / KEYS * heads_of(a->d), w->score, w->score_heads, w->yt, true);
 }
 
 /* The queries [first, first + m) of the head whose keys and values are packed. */
@@ -220,7 +221,7 @@ static void block(const ltn_attention *a, const real *q, real *y, real *l, int64
     const int64_t end = a->causal ? first + m : a->keys;
     softmax state[LTN_QUERIES / N];
     ltn__attention_pack_transposed(a, q + first * a->c, m, w->qt);
-    if (by_pairs(a)) make_panels(w->qt, m, a->d, w->qt_heads);
+    if (by_pairs(a)) make_panels(w->qt, m, a->d, a->d, w->qt_heads);
     memset(w->yt.v, 0, (size_t)(LTN_QUERIES * a->tall) * sizeof(real));
     for (int64_t r = 0; r < LTN_QUERIES; r++) {
         state[r / N].highest[r % N] = -(real)1e30;
