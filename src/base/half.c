@@ -67,17 +67,6 @@ LTN_KERNEL_V3 static void widen_by_eight(const char *p, int64_t n, float *restri
     widen(p + 2 * i, n - i, out + i);
 }
 
-LTN_KERNEL_V4 static void widen_by_sixteen(const char *p, int64_t n, float *restrict out)
-{
-    int64_t i = 0;
-    for (; i + 16 <= n; i += 16) {
-        __m256i h;
-        memcpy(&h, p + 2 * i, sizeof h);
-        _mm512_storeu_ps(out + i, _mm512_cvtph_ps(h));
-    }
-    widen(p + 2 * i, n - i, out + i);
-}
-
 LTN_KERNEL_V3 static void narrow_by_eight(const float *p, int64_t n, uint16_t *restrict out)
 {
     int64_t i = 0;
@@ -95,8 +84,7 @@ void ltn__to_halves(const float *p, int64_t n, uint16_t *out)
 
 void ltn__halves(const void *p, int64_t n, float *out)
 {
-    const int level = ltn__level();
-    (level == 4 ? widen_by_sixteen : level == 3 ? widen_by_eight : widen)(p, n, out);
+    (ltn__level() >= 3 ? widen_by_eight : widen)(p, n, out);
 }
 #else
 void ltn__to_halves(const float *p, int64_t n, uint16_t *out)

@@ -58,8 +58,8 @@ void *ltn__weight_copy(const ltn_weight *w, const char *key);
 /* Allocates room for a new copy; the caller fills it. NULL: LTN_ENOMEM. */
 void *ltn__weight_make_copy(ltn_ctx *ctx, ltn_weight *w, const char *key, size_t bytes);
 void ltn__weight_free(ltn_ctx *ctx, ltn_weight *w);
-/* All of it as real: where it lies if it is that already, else the copy "real". NULL: LTN_ENOMEM. */
 int64_t ltn__weight_count(const ltn_weight *w); /* values */
+/* All of it as real: where it lies if it is that already, else the copy "real". NULL: LTN_ENOMEM. */
 const real *ltn__weight_real(ltn_ctx *ctx, ltn_weight *w);
 size_t ltn__weight_bytes(const ltn_weight *w); /* in its file */
 const char *ltn__dtype_name(ltn_dtype d); /* "f16" */

@@ -1,8 +1,9 @@
 /* attention.c - softmax(q k^T / sqrt(d)) v by heads, q (n,1,t,c), k and v (n,1,s,c), c = heads d. The scores
  * exist for a few queries and a few keys at a time, and never leave the cache; when a higher score comes, what was
  * summed so far is scaled down to it (Milakov and Gimelshein 2018, arXiv 1805.02867; Dao et al. 2022, arXiv
- * 2205.14135). Where pairs of terms pay (pairs.h) and d divides by sixteen, both products are made so. i[0]: heads, i[1]: 1 if causal. The node's value is one row of numbers: the result y, and behind it, for
- * the gradient, L = log sum over the keys of exp(q k^T / sqrt(d)), (n,heads,t,1). */
+ * 2205.14135). Where pairs of terms pay (pairs.h) and d divides by sixteen, both products are made so. i[0]: heads,
+ * i[1]: 1 if causal. The node's value is one row of numbers: the result y, and behind it, for the gradient,
+ * L = log sum over the keys of exp(q k^T / sqrt(d)), (n,heads,t,1). */
 #include "attention.h"
 #include "pairs.h"
 #include "real_math.h"
@@ -77,7 +78,7 @@ typedef struct workplace {
 } workplace;
 
 static bool by_pairs(const ltn_attention *a) { return ltn__pairs() && a->d % N == 0; }
-static int64_t heads_of(int64_t rows) { return (rows + LTN_TILE_M - 1) / LTN_TILE_M * LTN_STRIP_HEAD; }
+static int64_t heads_of(int64_t rows) { return ltn__strips(rows) * LTN_STRIP_HEAD; }
 
 static workplace workplace_at(const ltn_attention *a, real *scratch, int64_t *at)
 {
@@ -272,7 +273,8 @@ const ltn_attention_case *ltn__attention_case(int k)
                                                                   {1, 9, 9, 8, 2, true},
                                                                   {1, 6, 6, 5, 1, false},
                                                                   {1, 210, 150, 80, 2, false},
-                                                                  {2, 150, 150, 40, 1, true}};
+                                                                  {2, 150, 150, 40, 1, true},
+                                                                  {1, 200, 200, 32, 2, true}};
     return &cases[k];
 }
 

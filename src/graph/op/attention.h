@@ -37,7 +37,7 @@ void ltn__attention_hide(ltn_panels score, int64_t j, int64_t count, int64_t fir
 void ltn__attention_vjp(ltn_graph *g, ltn_node *n, ltn_node *dmade, const bool *want, ltn_node **gsrc);
 
 /* The examples' shapes. */
-enum { LTN_ATTENTION_CASES = 5 };
+enum { LTN_ATTENTION_CASES = 6 };
 typedef struct ltn_attention_case {
     int64_t n, t, s, c;
     int heads;

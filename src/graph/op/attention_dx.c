@@ -263,12 +263,12 @@ static ltn_node *attention_dx_decompose(ltn_graph *g, ltn_node *n)
 /* Of the last case somebody read L as well. */
 static ltn_node *attention_dx_example(ltn_graph *g, int k)
 {
-    static const int64_t wanted[] = {7, 7, 6, 1, 2, 4, 5, 7};
+    static const int64_t wanted[] = {7, 7, 6, 1, 2, 7, 4, 5, 7};
     const ltn_attention_case *a = ltn__attention_case(k % LTN_ATTENTION_CASES);
     if (k >= LTN_COUNT(wanted)) return NULL;
     ltn_node *made = ltn__attention_example(g, k % LTN_ATTENTION_CASES);
     ltn_node *dy = ltn__input(g, "dy", made->src[0]->dims);
-    ltn_node *dl = k == 7 ? ltn__input(g, "dl", ltn__dims(a->n, a->heads, a->t, 1)) : NULL;
+    ltn_node *dl = k == 8 ? ltn__input(g, "dl", ltn__dims(a->n, a->heads, a->t, 1)) : NULL;
     return make(g, (ltn_node *[]){dy, made->src[0], made->src[1], made->src[2], made, dl}, a->heads, a->causal, wanted[k]);
 }
 

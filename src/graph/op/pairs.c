@@ -73,9 +73,8 @@ LTN_KERNEL void ltn__pairs_panel(int64_t k, real *b, real *head)
     memcpy(head, &sum, sizeof sum);
 }
 
-#define UNROLL _Pragma("GCC unroll 24") /* so that sums stay in registers */
-typedef void strip(int64_t k, const real *a, int64_t next, const real *a_head, const real *b, const real *b_head, real *c,
-                   int64_t ldc, bool add);
+typedef void strip(int64_t k, const real *a, int64_t next, const real *a_head, const real *b, const real *b_head,
+                   real *c, int64_t ldc, bool add);
 
 /* Terms i and i + 1 of the sixteen as a pair, and i + 2, so that additions and multiplications alternate. */
 #define PAIR_AND_ONE(i)                                                                                       \
@@ -86,7 +85,8 @@ typedef void strip(int64_t k, const real *a, int64_t next, const real *a_head, c
     }
 #define STRIP(name, rows)                                                                                     \
     LTN_KERNEL_V4 static void name(int64_t k, const real *restrict a, int64_t next, const real *a_head,       \
-                                   const real *restrict b, const real *b_head, real *c, int64_t ldc, bool add) \
+                                   const real *restrict b, const real *b_head, real *c, int64_t ldc,          \
+                                   bool add)                                                                  \
     {                                                                                                         \
         enum { ROWS = rows };                                                                                 \
         const vec *row = (const vec *)b, *head = (const vec *)b_head;                                         \
@@ -100,8 +100,10 @@ typedef void strip(int64_t k, const real *a, int64_t next, const real *a_head, c
             PAIR_AND_ONE(12)                                                                                  \
             UNROLL for (int r = 0; r < ROWS; r++) sum[r] += a[r * N + 15] * row[15];                          \
         }                                                                                                     \
-        UNROLL for (int r = 0; r < ROWS && add; r++) *(vec *)(c + r * ldc) += sum[r] * (head[1] * a_head[M + r]); \
-        UNROLL for (int r = 0; r < ROWS && !add; r++) *(vec *)(c + r * ldc) = sum[r] * (head[1] * a_head[M + r]); \
+        UNROLL for (int r = 0; r < ROWS && add; r++) *(vec *)(c + r * ldc) +=                                 \
+            sum[r] * (head[1] * a_head[M + r]);                                                               \
+        UNROLL for (int r = 0; r < ROWS && !add; r++) *(vec *)(c + r * ldc) =                                 \
+            sum[r] * (head[1] * a_head[M + r]);                                                               \
     }
 STRIP(strip_of_8, 8)
 STRIP(strip_of_16, 16)

@@ -39,7 +39,8 @@ static void pack_weight(const rows *s, int64_t p, int64_t first, int64_t count, 
 }
 
 /* Sums c of a row, in n columns: what follows them, and away to y, where y's own columns `at` and on are. */
-static inline void finish_row(const rows *s, real *c, int64_t at, int64_t n, const real *bias, const real *residual, real *y)
+static inline void finish_row(const rows *s, real *c, int64_t at, int64_t n, const real *bias, const real *residual,
+                              real *y)
 {
     if (bias) add(c, bias + at, n);
     if (s->fuse.before) activate(s->fuse.activation, c, n);
@@ -49,8 +50,8 @@ static inline void finish_row(const rows *s, real *c, int64_t at, int64_t n, con
 }
 
 /* The same for `count` rows from `row` on. Three whole panels are a number that the compiler knows. */
-LTN_KERNEL static void finish(const rows *s, real *c, int64_t row, int64_t count, int64_t at, int64_t n, const real *bias,
-                              const real *residual, real *y)
+LTN_KERNEL static void finish(const rows *s, real *c, int64_t row, int64_t count, int64_t at, int64_t n,
+                              const real *bias, const real *residual, real *y)
 {
     for (int64_t r = 0; r < count; r++, c += WIDE * N) {
         const int64_t place = (row + r) * s->out + at;
@@ -68,8 +69,6 @@ static int64_t strip_size(const rows *s)
 {
     return s->in / SLICE * slice_size(SLICE) + (s->in % SLICE ? slice_size(s->in % SLICE) : 0);
 }
-
-static int64_t strips_of(int64_t count) { return (count + LTN_TILE_M - 1) / LTN_TILE_M; }
 
 /* `count` rows of x, 24 at most, to a strip. */
 static void make_strip(const rows *s, const real *x, int64_t count, real *strip)
@@ -90,7 +89,8 @@ static void make_strip(const rows *s, const real *x, int64_t count, real *strip)
 }
 
 /* The strips' slices at depth k by the panels, which are made ready. */
-static void pairs_product(const rows *s, int64_t count, int64_t k, int64_t wide, const real *strips, real *panels, real *c)
+static void pairs_product(const rows *s, int64_t count, int64_t k, int64_t wide, const real *strips, real *panels,
+                          real *c)
 {
     const int64_t depth = LTN_MIN(s->in - k, SLICE), whole = ltn__sixteens(depth);
     real head[WIDE][LTN_PANEL_HEAD] __attribute__((aligned(64)));
@@ -126,22 +126,28 @@ static void run_task(const rows *s, const real *const *src, int64_t row, int64_t
 
 /* Numbers of one thread: panels, and c for a chunk; and of all: strips of a block. */
 static int64_t room(const rows *s) { return WIDE * N * (SLICE + ltn__eights(s->chunk)); }
-static int64_t shared(const rows *s) { return s->pairs ? strips_of(s->block) * strip_size(s) : 0; }
+static int64_t shared(const rows *s) { return s->pairs ? ltn__strips(s->block) * strip_size(s) : 0; }
+
+/* By all threads. */
+static void make_strips(const rows *s, const real *x, int64_t count, real *strips)
+{
+#pragma omp for
+    for (int64_t i = 0; i < ltn__strips(count); i++)
+        make_strip(s, x + i * LTN_TILE_M * s->in, LTN_MIN(LTN_TILE_M, count - i * LTN_TILE_M),
+                   strips + i * strip_size(s));
+}
 
 static void run_block(const rows *s, const real *const *src, int64_t first, int64_t count, real *dst, real *strips)
 {
-    const int64_t chunks = (count + s->chunk - 1) / s->chunk, n = strips_of(count);
+    const int64_t chunks = (count + s->chunk - 1) / s->chunk;
     real *own = strips + shared(s) + ltn__thread() * room(s);
-#pragma omp for
-    for (int64_t i = 0; i < (s->pairs ? n : 0); i++)
-        make_strip(s, src[0] + (first + i * LTN_TILE_M) * s->in, LTN_MIN(LTN_TILE_M, count - i * LTN_TILE_M),
-                   strips + i * strip_size(s));
+    if (s->pairs) make_strips(s, src[0] + first * s->in, count, strips);
 #pragma omp for schedule(dynamic)
     for (int64_t i = 0; i < chunks * s->tasks; i++) {
         const int64_t row = i / s->tasks * s->chunk, t = i % s->tasks;
         const int64_t p = t * s->panels / s->tasks, end = (t + 1) * s->panels / s->tasks;
-        run_task(s, src, first + row, LTN_MIN(s->chunk, count - row), p, end - p, strips + row / LTN_TILE_M * strip_size(s),
-                 own, dst);
+        run_task(s, src, first + row, LTN_MIN(s->chunk, count - row), p, end - p,
+                 strips + row / LTN_TILE_M * strip_size(s), own, dst);
     }
 }
 
@@ -177,7 +183,7 @@ static ltn_status rows_open(ltn_ctx *ctx, const ltn_node *n, const ltn_fusion *f
     if (s->tasks > s->threads) s->tasks = (s->tasks + s->threads - 1) / s->threads * s->threads; /* as many for each */
     const int64_t chunks = (s->m + CHUNK - 1) / CHUNK;
     s->pairs = ltn__pairs() && s->m >= LTN_TILE_M;
-    s->chunk = LTN_MIN(strips_of((s->m + chunks - 1) / chunks) * LTN_TILE_M, s->m);
+    s->chunk = LTN_MIN(ltn__strips((s->m + chunks - 1) / chunks) * LTN_TILE_M, s->m);
     s->block = s->pairs ? LTN_MIN(s->m, s->chunk * LTN_MAX(1, STRIPS / (s->chunk * s->in))) : s->m;
     *out = (ltn_kernel){s, (size_t)(shared(s) + s->threads * room(s)) * sizeof(real), 1u << 1};
     return LTN_OK;

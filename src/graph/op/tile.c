@@ -141,7 +141,6 @@ void ltn__product(int64_t m, int64_t n, int64_t k, const real *a, int64_t lda, c
 
 /* ---- Rows by panels: few rows by many columns, so that a number of A, which comes alone, is used often ---- */
 
-#define UNROLL _Pragma("GCC unroll 24") /* so that sums stay in registers */
 typedef void block(int64_t k, const real *const *a, const real *b, int64_t next, real *c, int64_t ldc);
 
 #define BLOCK(name, level, rows, panels, bytes)                                                              \

@@ -10,6 +10,9 @@
 #include <omp.h>
 #endif
 
+/* Before a loop over the rows of a tile, so that its sums stay in registers. */
+#define UNROLL _Pragma("GCC unroll 24")
+
 enum { LTN_TILE_M = 24, LTN_TILE_N = 16 };
 typedef struct ltn_tile {
     _Alignas(64) real v[LTN_TILE_M][LTN_TILE_N];

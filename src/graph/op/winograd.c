@@ -312,12 +312,15 @@ static bool fits(const ltn_node *n, const ltn_fusion *f)
 /* How the work is cut: by what the cache holds, and so that all threads have some. */
 static void share_work(winograd *w)
 {
-    const int64_t cached = LTN_MAX(CACHE / (POINTS * w->in * (int64_t)sizeof(real)) / LTN_TILE_M * LTN_TILE_M, LTN_TILE_M);
+    const int64_t cached = CACHE / (POINTS * w->in * (int64_t)sizeof(real)) / LTN_TILE_M * LTN_TILE_M;
     w->many = w->count >= w->panels * N / 2;
     w->group = w->many ? w->panels : w->panels >= 4 * w->threads ? GROUP : 1;
-    w->block = LTN_MIN(w->count, w->many ? LTN_MIN(cached, BLOCK) : BLOCK);
-    const int64_t rounds = (w->count + w->block * w->threads - 1) / (w->block * w->threads);
-    if (w->many) w->block = (w->count + rounds * w->threads - 1) / (rounds * w->threads);
+    w->block = LTN_MIN(w->count, BLOCK);
+    if (w->many) { /* as many blocks for each thread */
+        const int64_t most = w->threads * LTN_MIN(w->block, LTN_MAX(cached, LTN_TILE_M));
+        const int64_t blocks = (w->count + most - 1) / most * w->threads;
+        w->block = (w->count + blocks - 1) / blocks;
+    }
     w->block = ltn__eights(w->block);
     w->blocks = (w->count + w->block - 1) / w->block;
     w->groups = (w->panels + w->group - 1) / w->group;
