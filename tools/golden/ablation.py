@@ -1,17 +1,14 @@
 """latino-gradient and latino-ddim end to end: an independent PyTorch script, gradients by autograd, with the same random
 numbers; the paper's loop starts from the naive inverse, which is y itself for these operators. Results are 8-bit PNG pictures,
 tests/golden/ablation_*.png; versions stand in their text chunks."""
-import importlib.util
 import math
-import pathlib
 
 import numpy as np
 import torch
 from PIL import Image, PngImagePlugin
+from golden import load
 
-spec = importlib.util.spec_from_file_location("latino_golden", pathlib.Path(__file__).with_name("latino.py"))
-base = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(base)
+base = load("latino")
 
 
 def draw(k):

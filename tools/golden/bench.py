@@ -1,6 +1,5 @@
 """Operations of the small prior's parts, in millions, as PyTorch's own counter (torch.utils.flop_counter) finds them in diffusers'
 and transformers' networks: matrix products, convolutions and attention."""
-import importlib.util
 import pathlib
 
 import diffusers
@@ -9,6 +8,7 @@ import torch
 import transformers
 from safetensors.numpy import save_file
 from torch.utils.flop_counter import FlopCounterMode
+from golden import load
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -22,9 +22,7 @@ def count(f):
 @torch.no_grad()
 def make(out):
     torch.set_num_threads(1)
-    spec = importlib.util.spec_from_file_location("latino", pathlib.Path(__file__).with_name("latino.py"))
-    latino = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(latino)
+    latino = load("latino")
     p = latino.Prior(ROOT / "models/prior")
     x, c = torch.zeros(1, 3, 128, 128), p.embed("")
     z = torch.zeros(1, 32, 16, 16)

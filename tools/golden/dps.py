@@ -1,16 +1,13 @@
 """dps and psld end to end: an independent PyTorch script, gradients by autograd through network, decoder, encoder and operator,
 with the same random numbers. Results are 8-bit PNG pictures, tests/golden/dps_*.png; versions stand in their text chunks."""
-import importlib.util
 import math
-import pathlib
 
 import numpy as np
 import torch
 from PIL import Image, PngImagePlugin
+from golden import load
 
-spec = importlib.util.spec_from_file_location("latino_golden", pathlib.Path(__file__).with_name("latino.py"))
-base = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(base)
+base = load("latino")
 # name, degradation, sigma in [0, 1], steps, zeta or None, pull, eta, gamma (of psld; None: dps): as in tests/test_scripts.c
 CASES = [("sr", "down", .05, 6, None, .5, 1., None),
          ("inpaint", "mask", .05, 8, 1.5, None, .5, None),

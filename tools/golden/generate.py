@@ -1,6 +1,5 @@
 """What diffusers' pipelines draw with the tiny models of model.py and sdxl.py: from a prompt, with guidance and a negative prompt,
 and from a picture. The noise is model.py's formula; the picture is kept before it is clipped to [0, 1]."""
-import importlib.util
 import os
 import pathlib
 
@@ -17,13 +16,7 @@ from diffusers.schedulers import scheduling_euler_ancestral_discrete as ancestra
 from diffusers.schedulers import scheduling_lcm as lcm
 from safetensors.torch import save_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
-
-
-def load(name):
-    spec = importlib.util.spec_from_file_location(name + "_golden", pathlib.Path(__file__).with_name(name + ".py"))
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+from golden import load
 
 
 base, sdxl = load("model"), load("sdxl")

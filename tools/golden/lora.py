@@ -1,8 +1,6 @@
 """Tiny models with adapters, as diffusers and peft load them: what the text encoders and the UNet answer then.
 
 Weights of models and adapters follow model.py's formula; only the adapters' names and shapes are stored."""
-import importlib.util
-import json
 import os
 import pathlib
 import re
@@ -15,11 +13,10 @@ import transformers
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from safetensors.torch import save_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from golden import load
 
 here = pathlib.Path(__file__)
-spec = importlib.util.spec_from_file_location("sdxl_golden", here.with_name("sdxl.py"))
-sdxl = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(sdxl)
+sdxl = load("sdxl")
 base, values = sdxl.base, sdxl.values
 PROMPT = "a photo of a cat"
 

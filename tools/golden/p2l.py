@@ -3,15 +3,13 @@
 Operators, random numbers and the prior are those of latino.py. Results are 8-bit PNG pictures,
 tests/golden/p2l_*.png and treg_*.png."""
 import math
-import pathlib
-import sys
 
 import numpy as np
 import torch
 from PIL import Image
+from golden import load
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-import latino as base
+base = load("latino")
 
 # name, degradation, sigma in [0, 1], options, prompt: tests/test_scripts.c has the same list
 P2L = [("p2l_sr", "down", .05, dict(steps=5, inner=2, rate=.02, every=3, weight=.5, zeta=.7), ""),

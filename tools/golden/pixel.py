@@ -1,6 +1,5 @@
 """Diffusions in pixels: random tiny models of diffusers' UNet2DModel, and guided-diffusion's UNet written here once more from its
 paper and its files' names. Weights and inputs follow the formula of model.py."""
-import importlib.util
 import math
 import pathlib
 
@@ -10,10 +9,9 @@ import torch.nn.functional as F
 from diffusers import UNet2DModel
 from safetensors.torch import save_file
 from torch import nn
+from golden import load
 
-spec = importlib.util.spec_from_file_location("model_golden", pathlib.Path(__file__).with_name("model.py"))
-base = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(base)
+base = load("model")
 
 DDPMS = {
     # As the old pixel models of 256 x 256 are: sines first, asymmetric padding, one head of all channels.

@@ -1,18 +1,11 @@
 """Solvers on a diffusion in pixels: independent PyTorch scripts of ddrm, ddnm, diffpir, pigdm, dps and red-diff with the tiny
 guided-diffusion network of pixel.py and the same random numbers. y is what A makes of a picture of the formula, and noise."""
-import importlib.util
 import math
 import pathlib
 
 import torch
 from safetensors.torch import save_file
-
-
-def load(name):
-    spec = importlib.util.spec_from_file_location(name + "_golden", pathlib.Path(__file__).with_name(name + ".py"))
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+from golden import load
 
 
 pixel, latino = load("pixel"), load("latino")

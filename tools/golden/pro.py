@@ -1,12 +1,12 @@
 """LATINO-PRO: gradients of SAPG's loss by the text through autograd, and whole runs by an independent PyTorch script with the
 same random numbers. Operators, the prior and LATINO's steps are those of latino.py; random weights those of model.py."""
-import importlib.util
 import math
 import pathlib
 
 import numpy as np
 import torch
 from PIL import Image
+from golden import load
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 # name, degradation of the program, sigma in [0, 1], prompt: tests/test_pro.c has the same list with the solvers' words
@@ -15,13 +15,6 @@ RUNS = [("matched", "mask", .05, "a photo of a dog", dict(rule="matched", rounds
                                                               momentum=1)),
         ("samples", "down", .05, "", dict(rule="matched", rounds=2, times=[999, 500], step=.4, radius=8, momentum=0, samples=2))]
 FROZEN, LAST = 4, 2
-
-
-def neighbour(name):
-    spec = importlib.util.spec_from_file_location(name, pathlib.Path(__file__).with_name(name + ".py"))
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def sapg_gradient(f, ab, ab_next, z, z_next, c):
@@ -143,7 +136,7 @@ def learn_paper(L, p, y, op, sigma, a, o, x):
 def make(out):
     from safetensors.torch import save_file
     torch.set_num_threads(1)
-    L, M = neighbour("latino"), neighbour("model")
+    L, M = load("latino"), load("model")
     p = L.Prior(ROOT / "models/prior")
     for part in (p.vae, p.unet, p.text):
         part.requires_grad_(False)

@@ -4,15 +4,13 @@ the same random numbers, and for RED-diff torch's Adam.
 Operators, random numbers and the prior are those of latino.py. Results are 8-bit PNG pictures,
 tests/golden/resample_*.png and red_diff_*.png."""
 import math
-import pathlib
-import sys
 
 import numpy as np
 import torch
 from PIL import Image
+from golden import load
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-import latino as base
+base = load("latino")
 
 STEPS = 6
 # name, degradation, sigma in [0, 1], options, prompt: tests/test_scripts.c has the same list

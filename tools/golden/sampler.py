@@ -4,10 +4,8 @@ tests/golden/sampler.json holds every case: the scheduler_config.json of a class
 for each case and number of steps the time steps, what the network is fed half-way, and the end. The network and all noise are
 formulas that tests/test_sampler.c repeats. Everything is computed in double precision: torch.float32 and numpy.float32 mean
 double inside the schedulers' modules, so that rounding is ours alone."""
-import importlib.util
 import json
 import os
-import pathlib
 import sys
 import warnings
 
@@ -15,10 +13,9 @@ import diffusers
 import numpy as np
 import torch
 from safetensors.torch import save_file
+from golden import load
 
-spec = importlib.util.spec_from_file_location("model_golden", pathlib.Path(__file__).with_name("model.py"))
-base = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(base)
+base = load("model")
 
 COUNT, STEPS = 16, (4, 8, 20)
 SD = dict(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")

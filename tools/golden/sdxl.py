@@ -1,7 +1,6 @@
 """A tiny SDXL: what diffusers' pipeline makes of prompts and sizes, and what its UNet answers.
 
 Weights and inputs follow model.py's formula; the vocabulary is the small prior's."""
-import importlib.util
 import os
 import pathlib
 
@@ -11,10 +10,9 @@ import transformers
 from diffusers import AutoencoderKL, EulerDiscreteScheduler, StableDiffusionXLPipeline, UNet2DConditionModel
 from safetensors.torch import save_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+from golden import load
 
-spec = importlib.util.spec_from_file_location("model_golden", pathlib.Path(__file__).with_name("model.py"))
-base = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(base)
+base = load("model")
 PROMPTS, values = base.PROMPTS, base.values
 
 PRIOR = pathlib.Path(__file__).resolve().parents[2] / "models" / "prior" / "tokenizer"

@@ -5,9 +5,7 @@ The names of the original are written down here, from the repositories' own modu
 right: what they make of a file with these names has every tensor of the model, under its name, with its values. Only names and
 shapes are stored, a line for each tensor of diffusers: name in the file, part, name in the part, how (= as it is, q k v a third
 of the rows, t transposed), shape. The values follow model.py's formula."""
-import importlib.util
 import os
-import pathlib
 
 import diffusers
 import torch
@@ -15,10 +13,9 @@ import transformers
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from diffusers.loaders import single_file_utils as oracle
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
+from golden import load
 
-spec = importlib.util.spec_from_file_location("model_golden", pathlib.Path(__file__).with_name("model.py"))
-base = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(base)
+base = load("model")
 
 RESNET = {"norm1": "in_layers.0", "conv1": "in_layers.2", "time_emb_proj": "emb_layers.1", "norm2": "out_layers.0",
           "conv2": "out_layers.3", "conv_shortcut": "skip_connection"}

@@ -1,17 +1,15 @@
 """Tiny autoencoders of all families, written here in PyTorch after their description: stacks of blocks, numbered as in the files
 {encoder,decoder}.pth. Random ones by model.py's formula, and (where they are to be had) the real TAEF2 and TAESANA."""
-import importlib.util
 import os
 import pathlib
 
 import torch
 from safetensors.torch import save_file
 from torch import nn
+from golden import load
 
 here = pathlib.Path(__file__)
-spec = importlib.util.spec_from_file_location("model_golden", here.with_name("model.py"))
-base = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(base)
+base = load("model")
 REAL = here.resolve().parents[3] / "shared/data/taef2"
 
 
