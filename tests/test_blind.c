@@ -21,7 +21,7 @@ TEST(the_width_of_a_gaussian_blur_is_found)
         test_name("%s, noise %g", spec, i < 5 ? 0.002 : 0.02);
         OK(ctx, ltn_degradation_open(ctx, spec, x.width, x.height, x.channels, &d));
         OK(ctx, ltn_degrade(d, &x, i < 5 ? "gaussian:sigma=0.002" : "gaussian:sigma=0.02", 3, &y));
-        OK(ctx, ltn_resolve(ctx, "blur:sigma=auto,border=circular", &y, found, sizeof found));
+        OK(ctx, ltn_resolve(ctx, "blur:sigma=auto,border=circular", &y, NULL, found, sizeof found));
         CHECK(!strncmp(found, "blur:sigma=", 11) && strstr(found, ",border=circular"));
         NEAR(atof(found + 11) / sigma, 1, sigma < 1 ? 0.35 : 0.25);
         ltn_image_free(ctx, &y);
@@ -44,7 +44,7 @@ TEST(the_quality_of_a_jpeg_file_is_read)
         test_name("quality %d", q);
         CHECK(ltn_image_jpeg_quality(&y, &full) == q);
         snprintf(expected, sizeof expected, "jpeg:quality=%d,chroma=%s", q, full ? "4:4:4" : "4:2:0");
-        OK(ctx, ltn_resolve(ctx, "jpeg", &y, found, sizeof found));
+        OK(ctx, ltn_resolve(ctx, "jpeg", &y, NULL, found, sizeof found));
         CHECK(!strcmp(found, expected));
         ltn_image_free(ctx, &y);
     }
@@ -67,20 +67,21 @@ TEST(what_is_not_asked_for_is_copied)
     char found[128];
     for (int i = 0; i < LTN_COUNT(same); i++) {
         test_name("%s", same[i]);
-        OK(ctx, ltn_resolve(ctx, same[i], &x, found, sizeof found));
+        OK(ctx, ltn_resolve(ctx, same[i], &x, NULL, found, sizeof found));
         CHECK(!strcmp(found, same[i]));
     }
-    OK(ctx, ltn_resolve(ctx, "inpaint:random=0.5+blur:sigma=auto", &x, found, sizeof found));
+    OK(ctx, ltn_resolve(ctx, "inpaint:random=0.5+blur:sigma=auto", &x, NULL, found, sizeof found));
     CHECK(!strncmp(found, "inpaint:random=0.5+blur:sigma=0.", 32));
-    CHECK(ltn_resolve(ctx, "jpeg:chroma=auto", &x, found, sizeof found) == LTN_EINVAL && strstr(ltn_error(ctx), "not read from a JPEG file"));
-    CHECK(ltn_resolve(ctx, "blur:kernel=auto", &x, found, sizeof found) == LTN_EINVAL && strstr(ltn_error(ctx), "only sigma"));
-    CHECK(ltn_resolve(ctx, "motion:length=auto", &x, found, sizeof found) == LTN_EINVAL && strstr(ltn_error(ctx), "not found from a measurement"));
-    CHECK(ltn_resolve(ctx, "blur:sigma=2+downsample:factor=2", &x, found, 10) == LTN_EINVAL && strstr(ltn_error(ctx), "longer than 9 letters"));
+    CHECK(ltn_resolve(ctx, "jpeg:chroma=auto", &x, NULL, found, sizeof found) == LTN_EINVAL && strstr(ltn_error(ctx), "not read from a JPEG file"));
+    CHECK(ltn_resolve(ctx, "blur:across=auto", &x, NULL, found, sizeof found) == LTN_EINVAL && strstr(ltn_error(ctx), "only sigma"));
+    CHECK(ltn_resolve(ctx, "blur:kernel=auto", &x, NULL, found, sizeof found) == LTN_EINVAL && strstr(ltn_error(ctx), "no file is named"));
+    CHECK(ltn_resolve(ctx, "motion:length=auto", &x, NULL, found, sizeof found) == LTN_EINVAL && strstr(ltn_error(ctx), "not found from a measurement"));
+    CHECK(ltn_resolve(ctx, "blur:sigma=2+downsample:factor=2", &x, NULL, found, 10) == LTN_EINVAL && strstr(ltn_error(ctx), "longer than 9 letters"));
     OK(ctx, ltn_image_new(ctx, 20, 30, 3, NULL, &small));
-    CHECK(ltn_resolve(ctx, "blur:sigma=auto", &small, found, sizeof found) == LTN_ESHAPE);
+    CHECK(ltn_resolve(ctx, "blur:sigma=auto", &small, NULL, found, sizeof found) == LTN_ESHAPE);
     ltn_image_free(ctx, &small);
     OK(ctx, ltn_image_new(ctx, 40, 30, 3, NULL, &small));
-    CHECK(ltn_resolve(ctx, "blur:sigma=auto", &small, found, sizeof found) == LTN_EINVAL && strstr(ltn_error(ctx), "nothing is to be seen"));
+    CHECK(ltn_resolve(ctx, "blur:sigma=auto", &small, NULL, found, sizeof found) == LTN_EINVAL && strstr(ltn_error(ctx), "nothing is to be seen"));
     ltn_image_free(ctx, &small);
     ltn_image_free(ctx, &x);
     ltn_close(&ctx);
