@@ -77,13 +77,13 @@ typedef struct workplace {
 static workplace workplace_at(const ltn_attention *a, real *scratch, int64_t *at)
 {
     const int64_t wide = ltn__panels(a->d) * N, keys = ltn__panels(a->keys) * N;
-    const int64_t blocks = (a->keys + KEYS - 1) / KEYS;
+    const int64_t blocks = (a->keys + KEYS - 1) / KEYS, queries = LTN_MIN(LTN_QUERIES, ltn__panels(a->queries) * N);
     workplace w;
     w.k = ltn__take_paired(scratch, at, a->rows, wide, ltn__strip_heads(a->keys));
     w.vt = ltn__take_paired(scratch, at, a->tall, keys, blocks * ltn__strip_heads(a->d));
-    w.qt = ltn__take_paired(scratch, at, wide, LTN_QUERIES, ltn__panel_heads(LTN_QUERIES));
-    w.score = ltn__take_paired(scratch, at, KEYS, LTN_QUERIES, ltn__panel_heads(LTN_QUERIES));
-    w.yt = (ltn_panels){ltn__take(scratch, at, LTN_QUERIES * a->tall), a->tall};
+    w.qt = ltn__take_paired(scratch, at, wide, queries, ltn__panel_heads(queries));
+    w.score = ltn__take_paired(scratch, at, KEYS, queries, ltn__panel_heads(queries));
+    w.yt = (ltn_panels){ltn__take(scratch, at, queries * a->tall), a->tall};
     return w;
 }
 
@@ -185,7 +185,7 @@ static void block(const ltn_attention *a, const real *q, real *y, real *l, int64
     softmax state[LTN_QUERIES / N];
     ltn__attention_pack_transposed(a, q + first * a->c, m, w->qt.at);
     ltn__paired_right(w->qt, m, a->d, a->d);
-    memset(w->yt.v, 0, (size_t)(LTN_QUERIES * a->tall) * sizeof(real));
+    memset(w->yt.v, 0, (size_t)(ltn__panels(m) * N * a->tall) * sizeof(real));
     for (int64_t r = 0; r < LTN_QUERIES; r++) {
         state[r / N].highest[r % N] = -(real)1e30;
         state[r / N].weight[r % N] = 0;

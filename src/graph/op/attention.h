@@ -5,7 +5,7 @@
 
 #include "pairs.h"
 
-enum { LTN_QUERIES = 64 };
+enum { LTN_QUERIES = 256 };
 
 typedef struct ltn_attention {
     int64_t images, heads, c, d, queries, keys; /* numbers of a token, of a head; tokens */

@@ -34,21 +34,29 @@ static inline real power_below(real mean)
     return power;
 }
 
+static inline real sum_of(const real x[N])
+{
+    real sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (int l = 0; l < N; l++) sum += x[l];
+    return sum;
+}
+
 LTN_KERNEL void ltn__pairs_strip(int64_t rows, int64_t k, real *a, int64_t tile, real *head)
 {
     for (int64_t r = 0; r < rows; r++) {
-        real size[N] = {0}, product[N] = {0}, total = 0, sum = 0;
+        real size[N] = {0}, product[N] = {0};
         for (int64_t i = 0; i < k; i += N)
             for (int l = 0; l < N; l++) size[l] += fabs(a[i * tile + r * N + l]);
-        for (int l = 0; l < N; l++) total += size[l];
+        const real total = sum_of(size);
         const real power = power_below(total / (real)k), scale = 1 / power;
         for (int64_t i = 0; i < k; i += N) {
             real *x = a + i * tile + r * N;
             for (int l = 0; l < N; l++) x[l] *= scale;
             for (int l = 0; l < N - 1; l++) product[l] += x[l] * x[l + 1];
         }
-        for (int l = 0; l < PAIRS; l++) sum += product[APART * l];
-        head[r] = sum;
+        for (int l = 0; l < N; l++) product[l] = l % APART == 0 && l < PAIRS * APART ? product[l] : 0;
+        head[r] = sum_of(product);
         head[M + r] = total > 0 || total != total ? power : 0;
     }
 }
