@@ -14,6 +14,8 @@ static const example examples[] = {
     {"phase:masks=3", 12, 9, 2, true},
     {"blur:sigma=1+clip", 19, 13, 3, true},
     {"clip:gain=1.5+blur:sigma=1", 19, 13, 1, true},
+    {"phase:oversample=2", 12, 9, 2, true},
+    {"phase:oversample=1.5", 13, 9, 1, true},
     {"downsample:factor=2+phase:masks=2+inpaint:random=0.2", 12, 10, 1, true},
     {"jpeg:quality=20", 32, 16, 3, false},
     {"jpeg:quality=50,chroma=4:4:4", 16, 24, 3, false},
@@ -139,6 +141,33 @@ TEST(clipped_values)
     ltn__prox(d, y, INFINITY, u, x);
     for (int i = 0; i < 4; i++) NEAR(x[i], want[i], 1e-6);
     ltn_degradation_close(&d);
+    ltn_close(&ctx);
+}
+
+/* ---- Phases ---- */
+/* Without masks a picture and itself turned by 180 degrees have one measurement; the search finds it from exact values, the
+ * brighter half above or, turned, the darker; and channels alike. */
+TEST(what_amid_zeros_is_found)
+{
+    enum { WIDTH = 16, HEIGHT = 12, N = WIDTH * HEIGHT };
+    ltn_ctx *ctx = context();
+    float x[3 * N], turned[3 * N], y[12 * N], same[12 * N], found[3 * N];
+    for (size_t i = 0; i < 3 * N; i++) {
+        const float row = (float)(i % N / WIDTH) / HEIGHT, column = (float)(i % WIDTH) / WIDTH;
+        x[i] = 0.8f - 0.4f * row + 0.15f * sinf(9 * row + 7 * column + (float)(i / N)) * cosf(11 * column);
+        turned[i / N * N + N - 1 - i % N] = x[i];
+    }
+    for (int k = 0; k < 2; k++) {
+        ltn_degradation *d = NULL;
+        test_name("turned=%d", k);
+        OK(ctx, ltn_degradation_open(ctx, k ? "phase:oversample=2,turned=1" : "phase:oversample=2", WIDTH, HEIGHT, 3, &d));
+        ltn__forward(d, x, y);
+        ltn__forward(d, turned, same);
+        NEAR(distance(same, y, 12 * N), 0, 1e-5);
+        ltn__naive(d, y, found);
+        NEAR(distance(found, k ? turned : x, 3 * N), 0, 0.01);
+        ltn_degradation_close(&d);
+    }
     ltn_close(&ctx);
 }
 

@@ -44,6 +44,8 @@ static const struct {
     {"projections", "tomography:angles=20", "odd_square"},
     {"limited", "tomography:angles=15,range=90,circle=1", "inside"},
     {"magnitudes", "phase:masks=3,seed=5", "odd"},
+    {"amid_zeros", "phase:oversample=2", "odd_square"},
+    {"amid_zeros_odd", "phase:oversample=1.5", "odd"},
     {"clipped", "clip:gain=3,pivot=0.4", "odd"},
 };
 
@@ -318,6 +320,12 @@ TEST(bad_input)
         {"tomography", 9, 8, 1, LTN_ESHAPE, "9 x 8; expected a square"},
         {"tomography:angles=0", 9, 9, 1, LTN_EINVAL, "angles"},
         {"phase:masks=0", 9, 9, 1, LTN_EINVAL, "masks"},
+        {"phase:oversample=0", 9, 9, 1, LTN_EINVAL, "oversample"},
+        {"phase:oversample=0.5", 9, 9, 1, LTN_EINVAL, "oversample"},
+        {"phase:oversample=9", 9, 9, 1, LTN_EINVAL, "oversample"},
+        {"phase:oversample=2,masks=2", 9, 9, 1, LTN_EINVAL, "excludes masks"},
+        {"phase:turned=1", 9, 9, 1, LTN_EINVAL, "turned needs oversample"},
+        {"phase:oversample=8", 1 << 14, 1 << 14, 1, LTN_ESHAPE, "131072 x 131072 measurements"},
         {"varying:boundary=valid", 9, 9, 1, LTN_ESHAPE, "larger than the picture"},
         {"identity", 0, 9, 1, LTN_ESHAPE, "empty"},
         {"identity", 1 << 16, 1 << 16, 3, LTN_ESHAPE, "too large"},
@@ -400,7 +408,8 @@ TEST(bad_pictures)
     static const struct {
         const char *spec, *says;
         int channels;
-    } measurement[] = {{"mri", "real and imaginary", 3}, {"phase:masks=2", "multiple of masks=2", 3}, {"demosaic", "3 channels", 3},
+    } measurement[] = {{"mri", "real and imaginary", 3}, {"phase:masks=2", "multiple of masks=2", 3},
+                       {"phase:oversample=2.2", "4 x 8, which no picture gives", 3}, {"demosaic", "3 channels", 3},
                        {"tomography:angles=7", "8 projections, not angles=7", 1}};
     for (int i = 0; i < LTN_COUNT(measurement); i++) {
         test_name("%s", measurement[i].spec);
