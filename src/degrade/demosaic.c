@@ -11,7 +11,7 @@ static const uint8_t filters[][2][2] = {{{0, 1}, {1, 2}}, {{2, 1}, {1, 0}}, {{1,
 
 static size_t pixels(const ltn_operator *op)
 {
-    return (size_t)op->y.width * (size_t)op->y.height;
+    return ltn__plane_count(op->y);
 }
 
 static size_t colour(const ltn_operator *op, int i, int j)
