@@ -25,11 +25,9 @@ static int run(ltn_ctx *ctx, const cmd_args *a)
     char file[4096];
     const char *path = a->operand[0];
     if (cmd_is_folder(path)) return describe_model(ctx, a);
-    if (ltn_lora_describe(ctx, path, file, sizeof file)) {
-        const ltn_status s = ltn_file_describe(ctx, path, file, sizeof file);
-        if (s) return cmd_fail(ctx, s);
-        if (strstr(file, "\"whole model\"")) return describe_model(ctx, a);
-    }
+    const ltn_status s = ltn_file_describe(ctx, path, file, sizeof file);
+    if (s) return cmd_fail(ctx, s);
+    if (strstr(file, "\"whole model\"")) return describe_model(ctx, a);
     print(a, file);
     return CMD_DONE;
 }

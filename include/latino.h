@@ -130,7 +130,8 @@ LTN_API const char *ltn_model_describe(const ltn_model *m);
  * supported (DoRA, LoHa, LoKr). */
 LTN_API ltn_status ltn_lora_describe(ltn_ctx *ctx, const char *path, char *json, size_t room);
 /* What a weight file is, by its tensors, in JSON (4096 bytes are room enough): "kind" (a whole model, a UNet, an autoencoder, half
- * of a tiny one, a text encoder), "family", for each part architecture, parameters and type, "use". LTN_EFORMAT: none of these. */
+ * of a tiny one, a text encoder), "family", for each part architecture, parameters and type, "use"; of an adapter
+ * what ltn_lora_describe says. LTN_EFORMAT: none of these. */
 LTN_API ltn_status ltn_file_describe(ltn_ctx *ctx, const char *path, char *json, size_t room);
 /* The parts, as diffusers lays them out: text (1, 77, d), for SDXL (1, 78, d), whose last row is the pooled text and zeros;
  * sample and latents (n, c, h, w); pictures (n, 3, 8h, 8w) in [-1, 1] scaled as the VAE's own encode and decode do, latents multiplied by the scaling factor. */

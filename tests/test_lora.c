@@ -208,9 +208,11 @@ TEST(bad_adapters)
 TEST(descriptions)
 {
     ltn_ctx *ctx;
-    char text[1024] = "";
+    char text[1024] = "", same[1024] = "";
     OK(NULL, ltn_open(&ctx, NULL));
     OK(ctx, ltn_lora_describe(ctx, adapter("lora_kohya"), text, sizeof text));
+    OK(ctx, ltn_file_describe(ctx, adapter("lora_kohya"), same, sizeof same));
+    CHECK(!strcmp(same, text));
     CHECK(strstr(text, "\"text_encoder\": 6") && strstr(text, "\"least_rank\": 2,\n  \"rank\": 3"));
     CHECK(strstr(text, "\"type\": \"f32\""));
     CHECK(ltn_lora_describe(ctx, adapter("resnet"), text, sizeof text) == LTN_EFORMAT && strstr(ltn_error(ctx), "no weight of a LoRA"));

@@ -1,5 +1,5 @@
-/* describe.c - what a weight file is, by its tensors: a whole model, a UNet, an autoencoder, half of a tiny one, a text encoder;
- * its family, its numbers of parameters, their type, and what it is good for. */
+/* describe.c - what a weight file is, by its tensors: a whole model, a UNet, an autoencoder, half of a tiny one, a text encoder,
+ * an adapter (lora.c); its family, its numbers of parameters, their type, and what it is good for. */
 #include "layout.h"
 
 #include <stdio.h>
@@ -101,9 +101,14 @@ ltn_status ltn_file_describe(ltn_ctx *ctx, const char *path, char *json, size_t 
     part p[PARTS] = {{0}};
     ltn_status s = ltn__tensors_open(ctx, path, &t);
     const bool guided = !s && ltn__guided_matches(t); /* it has no parts */
-    if (guided) snprintf(json, room, "{\n  \"kind\": \"whole model\",\n  \"family\": \"guided-diffusion\",\n  \"use\": \"--model FILE\"\n}");
-    for (int f = 0; f < PARTS && !s && !guided; f++) s = look(t, f, &arena, &p[f]);
-    if (!s && !guided) s = write(ctx, t, p, json, room);
+    if (guided)
+        snprintf(json, room, "{\n  \"kind\": \"whole model\",\n  \"family\": \"guided-diffusion\",\n  \"use\": \"--model FILE\"\n}");
+    bool parts = false;
+    for (int f = 0; f < PARTS && !s && !guided; f++) {
+        s = look(t, f, &arena, &p[f]);
+        parts |= p[f].layout != NULL;
+    }
+    if (!s && !guided) s = parts || !ltn__lora_matches(t) ? write(ctx, t, p, json, room) : ltn__lora_describe(ctx, t, json, room);
     ltn__arena_free(&arena);
     ltn__tensors_close(&t);
     return s;

@@ -622,12 +622,20 @@ static void describe(const lora *l, char *json, size_t room)
              ltn__dtype_name(l->layer[0].weight[DOWN]->dtype));
 }
 
+ltn_status ltn__lora_describe(ltn_ctx *ctx, ltn_tensors *t, char *json, size_t room)
+{
+    lora l = {.ctx = ctx, .arena.ctx = ctx, .path = ltn__tensors_path(t), .tensors = t};
+    const ltn_status s = understand(&l);
+    if (!s) describe(&l, json, room);
+    ltn__arena_free(&l.arena);
+    return s;
+}
+
 ltn_status ltn_lora_describe(ltn_ctx *ctx, const char *path, char *json, size_t room)
 {
-    lora l = {.ctx = ctx, .arena.ctx = ctx, .path = path};
-    ltn_status s = ltn__tensors_open(ctx, path, &l.tensors);
-    if (!s) s = understand(&l);
-    if (!s) describe(&l, json, room);
-    lora_close(&l);
+    ltn_tensors *t;
+    ltn_status s = ltn__tensors_open(ctx, path, &t);
+    if (!s) s = ltn__lora_describe(ctx, t, json, room);
+    ltn__tensors_close(&t);
     return s;
 }

@@ -166,6 +166,7 @@ struct ltn_model {
 /* ---- lora.c: adapters. FILE or FILE:scale, merged into the model's weights, before the first plan. ---- */
 ltn_status ltn__lora_merge(ltn_model *m, const char *spec);
 bool ltn__lora_matches(ltn_tensors *t); /* is this file an adapter? */
+ltn_status ltn__lora_describe(ltn_ctx *ctx, ltn_tensors *t, char *json, size_t room); /* as ltn_lora_describe */
 /* The plan of a part for this shape, made on first use. */
 ltn_status ltn__model_part(ltn_model *m, ltn_part_kind kind, int64_t n, int64_t h, int64_t w, ltn_part **out);
 const ltn_entry *ltn__part_entry(int i); /* the parts by name, as ltn_bench_part takes them */
