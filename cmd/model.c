@@ -43,9 +43,10 @@ const cmd_verb cmd_model = {
     .name = "model",
     .operands = "PATH",
     .summary = "describes a model: parts, sizes, schedule",
-    .about = "Opens a diffusers folder or a file, finds out by its tensors what it is (a whole model, a UNet, an autoencoder, half of "
-             "a tiny one, an adapter), and prints its family, architectures, sizes, numbers of parameters, their type, "
-             "what it predicts and its noise schedule; of an adapter (LoRA) which layers it touches, its ranks and alphas.",
+    .about = "Opens a diffusers folder or a file, finds out by its tensors what it is (a whole model, a UNet, an "
+             "autoencoder, half of a tiny one, an adapter), and prints its family, architectures, sizes, numbers of "
+             "parameters, their type, what it predicts and its noise schedule; of an adapter (LoRA) which layers it "
+             "touches, its ranks and alphas.",
     .min_operands = 1,
     .max_operands = 1,
     .option = options,

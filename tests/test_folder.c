@@ -104,15 +104,20 @@ TEST(two_text_encoders_that_do_not_fit)
             "/unet: config.json: addition_embed_type is text_time, but model_index.json has no text_encoder_2");
     refused(&(folder){.unet.names = "unet_sd", .text_2 = second},
             "/unet: config.json: no addition_embed_type, but model_index.json has a text_encoder_2");
-    refused(&(folder){.unet = xl, .text = "clip_xl", .text_2 = second, .from = "\"addition_time_embed_dim\": 8", .to = "\"a\": 8"},
+    refused(&(folder){.unet = xl, .text = "clip_xl", .text_2 = second, .from = "\"addition_time_embed_dim\": 8",
+                      .to = "\"a\": 8"},
             "/unet: config.json: no addition_time_embed_dim");
-    refused(&(folder){.unet = xl, .text = "clip_xl", .text_2 = second, .from = "input_dim\": 68", .to = "input_dim\": 48"},
-            "/unet: config.json: projection_class_embeddings_input_dim is 48, expected 48 and 1 to 56 for the pooled text");
-    refused(&(folder){.unet = xl, .text = "clip_xl", .text_2 = second, .from = "input_dim\": 68", .to = "input_dim\": 69"},
+    refused(
+        &(folder){.unet = xl, .text = "clip_xl", .text_2 = second, .from = "input_dim\": 68", .to = "input_dim\": 48"},
+        "/unet: config.json: projection_class_embeddings_input_dim is 48, expected 48 and 1 to 56 for the pooled text");
+    refused(&(folder){.unet = xl, .text = "clip_xl", .text_2 = second, .from = "input_dim\": 68",
+                      .to = "input_dim\": 69"},
             "/unet: add_embedding.linear_1.weight: shape (64, 68), expected (64, 69)");
-    refused(&(folder){.unet = xl, .text = "clip_xl", .text_2 = {.names = "clip_xl_2", .without = "text_projection.weight"}},
+    refused(&(folder){.unet = xl, .text = "clip_xl", .text_2 = {.names = "clip_xl_2",
+                                                                .without = "text_projection.weight"}},
             "/text_encoder_2: text_projection.weight: no such weight in the file");
-    refused(&(folder){.unet = xl, .text = "clip_xl", .text_2 = second, .from_2 = "\"projection_dim\": 20", .to_2 = "\"a\": 1"},
+    refused(&(folder){.unet = xl, .text = "clip_xl", .text_2 = second, .from_2 = "\"projection_dim\": 20",
+                      .to_2 = "\"a\": 1"},
             "/text_encoder_2: config.json: no projection_dim");
     refused(&(folder){.unet = xl, .text_2 = {.names = "clip_xl_2", .with = "text_projection.bias"}},
             "/text_encoder_2: text_projection.bias: left over, no layer of this architecture has it");

@@ -247,7 +247,8 @@ TEST(writing_and_scratches)
                                        ".#.......#..", ".#.......#..", ".#####...#..", "............", "............"};
     for (int i = 0; i < 120; i++) CHECK((d[0]->one[i] == 0) == (rows[i / 12][i % 12] == '#'));
     ltn_degradation_close(&d[0]);
-    static const char *const spec[] = {"inpaint:scratches=4,thick=1", "inpaint:scratches=4,thick=3", "inpaint:scratches=4,thick=3,seed=1"};
+    static const char *const spec[] = {"inpaint:scratches=4,thick=1", "inpaint:scratches=4,thick=3",
+                                       "inpaint:scratches=4,thick=3,seed=1"};
     size_t lost[3];
     for (int k = 0; k < 3; k++) {
         OK(ctx, ltn_degradation_open(ctx, spec[k], 100, 80, 1, &d[k]));
@@ -413,7 +414,8 @@ TEST(bad_pictures)
                        {"tomography:angles=7", "8 projections, not angles=7", 1}};
     for (int i = 0; i < LTN_COUNT(measurement); i++) {
         test_name("%s", measurement[i].spec);
-        CHECK(ltn_degradation_open_for(ctx, measurement[i].spec, &(ltn_image){4, 8, measurement[i].channels, v, NULL}, &d) == LTN_ESHAPE);
+        CHECK(ltn_degradation_open_for(ctx, measurement[i].spec, &(ltn_image){4, 8, measurement[i].channels, v, NULL},
+                                       &d) == LTN_ESHAPE);
         CHECK(strstr(ltn_error(ctx), measurement[i].says) != NULL);
     }
     const ltn_image colours = {8, 8, 3, v, NULL}, huge = {1 << 20, 1, 1, v, NULL};

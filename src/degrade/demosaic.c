@@ -1,6 +1,6 @@
-/* demosaic.c - a sensor's colour filter array (Bayer, US patent 3971065): y = x(colour of the pixel's filter), one value
- * per pixel. A A^T = 1, so the prox takes (u + gamma y) / (1 + gamma) where a filter is and u elsewhere. The naive picture is
- * bilinear: what a colour lacks is the mean, weighed by 1 2 1 each way, of its samples around. */
+/* demosaic.c - a sensor's colour filter array (Bayer, US patent 3971065): y = x(colour of the pixel's filter), one
+ * value per pixel. A A^T = 1, so the prox takes (u + gamma y) / (1 + gamma) where a filter is and u elsewhere. The
+ * naive picture is bilinear: what a colour lacks is the mean, weighed by 1 2 1 each way, of its samples around. */
 #include <math.h>
 #include <string.h>
 

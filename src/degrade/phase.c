@@ -1,14 +1,15 @@
 /* phase.c - phase retrieval. Coded diffraction: y_l = |B_l x|, B_l x = F (m_l x) / sqrt(L) for L masks of random signs,
  * F the orthonormal Fourier transform (Candes, Li and Soltanolkotabi 2015). sum B_l^T B_l = 1, and |B x| - y is at most
  * B x - y p for any phases p, with equality for those of B x; so the prox repeats
- * x <- (u + gamma B^T (y B x / |B x|)) / (1 + gamma), each step of which lowers the objective (Fienup 1982 with a prior).
- * J^T y = B^T (y B x / |B x|). The naive picture: such steps without u from a flat one, kept in [0, 1].
+ * x <- (u + gamma B^T (y B x / |B x|)) / (1 + gamma), each step of which lowers the objective (Fienup 1982 with a
+ * prior). J^T y = B^T (y B x / |B x|). The naive picture: such steps without u from a flat one, kept in [0, 1].
  *
- * oversample: one exposure without a mask, of the picture amid zeros; B = F P, P^T P = 1, so all of the above holds. There
- * such steps end where they should not: the naive picture begins at random, follows the hybrid input-output method
- * (Fienup 1982, beta = .9) and then such steps; the least misfit of some starts is taken. Another channel begins where the one
- * before it has ended, in turn and some times over: what two channels share is the picture, not where a search is caught.
- * y is the same for a picture turned by 180 degrees: of the two, the one whose upper half is the brighter. */
+ * oversample: one exposure without a mask, of the picture amid zeros; B = F P, P^T P = 1, so all of the above holds.
+ * There such steps end where they should not: the naive picture begins at random, follows the hybrid input-output
+ * method (Fienup 1982, beta = .9) and then such steps; the least misfit of some starts is taken. Another channel begins
+ * where the one before it has ended, in turn and some times over: what two channels share is the picture, not where a
+ * search is caught. y is the same for a picture turned by 180 degrees: of the two, the one whose upper half is the
+ * brighter. */
 #include <math.h>
 #include <string.h>
 
@@ -74,7 +75,8 @@ static void expect(const ltn_operator *op, const float *y)
         ltn__plane_fold(&d->plane, y, d->im, d->want + (size_t)l * ltn__plane_floats(&d->plane));
 }
 
-/* The same for what moves x: below 0 there is noise only, and such steps would go to and fro there; 0 is the nearest magnitude. */
+/* The same for what moves x: below 0 there is noise only, and such steps would go to and fro there; 0 is the nearest
+ * magnitude. */
 static void expect_magnitudes(const ltn_operator *op, const float *y)
 {
     const diffraction *d = op->state;
@@ -169,8 +171,8 @@ static double project(const ltn_operator *op, int steps, float *x)
     return off;
 }
 
-/* around = F^-1 (y F around / |F around|) where that is a picture in [0, 1] with zeros around it, around - beta times that
- * elsewhere. x is the picture before and after. */
+/* around = F^-1 (y F around / |F around|) where that is a picture in [0, 1] with zeros around it, around - beta times
+ * that elsewhere. x is the picture before and after. */
 static void hybrid(const ltn_operator *op, int steps, float *x)
 {
     const diffraction *d = op->state;
@@ -275,8 +277,8 @@ static ltn_status check(const ltn_operator *op, const ltn_spec *s)
     if (ltn__given(s, "turned") && !ltn__given(s, "oversample"))
         return ltn__fail(op->ctx, LTN_EINVAL, "phase: turned needs oversample: masks leave no doubt");
     if (exposures(s) * width * height * op->x.channels > INT32_MAX)
-        return ltn__fail(op->ctx, LTN_ESHAPE, "phase: %d x %.0f x %.0f measurements of a channel are too large", exposures(s),
-                         width, height);
+        return ltn__fail(op->ctx, LTN_ESHAPE, "phase: %d x %.0f x %.0f measurements of a channel are too large",
+                         exposures(s), width, height);
     return LTN_OK;
 }
 
@@ -342,18 +344,20 @@ static ltn_status input_size(ltn_ctx *ctx, const ltn_spec *s, ltn_size y, ltn_si
                          y.channels, masks);
     *x = (ltn_size){unpadded(s, y.width), unpadded(s, y.height), y.channels / masks};
     if (!x->width || !x->height)
-        return ltn__fail(ctx, LTN_ESHAPE, "phase: the measurement is %d x %d, which no picture gives with oversample=%g",
-                         y.width, y.height, ltn__num(s, "oversample"));
+        return ltn__fail(ctx, LTN_ESHAPE,
+                         "phase: the measurement is %d x %d, which no picture gives with oversample=%g", y.width,
+                         y.height, ltn__num(s, "oversample"));
     return LTN_OK;
 }
 
 static const ltn_param params[] = {
-    {.name = "masks", .help = "exposures, each behind its own mask of random signs", .type = LTN_INT, .def = 4, .min = 1,
-     .max = 64},
-    {.name = "oversample", .help = "without masks: one exposure of the picture amid zeros, as many times as wide and high",
+    {.name = "masks", .help = "exposures, each behind its own mask of random signs", .type = LTN_INT, .def = 4,
+     .min = 1, .max = 64},
+    {.name = "oversample",
+     .help = "without masks: one exposure of the picture amid zeros, as many times as wide and high",
      .type = LTN_FLOAT, .def = 2, .min = 1, .max = 8},
-    {.name = "turned", .help = "1: the darker half above, of two pictures that oversample cannot tell apart", .type = LTN_INT,
-     .max = 1},
+    {.name = "turned", .help = "1: the darker half above, of two pictures that oversample cannot tell apart",
+     .type = LTN_INT, .max = 1},
     {.name = "seed", .help = "of the masks; with oversample, of where the search begins", .type = LTN_INT, .max = 1e15},
     {0},
 };
