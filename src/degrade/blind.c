@@ -1,9 +1,10 @@
-/* blind.c - the kernel that has blurred a picture, and nothing told: from coarse to fine, in turn a picture of few edges,
+/* blind.c - the kernel that has blurred a picture, and nothing told: from coarse to fine, in turn a picture of few
+ * edges, by half-quadratic splitting (Xu, Zheng and Jia 2013; Pan et al. 2014),
  *
- *     x = argmin |k * x - y|^2 + lambda |grad x|_0     by half-quadratic splitting (Xu, Zheng and Jia 2013; Pan et al. 2014)
+ *     x = argmin |k * x - y|^2 + lambda |grad x|_0
  *
- * and the kernel that makes of its strongest gradients those of y (kernel_fit.c). y is grey, and goes around at its borders
- * by a frame in which its sides run into one another; gradients there are not looked at. */
+ * and the kernel that makes of its strongest gradients those of y (kernel_fit.c). y is grey, and goes around at its
+ * borders by a frame in which its sides run into one another; gradients there are not looked at. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,11 +53,13 @@ static void frame_line(float *v, size_t stride, int n, int all)
 static ltn_status open_scale(ltn_ctx *ctx, const ltn_image *grey, int size, scale *s)
 {
     *s = (scale){.ctx = ctx, .seen_w = grey->width, .seen_h = grey->height, .size = size};
-    const int w = s->width = ltn__fast_length(grey->width + 2 * size), h = s->height = ltn__fast_length(grey->height + 2 * size);
+    const int w = s->width = ltn__fast_length(grey->width + 2 * size);
+    const int h = s->height = ltn__fast_length(grey->height + 2 * size);
     ltn_status st = ltn__plane_open(ctx, LTN_FOURIER, w, h, &s->plane);
     if (!st) st = ltn__kernel_fit_open(ctx, w, h, size, &s->fit);
     if (st) return st;
-    float **const planes[] = {&s->y, &s->x, &s->gx, &s->gy, &s->bx, &s->by, &s->seen}, **const spectra[] = {&s->fy, &s->fx, &s->response};
+    float **const planes[] = {&s->y, &s->x, &s->gx, &s->gy, &s->bx, &s->by, &s->seen};
+    float **const spectra[] = {&s->fy, &s->fx, &s->response};
     st = ltn__alloc_each(ctx, (size_t)w * (size_t)h, planes, LTN_COUNT(planes));
     if (!st) st = ltn__alloc_each(ctx, ltn__plane_floats(&s->plane), spectra, LTN_COUNT(spectra));
     if (st || !(s->k = ltn__alloc(ctx, (size_t)size * (size_t)size, sizeof *s->k))) return LTN_ENOMEM;
@@ -92,7 +95,8 @@ static void gradient_adjoint(const scale *s, const float *gx, const float *gy, f
     for (int i = 0; i < h; i++)
         for (int j = 0; j < w; j++) {
             const size_t row = (size_t)i * (size_t)w, at = row + (size_t)j;
-            x[at] = gx[row + (size_t)((j + w - 1) % w)] - gx[at] + gy[(size_t)((i + h - 1) % h) * (size_t)w + (size_t)j] - gy[at];
+            const size_t left = row + (size_t)((j + w - 1) % w), above = (size_t)((i + h - 1) % h) * (size_t)w + (size_t)j;
+            x[at] = gx[left] - gx[at] + gy[above] - gy[at];
         }
 }
 
@@ -101,7 +105,10 @@ static void respond(scale *s)
 {
     const int n = s->size, w = s->width, h = s->height;
     memset(s->x, 0, (size_t)w * (size_t)h * sizeof *s->x);
-    for (int i = 0; i < n * n; i++) s->x[(size_t)((i / n - n / 2 + h) % h) * (size_t)w + (size_t)((i % n - n / 2 + w) % w)] = s->k[i];
+    for (int i = 0; i < n * n; i++) {
+        const int row = (i / n - n / 2 + h) % h, column = (i % n - n / 2 + w) % w;
+        s->x[(size_t)row * (size_t)w + (size_t)column] = s->k[i];
+    }
     ltn__plane_forward(&s->plane, s->x, s->response);
 }
 
@@ -279,11 +286,13 @@ static int odd(double v)
 }
 
 /* k, of the last scale's size, or of none, becomes this scale's; *seen: there are edges. */
-static ltn_status one_scale(ltn_ctx *ctx, const ltn_image *grey, int size, double shrunk, double *lambda, int *room, float *k, int last, bool *seen)
+static ltn_status one_scale(ltn_ctx *ctx, const ltn_image *grey, int size, double shrunk, double *lambda, int *room,
+                            float *k, int last, bool *seen)
 {
     ltn_image small = {0};
     scale s = {.ctx = ctx};
-    ltn_status st = ltn_image_resize(ctx, grey, (int)(grey->width * shrunk + 0.5), (int)(grey->height * shrunk + 0.5), &small);
+    const int width = (int)(grey->width * shrunk + 0.5), height = (int)(grey->height * shrunk + 0.5);
+    ltn_status st = ltn_image_resize(ctx, grey, width, height, &small);
     if (!st) st = open_scale(ctx, &small, size, &s);
     if (!st) {
         if (last) place(k, last, 1 / ratio, s.k, size);
@@ -343,15 +352,17 @@ ltn_status ltn__blur_kernel(ltn_ctx *ctx, const ltn_image *y, int size, ltn_kern
     const int least = LTN_MAX(3 * size, LEAST_SIDE);
     *k = (ltn_kernel){0};
     if (y->width < least || y->height < least)
-        return ltn__fail(ctx, LTN_ESHAPE, "blur: kernel=auto of size %d needs %d pixels a side, not %d x %d", size, least, y->width,
-                         y->height);
+        return ltn__fail(ctx, LTN_ESHAPE, "blur: kernel=auto of size %d needs %d pixels a side, not %d x %d", size, least,
+                         y->width, y->height);
     ltn_image grey = {0};
     ltn_power power = {0};
     bool told;
     ltn_status st = grey_of(ctx, y, &grey);
-    const double sigma = st ? 0 : ltn__estimate_sigma(ctx, grey.data, (ltn_size){y->width, y->height, 1}, &told, &st);
+    const ltn_size size_of = {y->width, y->height, 1};
+    const double sigma = st ? 0 : ltn__estimate_sigma(ctx, grey.data, size_of, &told, &st);
     if (!st) st = ltn__power_open(ctx, &grey, sigma, &power);
-    if (!st && !power.told) st = ltn__fail(ctx, LTN_EINVAL, "blur: kernel=auto: nothing is to be seen in the measurement");
+    if (!st && !power.told)
+        st = ltn__fail(ctx, LTN_EINVAL, "blur: kernel=auto: nothing is to be seen in the measurement");
     if (!st) st = ltn__kernel_new(ctx, size, size, k);
     if (!st) st = likeliest(ctx, &grey, &power, k);
     ltn__power_close(&power);

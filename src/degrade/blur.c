@@ -8,7 +8,8 @@
 #include "blind.h"
 #include "convolve.h"
 
-enum { LARGEST = 4096, USUAL = 25, PART = 6 }; /* a kernel that is looked for: its side, at most a part of the picture's */
+enum { LARGEST = 4096 };
+enum { USUAL = 25, PART = 6 }; /* a kernel that is looked for: its side, at most a part of the picture's */
 
 void ltn__kernel_gaussian(ltn_kernel *k, double sigma, double across, double angle)
 {
@@ -105,7 +106,8 @@ static ltn_status make_kernel(ltn_ctx *ctx, const ltn_spec *s, ltn_kernel *k)
     *k = (ltn_kernel){0};
     if (path && (ltn__given(s, "sigma") || ltn__given(s, "across")))
         return ltn__fail(ctx, LTN_EINVAL, "blur: sigma and kernel exclude each other");
-    if (!path && ltn__given(s, "size")) return ltn__fail(ctx, LTN_EINVAL, "blur: size is that of a kernel; kernel=auto is missing");
+    if (!path && ltn__given(s, "size"))
+        return ltn__fail(ctx, LTN_EINVAL, "blur: size is that of a kernel; kernel=auto is missing");
     const double sigma = ltn__num(s, "sigma"), across = ltn__given(s, "across") ? ltn__num(s, "across") : sigma;
     ltn_status st = path ? ltn__kernel_read(ctx, path, k) : gaussian(ctx, sigma, across, ltn__num(s, "angle"), k);
     if (!st && (!path || ltn__num(s, "normalize") != 0))
@@ -153,7 +155,8 @@ static ltn_status find_kernel(ltn_ctx *ctx, const ltn_evidence *e, char *value, 
     const int side = LTN_MIN(e->y->width, e->y->height), told = ltn__given(e->told, "size");
     const int size = (int)(told ? ltn__num(e->told, "size") : LTN_MAX(3, LTN_MIN(USUAL, side / PART))) / 2 * 2 + 1;
     if (!e->kernel) return ltn__fail(ctx, LTN_EINVAL, "blur: kernel=auto: no file is named for the kernel");
-    if (strlen(e->kernel) + 1 > room) return ltn__fail(ctx, LTN_EINVAL, "blur: kernel=auto: the file's name is too long");
+    if (strlen(e->kernel) + 1 > room)
+        return ltn__fail(ctx, LTN_EINVAL, "blur: kernel=auto: the file's name is too long");
     ltn_kernel k = {0};
     ltn_status s = ltn__blur_kernel(ctx, e->y, size, &k);
     if (!s && ltn__num(e->told, "order") != 0) ltn__kernel_turn(&k);
@@ -175,16 +178,16 @@ static ltn_status find(ltn_ctx *ctx, const ltn_evidence *e, const char *key, cha
 }
 
 static const ltn_param params[] = {
-    {.name = "sigma", .help = "of the gaussian, pixels; auto: from the spectrum of the measurement", .type = LTN_FLOAT, .def = 3, .min = 0.05,
-     .max = 500},
-    {.name = "across", .help = "the other deviation of a gaussian that is longer one way; without it sigma", .type = LTN_FLOAT,
+    {.name = "sigma", .help = "of the gaussian, pixels; auto: from the spectrum of the measurement", .type = LTN_FLOAT,
      .def = 3, .min = 0.05, .max = 500},
+    {.name = "across", .help = "the other deviation of a gaussian that is longer one way; without it sigma",
+     .type = LTN_FLOAT, .def = 3, .min = 0.05, .max = 500},
     {.name = "angle", .help = "degrees from the rows downwards to the axis of sigma", .type = LTN_FLOAT, .min = -360,
      .max = 360},
-    {.name = "kernel", .help = "a file instead: .npy, a picture, or text; auto: found from the measurement and written beside the result",
+    {.name = "kernel", .help = "a file instead: .npy, a picture, or text; auto: found, and written beside the result",
      .type = LTN_STRING},
-    {.name = "size", .help = "of a kernel that is to be found, pixels (made odd); without it 25, or a sixth of a small picture", .type = LTN_INT,
-     .def = USUAL, .min = 3, .max = 151},
+    {.name = "size", .help = "of a kernel that is to be found, pixels (made odd); without it 25, or a sixth of a picture",
+     .type = LTN_INT, .def = USUAL, .min = 3, .max = 151},
     {.name = "normalize", .help = "1: the file's kernel is divided by its sum", .type = LTN_INT, .def = 1,
      .max = 1},
     LTN_BORDER_PARAM,

@@ -31,7 +31,8 @@ static ltn_status input_size(ltn_ctx *ctx, const ltn_spec *s, ltn_size y, ltn_si
 void ltn__kernel_disc(ltn_kernel *k, double radius)
 {
     const int a = k->height / 2, b = k->width / 2;
-    for (int i = 0; i < k->width * k->height; i++) k->tap[i] = covered(abs(i % k->width - b), abs(i / k->width - a), radius);
+    for (int i = 0; i < k->width * k->height; i++)
+        k->tap[i] = covered(abs(i % k->width - b), abs(i / k->width - a), radius);
 }
 
 static ltn_status open(ltn_operator *op, const ltn_spec *s)

@@ -1,5 +1,5 @@
-/* kernel_family.c - kernels that have names: of all gaussians, discs and straight lines the one that makes the spectrum of the
- * measurement most likely (kernel_power.c). */
+/* kernel_family.c - kernels that have names: of all gaussians, discs and straight lines the one that makes the spectrum
+ * of the measurement most likely (kernel_power.c). */
 #include <math.h>
 #include <string.h>
 
@@ -73,7 +73,8 @@ static void search_all(search *s)
         const double width = s->width, angle = s->angle;
         grow /= 2, turn /= 2;
         for (int q = 0; q < 9; q++)
-            if (q != 4 && (s->family->turned || q / 3 == 1)) attempt(s, width * (1 + (q % 3 - 1) * grow), angle + (q / 3 - 1) * turn);
+            if (q != 4 && (s->family->turned || q / 3 == 1))
+                attempt(s, width * (1 + (q % 3 - 1) * grow), angle + (q / 3 - 1) * turn);
     }
 }
 

@@ -1,6 +1,7 @@
-/* kernel_fit.c - the kernel between known pictures: k = argmin sum |k * g - h|^2 + ridge |k|^2, k >= 0. Its normal equations are
- * R k = b, R(i, j) = r(i - j) with r the correlation of g with itself and b that of g with h, at the lags of a kernel: two
- * transforms of a picture, after which all is as small as the kernel. Accelerated projected gradients (Beck and Teboulle 2009). */
+/* kernel_fit.c - the kernel between known pictures: k = argmin sum |k * g - h|^2 + ridge |k|^2, k >= 0. Its normal
+ * equations are R k = b, R(i, j) = r(i - j) with r the correlation of g with itself and b that of g with h, at the lags
+ * of a kernel: two transforms of a picture, after which all is as small as the kernel. Accelerated projected gradients
+ * (Beck and Teboulle 2009). */
 #include <math.h>
 #include <string.h>
 
@@ -27,7 +28,8 @@ ltn_status ltn__kernel_fit_open(ltn_ctx *ctx, int width, int height, int size, l
 
 void ltn__kernel_fit_close(ltn_ctx *ctx, ltn_kernel_fit *f)
 {
-    float *const block[] = {f->g, f->h, f->gram, f->right, f->response, f->spectrum, f->b, f->slope, f->point, f->before, f->lags, f->cut};
+    float *const block[] = {f->g, f->h,     f->gram,  f->right,  f->response, f->spectrum,
+                            f->b, f->slope, f->point, f->before, f->lags,     f->cut};
     for (int i = 0; i < LTN_COUNT(block); i++) ltn__free(ctx, block[i]);
     ltn__plane_close(&f->plane);
     ltn__plane_close(&f->small);

@@ -1,11 +1,12 @@
-/* kernel_power.c - how likely a kernel makes the spectrum of what it has blurred. Mean power of a photograph at a frequency f
- * of length r and direction t is about C r^-a exp(b1 cos 2t + b2 sin 2t + b3 cos 4t + b4 sin 4t), so that of the measurement
+/* kernel_power.c - how likely a kernel makes the spectrum of what it has blurred. Mean power of a photograph at a
+ * frequency f of length r and direction t is about C r^-a exp(b1 cos 2t + b2 sin 2t + b3 cos 4t + b4 sin 4t), so that of
+ * the measurement
  *
  *     P(f) = |K(f)|^2 exp(p . basis(f)) + N,   p = (log C, a, b1 .. b4)
  *
- * with white noise N. What is seen, S(f), is the mean over tiles under a window (Welch 1967); S / P is taken for the square of a
- * variate of Student's, as lines and textures stand out far. The misfit of a kernel is minus the logarithm of that likelihood and
- * of the prior of p, under the p that makes it least (scoring). */
+ * with white noise N. What is seen, S(f), is the mean over tiles under a window (Welch 1967); S / P is taken for the
+ * square of a variate of Student's, as lines and textures stand out far. The misfit of a kernel is minus the logarithm
+ * of that likelihood and of the prior of p, under the p that makes it least (scoring). */
 #include <math.h>
 #include <string.h>
 
@@ -15,7 +16,8 @@ enum { TILE = 128, TERMS = LTN_POWER_TERMS, ROUNDS = 12 };
 static const double first = 0.03, last = 0.5;   /* cycles per pixel */
 static const double freedom = 3;                /* Student's */
 static const double usual = 2.4;                /* a of photographs */
-static const double tight[TERMS] = {0, 160, 220, 220, 220, 220}; /* 1 / variance of p, times the share of frequencies that stray alone */
+/* 1 / variance of p, times the share of frequencies that stray alone */
+static const double tight[TERMS] = {0, 160, 220, 220, 220, 220};
 
 void ltn__power_close(ltn_power *p)
 {
@@ -54,9 +56,11 @@ static double cut(const ltn_power *p, const ltn_image *grey, int top, int left)
 
 static void look(ltn_power *p, const ltn_image *grey)
 {
-    const int n = p->side, rows = (grey->height - n + n / 2 - 1) / (n / 2) + 1, columns = (grey->width - n + n / 2 - 1) / (n / 2) + 1;
+    const int n = p->side;
+    const int rows = (grey->height - n + n / 2 - 1) / (n / 2) + 1, columns = (grey->width - n + n / 2 - 1) / (n / 2) + 1;
     for (int k = 0; k < rows * columns; k++) {
-        const double power = cut(p, grey, begin(k / columns, rows, grey->height, n), begin(k % columns, columns, grey->width, n));
+        const int top = begin(k / columns, rows, grey->height, n), left = begin(k % columns, columns, grey->width, n);
+        const double power = cut(p, grey, top, left);
         ltn__plane_forward(&p->plane, p->tile, p->spectrum);
         for (int i = 0; i < p->n; i++) {
             const double re = p->spectrum[2 * p->at[i]], im = p->spectrum[2 * p->at[i] + 1];
@@ -71,7 +75,8 @@ static void choose(ltn_power *p)
     const int n = p->side;
     for (int a = 0; a < p->plane.lines; a++)
         for (int b = 0; b < n; b++) {
-            const double u = (double)a / n, v = (double)(b > n / 2 ? b - n : b) / n, r = hypot(u, v), t = atan2(v, u);
+            const double u = (double)a / n, v = (double)(b > n / 2 ? b - n : b) / n;
+            const double r = hypot(u, v), t = atan2(v, u);
             if (r < first || r > last || (a == 0 && v < 0)) continue;
             const double row[TERMS] = {1, -log(r / 0.1), cos(2 * t), sin(2 * t), cos(4 * t), sin(4 * t)};
             for (int k = 0; k < TERMS; k++) p->basis[p->n * TERMS + k] = (float)row[k];
