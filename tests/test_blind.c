@@ -21,8 +21,8 @@ TEST(the_width_of_a_gaussian_blur_is_found)
         test_name("%s, noise %g", spec, i < 5 ? 0.002 : 0.02);
         OK(ctx, ltn_degradation_open(ctx, spec, x.width, x.height, x.channels, &d));
         OK(ctx, ltn_degrade(d, &x, i < 5 ? "gaussian:sigma=0.002" : "gaussian:sigma=0.02", 3, &y));
-        OK(ctx, ltn_resolve(ctx, "blur:sigma=auto,border=circular", &y, NULL, found, sizeof found));
-        CHECK(!strncmp(found, "blur:sigma=", 11) && strstr(found, ",border=circular"));
+        OK(ctx, ltn_resolve(ctx, "blur:sigma=auto,boundary=circular", &y, NULL, found, sizeof found));
+        CHECK(!strncmp(found, "blur:sigma=", 11) && strstr(found, ",boundary=circular"));
         NEAR(atof(found + 11) / sigma, 1, sigma < 1 ? 0.35 : 0.25);
         ltn_image_free(ctx, &y);
         ltn_degradation_close(&d);
