@@ -86,3 +86,133 @@ TEST(what_is_not_asked_for_is_copied)
     ltn_image_free(ctx, &x);
     ltn_close(&ctx);
 }
+
+/* ---- blur:kernel=auto ---- */
+enum { TRUE_SIDE = 33 };
+
+/* What a degradation makes of a point: its kernel, in the middle of TRUE_SIDE x TRUE_SIDE pixels. */
+static ltn_image kernel_of(ltn_ctx *ctx, const char *spec)
+{
+    ltn_image point = {0}, k = {0};
+    ltn_degradation *d;
+    OK(ctx, ltn_image_new(ctx, TRUE_SIDE, TRUE_SIDE, 1, NULL, &point));
+    point.data[TRUE_SIDE * TRUE_SIDE / 2] = 1;
+    OK(ctx, ltn_degradation_open(ctx, spec, TRUE_SIDE, TRUE_SIDE, 1, &d));
+    OK(ctx, ltn_degrade(d, &point, NULL, 1, &k));
+    ltn_degradation_close(&d);
+    ltn_image_free(ctx, &point);
+    return k;
+}
+
+static double tap_at(const ltn_image *k, int y, int x)
+{
+    return y >= 0 && x >= 0 && y < k->height && x < k->width ? k->data[y * k->width + x] : 0;
+}
+
+/* |found / its sum - truth| / |truth| after the best shift, and the same for found turned by half a circle. */
+static double kernel_error(const ltn_image *truth, const ltn_image *found, bool turned)
+{
+    enum { FURTHEST = 5 };
+    const int n = truth->width / 2, m = found->width / 2, w = turned ? -1 : 1;
+    double sum = 0, size = 0, best = INFINITY;
+    for (int i = 0; i < found->width * found->height; i++) sum += found->data[i];
+    for (int i = 0; i < truth->width * truth->height; i++) size += pow(truth->data[i], 2);
+    for (int shift = 0; shift < (2 * FURTHEST + 1) * (2 * FURTHEST + 1); shift++) {
+        const int down = shift / (2 * FURTHEST + 1) - FURTHEST, right = shift % (2 * FURTHEST + 1) - FURTHEST;
+        double error = 0;
+        for (int i = -n; i <= n; i++)
+            for (int j = -n; j <= n; j++)
+                error += pow(tap_at(truth, n + i, n + j) - tap_at(found, m + w * i + down, m + w * j + right) / sum, 2);
+        best = fmin(best, sqrt(error / size));
+    }
+    return best;
+}
+
+/* Root mean square distance of a kernel from its centre of mass. */
+static double spread(const ltn_image *k)
+{
+    double sum = 0, y = 0, x = 0, square = 0;
+    for (int i = 0; i < k->width * k->height; i++) {
+        const double v = k->data[i], a = i / k->width, b = i % k->width;
+        sum += v, y += v * a, x += v * b, square += v * (a * a + b * b);
+    }
+    return sqrt(square / sum - (y * y + x * x) / (sum * sum));
+}
+
+TEST(a_kernel_that_has_a_name_is_found)
+{
+    static const struct {
+        const char *spec;
+        double error, spread; /* bounds of the errors of the kernel and of its width */
+    } rows[] = {
+        {"blur:sigma=1.5,boundary=circular", 0.2, 0.15},
+        {"defocus:radius=3,boundary=circular", 0.1, 0.05},
+        {"motion:size=11,bend=0,seed=3,boundary=circular", 0.1, 0.05},
+    };
+    ltn_ctx *ctx = context();
+    ltn_image x = cat(ctx), y, found;
+    char resolved[512], *path = strdup(test_temp("kernel.png"));
+    for (int i = 0; i < LTN_COUNT(rows); i++) {
+        ltn_degradation *d;
+        ltn_image truth = kernel_of(ctx, rows[i].spec);
+        test_name("%s", rows[i].spec);
+        OK(ctx, ltn_degradation_open(ctx, rows[i].spec, x.width, x.height, x.channels, &d));
+        OK(ctx, ltn_degrade(d, &x, "gaussian:sigma=0.005", 3, &y));
+        OK(ctx, ltn_resolve(ctx, "blur:kernel=auto,boundary=circular", &y, path, resolved, sizeof resolved));
+        CHECK(!strncmp(resolved, "blur:kernel=", 12) && strstr(resolved, "kernel.png") && strstr(resolved, ",boundary=circular"));
+        OK(ctx, ltn_image_read(ctx, path, &found));
+        CHECK(found.width == 21 && found.height == 21 && found.channels == 1);
+        NEAR(kernel_error(&truth, &found, false), 0, rows[i].error);
+        NEAR(spread(&found) / spread(&truth), 1, rows[i].spread);
+        ltn_image_free(ctx, &truth);
+        ltn_image_free(ctx, &found);
+        ltn_image_free(ctx, &y);
+        ltn_degradation_close(&d);
+    }
+    free(path);
+    ltn_image_free(ctx, &x);
+    ltn_close(&ctx);
+}
+
+/* Overlapping rectangles. */
+static ltn_image shapes(ltn_ctx *ctx, int side)
+{
+    const ltn_rng rng = {5, 98};
+    ltn_image x = {0};
+    OK(ctx, ltn_image_new(ctx, side, side, 1, NULL, &x));
+    for (uint64_t k = 0; k < 60; k++) {
+        const int top = (int)(side * ltn__uniform(rng, 5 * k)) - side / 8, left = (int)(side * ltn__uniform(rng, 5 * k + 1)) - side / 8;
+        const int height = 4 + (int)(side / 3 * ltn__uniform(rng, 5 * k + 2)), width = 4 + (int)(side / 3 * ltn__uniform(rng, 5 * k + 3));
+        for (int i = 0; i < side * side; i++)
+            if (i / side >= top && i / side < top + height && i % side >= left && i % side < left + width)
+                x.data[i] = (float)ltn__uniform(rng, 5 * k + 4);
+    }
+    return x;
+}
+
+TEST(a_kernel_without_a_name_is_found_by_edges)
+{
+    ltn_ctx *ctx = context();
+    const char *spec = "motion:size=9,seed=2,boundary=circular";
+    ltn_image x = shapes(ctx, 128), truth = kernel_of(ctx, spec), y, found;
+    char resolved[512], *path = strdup(test_temp("kernel.png"));
+    ltn_degradation *d;
+    OK(ctx, ltn_degradation_open(ctx, spec, x.width, x.height, x.channels, &d));
+    OK(ctx, ltn_degrade(d, &x, "gaussian:sigma=0.005", 3, &y));
+    for (int turned = 0; turned < 2; turned++) {
+        const char *asked = turned ? "blur:kernel=auto,size=13,order=correlation" : "blur:size=13,kernel=auto";
+        test_name("%s", asked);
+        OK(ctx, ltn_resolve(ctx, asked, &y, path, resolved, sizeof resolved));
+        OK(ctx, ltn_image_read(ctx, path, &found));
+        CHECK(found.width == 13 && found.height == 13);
+        NEAR(kernel_error(&truth, &found, turned), 0, 0.4);
+        CHECK(kernel_error(&truth, &found, !turned) > 0.6);
+        ltn_image_free(ctx, &found);
+    }
+    ltn_degradation_close(&d);
+    free(path);
+    ltn_image_free(ctx, &y);
+    ltn_image_free(ctx, &truth);
+    ltn_image_free(ctx, &x);
+    ltn_close(&ctx);
+}

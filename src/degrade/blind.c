@@ -16,7 +16,8 @@ static const double ratio = 0.70710678118654752; /* of one scale to the next fin
 static const double edges = 1.6e-2;               /* lambda at first; it falls */
 static const double least_edges = 1e-4;
 static const double ridge = 3e-3;
-static const double least_gain = 10;       /* of the log likelihood of a blur over none */
+static const double least_gain = 100; /* of the log likelihood: of a blur over none */
+static const double free_gain = 50;   /* of a kernel without a name over one that has a name */
 static const double largest_tap = 1 / 10.0; /* smaller ones than this part of the largest are noise */
 static const double least_part = 0.1;       /* of the kernel's sum: smaller islands are noise */
 
@@ -339,7 +340,7 @@ static ltn_status likeliest(ltn_ctx *ctx, const ltn_image *grey, ltn_power *powe
     if (!st) st = from_edges(ctx, grey, &free_form);
     if (!st) {
         const double edged = ltn__power_misfit(power, &free_form);
-        if (edged < named) memcpy(k->tap, free_form.tap, (size_t)(k->width * k->height) * sizeof *k->tap);
+        if (edged < named - free_gain) memcpy(k->tap, free_form.tap, (size_t)(k->width * k->height) * sizeof *k->tap);
         if (!(fmin(edged, named) < none - least_gain))
             st = ltn__fail(ctx, LTN_EINVAL, "blur: kernel=auto: no blur is to be told from the measurement");
     }

@@ -108,6 +108,8 @@ static ltn_status make_kernel(ltn_ctx *ctx, const ltn_spec *s, ltn_kernel *k)
         return ltn__fail(ctx, LTN_EINVAL, "blur: sigma and kernel exclude each other");
     if (!path && ltn__given(s, "size"))
         return ltn__fail(ctx, LTN_EINVAL, "blur: size is that of a kernel; kernel=auto is missing");
+    if (path && !strcmp(path, "auto"))
+        return ltn__fail(ctx, LTN_EINVAL, "blur: kernel=auto is for the last part of a chain, in a restoration");
     const double sigma = ltn__num(s, "sigma"), across = ltn__given(s, "across") ? ltn__num(s, "across") : sigma;
     ltn_status st = path ? ltn__kernel_read(ctx, path, k) : gaussian(ctx, sigma, across, ltn__num(s, "angle"), k);
     if (!st && (!path || ltn__num(s, "normalize") != 0))
