@@ -216,3 +216,30 @@ TEST(a_kernel_without_a_name_is_found_by_edges)
     ltn_image_free(ctx, &x);
     ltn_close(&ctx);
 }
+
+TEST(what_tells_of_no_kernel_is_refused)
+{
+    static const char *const flat = "blur:kernel=auto,size=5";
+    ltn_ctx *ctx = context();
+    ltn_image x = {0};
+    char found[512], *path = strdup(test_temp("none.png"));
+    OK(ctx, ltn_image_new(ctx, 14, 40, 3, NULL, &x));
+    CHECK(ltn_resolve(ctx, flat, &x, path, found, sizeof found) == LTN_ESHAPE && strstr(ltn_error(ctx), "needs 24 pixels a side, not 14 x 40"));
+    ltn_image_free(ctx, &x);
+    OK(ctx, ltn_image_new(ctx, 40, 40, 3, NULL, &x));
+    CHECK(ltn_resolve(ctx, flat, &x, path, found, sizeof found) == LTN_EINVAL && strstr(ltn_error(ctx), "nothing is to be seen"));
+    for (int i = 0; i < 3 * 40 * 40; i++) x.data[i] = NAN;
+    CHECK(ltn_resolve(ctx, flat, &x, path, found, sizeof found) == LTN_EINVAL);
+    ltn__normals((ltn_rng){1, 2}, 0, x.data, 3 * 40 * 40);
+    CHECK(ltn_resolve(ctx, flat, &x, path, found, sizeof found) == LTN_EINVAL);
+    CHECK(ltn_resolve(ctx, "blur:kernel=auto,size=5,q=1", &x, path, found, sizeof found) == LTN_EINVAL && strstr(ltn_error(ctx), "unknown parameter \"q\""));
+    FILE *f = fopen(path, "rb");
+    CHECK(!f);
+    if (f) fclose(f);
+    ltn_image_free(ctx, &x);
+    x = shapes(ctx, 64);
+    CHECK(ltn_resolve(ctx, flat, &x, path, found, sizeof found) == LTN_EINVAL && strstr(ltn_error(ctx), "no blur is to be seen"));
+    free(path);
+    ltn_image_free(ctx, &x);
+    ltn_close(&ctx);
+}

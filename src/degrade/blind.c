@@ -13,13 +13,13 @@
 
 enum { ROUNDS = 5, LEAST_KERNEL = 5, DIRECTIONS = 4, LEAST_SIDE = 24 };
 static const double ratio = 0.70710678118654752; /* of one scale to the next finer */
-static const double edges = 1.6e-2;               /* lambda at first; it falls */
+static const double edges = 1.6e-2; /* lambda at first; it falls */
 static const double least_edges = 1e-4;
 static const double ridge = 3e-3;
-static const double least_gain = 100; /* of the log likelihood: of a blur over none */
-static const double free_gain = 50;   /* of a kernel without a name over one that has a name */
-static const double largest_tap = 1 / 10.0; /* smaller ones than this part of the largest are noise */
-static const double least_part = 0.1;       /* of the kernel's sum: smaller islands are noise */
+static const double least_gain = 0.05; /* of the log likelihood, for each frequency: of a blur over none */
+static const double free_gain = 50;    /* of the log likelihood: of a kernel without a name over one that has a name */
+static const double largest_tap = 0.1; /* smaller ones than this part of the largest are noise */
+static const double least_part = 0.1;  /* of the kernel's sum: smaller islands are noise */
 
 /* One scale. Planes are width x height: the picture, seen_w x seen_h, and its frame. */
 typedef struct scale {
@@ -341,8 +341,8 @@ static ltn_status likeliest(ltn_ctx *ctx, const ltn_image *grey, ltn_power *powe
     if (!st) {
         const double edged = ltn__power_misfit(power, &free_form);
         if (edged < named - free_gain) memcpy(k->tap, free_form.tap, (size_t)(k->width * k->height) * sizeof *k->tap);
-        if (!(fmin(edged, named) < none - least_gain))
-            st = ltn__fail(ctx, LTN_EINVAL, "blur: kernel=auto: no blur is to be told from the measurement");
+        if (!(fmin(edged, named) < none - least_gain * power->n))
+            st = ltn__fail(ctx, LTN_EINVAL, "blur: kernel=auto: no blur is to be seen in the measurement");
     }
     ltn__free(ctx, free_form.tap);
     return st;
