@@ -160,7 +160,7 @@ LTN_API ltn_status ltn_degradation_open_for(ltn_ctx *ctx, const char *spec, cons
  * jpeg:quality and chroma from the file that y was read from (a bare "jpeg" stands for both), for blur:sigma from y's
  * spectrum, for blur:kernel the likeliest of gaussians, discs, lines and the one that is found by edges (Pan et al. 2014),
  * size x size taps: it is written to the file `kernel` (a picture of 16 bits, the largest tap 1; NULL: blur:kernel=auto
- * is refused), whose name becomes the value. All else is copied. LTN_EINVAL: y does not tell, or out is too small;
+ * is refused), whose name becomes the value; for downsample:filter the likeliest by the spectrum. All else is copied. LTN_EINVAL: y does not tell, or out is too small;
  * LTN_ESHAPE: y is too small; LTN_EIO: the file cannot be written. */
 LTN_API ltn_status ltn_resolve(ltn_ctx *ctx, const char *spec, const ltn_image *y, const char *kernel, char *out, size_t room);
 /* 0: the measurement is no picture (a spectrum, line integrals): it travels as .npy, has no alpha, and --sigma is not

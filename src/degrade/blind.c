@@ -11,7 +11,7 @@
 
 #include "blind.h"
 
-enum { ROUNDS = 5, LEAST_KERNEL = 5, DIRECTIONS = 4, LEAST_SIDE = 24 };
+enum { ROUNDS = 5, LEAST_KERNEL = 5, DIRECTIONS = 4 };
 static const double ratio = 0.70710678118654752; /* of one scale to the next finer */
 static const double edges = 1.6e-2; /* lambda at first; it falls */
 static const double least_edges = 1e-4;
@@ -272,15 +272,6 @@ static bool alternate(scale *s, double *lambda, int *room)
 }
 
 /* ---- From coarse to fine ---- */
-static ltn_status grey_of(ltn_ctx *ctx, const ltn_image *y, ltn_image *grey)
-{
-    const size_t n = (size_t)y->width * (size_t)y->height;
-    const int colours = y->channels < 3 ? 1 : 3;
-    const ltn_status s = ltn_image_new(ctx, y->width, y->height, 1, NULL, grey);
-    for (size_t i = 0; !s && i < n * (size_t)colours; i++) grey->data[i % n] += y->data[i] / (float)colours;
-    return s;
-}
-
 static int odd(double v)
 {
     return 2 * (int)(v / 2) + 1;
@@ -350,20 +341,15 @@ static ltn_status likeliest(ltn_ctx *ctx, const ltn_image *grey, ltn_power *powe
 
 ltn_status ltn__blur_kernel(ltn_ctx *ctx, const ltn_image *y, int size, ltn_kernel *k)
 {
-    const int least = LTN_MAX(3 * size, LEAST_SIDE);
+    const int least = LTN_MAX(3 * size, LTN_POWER_SIDE);
     *k = (ltn_kernel){0};
     if (y->width < least || y->height < least)
         return ltn__fail(ctx, LTN_ESHAPE, "blur: kernel=auto of size %d needs %d pixels a side, not %d x %d", size, least,
                          y->width, y->height);
     ltn_image grey = {0};
     ltn_power power = {0};
-    bool told;
-    ltn_status st = grey_of(ctx, y, &grey);
-    const ltn_size size_of = {y->width, y->height, 1};
-    const double sigma = st ? 0 : ltn__estimate_sigma(ctx, grey.data, size_of, &told, &st);
-    if (!st) st = ltn__power_open(ctx, &grey, sigma, &power);
-    if (!st && !power.told)
-        st = ltn__fail(ctx, LTN_EINVAL, "blur: kernel=auto: nothing is to be seen in the measurement");
+    ltn_status st = ltn__grey(ctx, y, &grey);
+    if (!st) st = ltn__power_open(ctx, &grey, "blur: kernel=auto", &power);
     if (!st) st = ltn__kernel_new(ctx, size, size, k);
     if (!st) st = likeliest(ctx, &grey, &power, k);
     ltn__power_close(&power);

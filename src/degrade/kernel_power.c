@@ -84,12 +84,26 @@ static void choose(ltn_power *p)
         }
 }
 
-ltn_status ltn__power_open(ltn_ctx *ctx, const ltn_image *grey, double sigma, ltn_power *p)
+ltn_status ltn__grey(ltn_ctx *ctx, const ltn_image *y, ltn_image *grey)
 {
+    const size_t n = (size_t)y->width * (size_t)y->height;
+    const int colours = y->channels < 3 ? 1 : 3;
+    const ltn_status s = ltn_image_new(ctx, y->width, y->height, 1, NULL, grey);
+    for (size_t i = 0; !s && i < n * (size_t)colours; i++) grey->data[i % n] += y->data[i] / (float)colours;
+    return s;
+}
+
+ltn_status ltn__power_open(ltn_ctx *ctx, const ltn_image *grey, const char *asked, ltn_power *p)
+{
+    bool known;
+    ltn_status s;
+    *p = (ltn_power){.ctx = ctx};
+    const double sigma = ltn__estimate_sigma(ctx, grey->data, (ltn_size){grey->width, grey->height, 1}, &known, &s);
+    if (s) return s;
     const int n = LTN_MIN(TILE, LTN_MIN(grey->width, grey->height)) / 2 * 2;
     const size_t count = (size_t)n * (size_t)n;
     *p = (ltn_power){.ctx = ctx, .side = n, .noise = fmax(sigma * sigma, 1e-8)};
-    const ltn_status s = ltn__plane_open(ctx, LTN_FOURIER, n, n, &p->plane);
+    s = ltn__plane_open(ctx, LTN_FOURIER, n, n, &p->plane);
     if (s) return s;
     float **const planes[] = {&p->tile, &p->seen, &p->power};
     if (ltn__alloc_each(ctx, count, planes, LTN_COUNT(planes))) return LTN_ENOMEM;
@@ -101,9 +115,9 @@ ltn_status ltn__power_open(ltn_ctx *ctx, const ltn_image *grey, double sigma, lt
     look(p, grey);
     double mean = 0;
     for (int i = 0; i < p->n; i++) mean += p->seen[i] / (double)p->n;
-    p->told = mean > 3 * p->noise; /* false of numbers that are none */
     p->start[0] = log(mean), p->start[1] = usual;
-    return LTN_OK;
+    if (mean > 3 * p->noise) return LTN_OK; /* false of numbers that are none */
+    return ltn__fail(ctx, LTN_EINVAL, "%s: nothing is to be seen in the measurement", asked);
 }
 
 /* x of a x = b, a symmetric and positive (Cholesky, in place). */
@@ -167,6 +181,14 @@ static double step(const ltn_power *p, double *at)
     return most;
 }
 
+double ltn__power_least(ltn_power *p)
+{
+    double at[TERMS];
+    memcpy(at, p->start, sizeof at);
+    for (int round = 0; round < ROUNDS && step(p, at) > 1e-3; round++) {}
+    return misfit(p, at);
+}
+
 double ltn__power_misfit(ltn_power *p, const ltn_kernel *k)
 {
     const int n = p->side;
@@ -178,8 +200,5 @@ double ltn__power_misfit(ltn_power *p, const ltn_kernel *k)
         const float re = p->spectrum[2 * p->at[i]], im = p->spectrum[2 * p->at[i] + 1];
         p->power[i] = re * re + im * im;
     }
-    double at[TERMS];
-    memcpy(at, p->start, sizeof at);
-    for (int round = 0; round < ROUNDS && step(p, at) > 1e-3; round++) {}
-    return misfit(p, at);
+    return ltn__power_least(p);
 }
