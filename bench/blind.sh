@@ -1,11 +1,12 @@
 #!/bin/sh
 # blind.sh - how well `latino restore` finds out what it is not told, and what that costs.
 #
-#     bench/blind.sh BUILD FOLDER PICTURES noise|jpeg|blur|kernel [KERNEL FILES]
+#     bench/blind.sh BUILD FOLDER PICTURES noise|jpeg|blur|filter|kernel [KERNEL FILES]
 #
 # Takes PICTURES pictures of FOLDER at equal distances; prints for each case the true and the mean estimated strength, its mean
 # error, and the dB that are lost against a restoration that was told the truth. kernel: the relative error of kernels after the
-# best shift, among pictures in which a blur is seen, and PSNR when told, when found, and of the measurement as it is.
+# best shift, among pictures in which a blur is seen, and PSNR when told, when found, and of the measurement as it is. filter: how often
+# it is right, and PSNR when told, when found, and with the default.
 build=$1 folder=$2 pictures=$3 what=$4
 shift 4
 work=$(mktemp -d)
@@ -91,6 +92,28 @@ kernel_case()
     awk -v d="${1##*/}" '{ if ($1 != "-") { e += $1; n++ } k += $2; f += $3; y += $4 }
         END { printf "| %s | %d of %d | %s | %.2f | %.2f | %.2f |\n", d, n, NR, n ? sprintf("%.2f", e / n) : "-", k / NR, f / NR, y / NR }' "$work/rows"
 }
+# filter_case FILTER
+filter_case()
+{
+    : > "$work/rows"
+    while read -r name; do
+        "$latino" degrade "$folder/$name" -o "$work/y.npy" --truth "$work/t.npy" --degradation downsample:factor=2,filter=$1 --noise gaussian:sigma=0.01 --seed 1
+        for asked in $1 auto bicubic; do
+            "$latino" restore "$work/y.npy" -o "$work/x.npy" --degradation downsample:factor=2,filter=$asked --reference "$work/t.npy" --json "$work/$asked.json" > /dev/null
+        done
+        found=$(sed -n 's/^ *"degradation": ".*filter=\([a-z]*\)",*$/\1/p' "$work/auto.json")
+        echo "$found $(psnr "$work/$1.json") $(psnr "$work/auto.json") $(psnr "$work/bicubic.json")" >> "$work/rows"
+    done < "$work/names"
+    awk -v d="$1" '{ n[$1]++; k += $2; f += $3; b += $4 }
+        END { for (i in n) if (i != d) s = s (s ? ", " : "") n[i] " " i
+              printf "| %s | %d of %d | %s | %.2f | %.2f | %.2f |\n", d, n[d], NR, s, k / NR, f / NR, b / NR }' "$work/rows"
+}
+if [ "$what" = filter ]; then
+    echo "| filter | right | else | dB when told | dB when found | dB with bicubic |"
+    echo "|---|---|---|---|---|---|"
+    for f in bicubic bilinear box lanczos gaussian none; do filter_case $f; done
+    exit
+fi
 if [ "$what" = kernel ]; then
     echo "| degradation | blur seen | kernel's error | dB when told | dB when found | dB of y |"
     echo "|---|---|---|---|---|---|"

@@ -243,3 +243,31 @@ TEST(what_tells_of_no_kernel_is_refused)
     ltn_image_free(ctx, &x);
     ltn_close(&ctx);
 }
+
+TEST(the_filter_of_a_reduction_is_found)
+{
+    static const char *const filters[] = {"bicubic", "bilinear", "gaussian"};
+    ltn_ctx *ctx = context();
+    ltn_image x = cat(ctx), y, small;
+    char spec[64], found[64];
+    for (int i = 0; i < LTN_COUNT(filters); i++) {
+        ltn_degradation *d;
+        snprintf(spec, sizeof spec, "downsample:factor=2,filter=%s", filters[i]);
+        test_name("%s", spec);
+        OK(ctx, ltn_degradation_open(ctx, spec, x.width, x.height, x.channels, &d));
+        OK(ctx, ltn_degrade(d, &x, "gaussian:sigma=0.005", 3, &y));
+        OK(ctx, ltn_resolve(ctx, "downsample:factor=2,filter=auto", &y, NULL, found, sizeof found));
+        CHECK(!strcmp(found, spec));
+        ltn_image_free(ctx, &y);
+        ltn_degradation_close(&d);
+    }
+    CHECK(ltn_resolve(ctx, "downsample:kernel=auto", &x, NULL, found, sizeof found) == LTN_EINVAL && strstr(ltn_error(ctx), "only filter is found"));
+    OK(ctx, ltn_image_new(ctx, 20, 30, 3, NULL, &small));
+    CHECK(ltn_resolve(ctx, "downsample:filter=auto", &small, NULL, found, sizeof found) == LTN_ESHAPE && strstr(ltn_error(ctx), "not 20 x 30"));
+    ltn_image_free(ctx, &small);
+    OK(ctx, ltn_image_new(ctx, 40, 30, 3, NULL, &small));
+    CHECK(ltn_resolve(ctx, "downsample:filter=auto", &small, NULL, found, sizeof found) == LTN_EINVAL && strstr(ltn_error(ctx), "nothing is to be seen"));
+    ltn_image_free(ctx, &small);
+    ltn_image_free(ctx, &x);
+    ltn_close(&ctx);
+}

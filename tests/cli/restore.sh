@@ -92,6 +92,10 @@ refuses "a kernel too large for the picture" 1 "blur: kernel=auto of size 51 nee
 refuses "a size of no kernel" 2 "blur: size is that of a kernel; kernel=auto is missing" \
     "$latino" restore b.npy -o x.png --degradation blur:size=9
 claim "and no kernel is left" sh -c '[ ! -e x-kernel.png ]'
+"$latino" degrade "$photo" -o d.npy --fit 128 --degradation downsample:factor=2,filter=gaussian --noise gaussian:sigma=0.01 --seed 7
+claim "a reduction's filter is found" sh -c "$latino restore d.npy -o d.png --degradation downsample:factor=2,filter=auto --solver bicubic | grep -q 'degradation downsample:factor=2,filter=gaussian (estimated)'"
+refuses "a reduction's kernel that is to be found" 2 "downsample: kernel=auto: only filter is found from a measurement" \
+    "$latino" restore d.npy -o x.png --degradation downsample:kernel=auto
 
 # Several draws.
 sde="restore y.png --degradation downsample:factor=2 --sigma 0.02 --solver latino-sde:steps=2,inner=1 --seed 4"
