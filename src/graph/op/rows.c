@@ -2,7 +2,7 @@
  * read where it lies in its file and no copy is kept: what the inner product needs next is widened into panels that
  * stay in a thread's own cache, and a chunk of x's rows meets them there.
  *
- *     for tasks, a chunk of x's rows and three panels of y's columns:
+ *     for tasks, a chunk of x's rows and six panels of y's columns:
  *         for slices of the depth:  widen the weight's panels;  c += rows by panels
  *         y = c, its bias, residual and activation
  *
@@ -10,7 +10,7 @@
 #include "finish.h"
 #include "pairs.h"
 
-enum { N = LTN_TILE_N, WIDE = LTN_WIDE, CHUNK = 43 * LTN_TILE_M, SLICE = 640, STRIPS = 1 << 22 /* numbers */ };
+enum { N = LTN_TILE_N, WIDE = 6, CHUNK = 43 * LTN_TILE_M, SLICE = 320, STRIPS = 1 << 22 /* numbers */ };
 
 typedef struct rows {
     const ltn_node *n;
@@ -19,7 +19,7 @@ typedef struct rows {
     bool adjoint;
     int64_t m, in, out;    /* y (m, out) = x (m, in) times the weight */
     int64_t panels, chunk; /* of out; rows at once */
-    int64_t tasks;         /* of up to three panels, for each chunk */
+    int64_t tasks;         /* of up to six panels, for each chunk */
     bool pairs;
     int64_t block;         /* rows of x in strips at once: chunks, or all */
     int threads;
@@ -66,7 +66,7 @@ static inline void finish_row(const rows *s, real *c, int64_t at, int64_t n, con
     memcpy(y, c, (size_t)n * sizeof *y);
 }
 
-/* The same for `count` rows from `row` on. Three whole panels are a number that the compiler knows. */
+/* The same for `count` rows from `row` on. Six whole panels are a number that the compiler knows. */
 LTN_KERNEL static void finish(const rows *s, real *c, int64_t row, int64_t count, int64_t at, int64_t n,
                               const real *bias, const real *residual, real *y)
 {
@@ -105,6 +105,12 @@ static void make_strip(const rows *s, const real *x, int64_t count, real *strip)
     }
 }
 
+/* Part i of n of a strip's slice comes nearer. */
+static void fetch_strip(const real *strip, int64_t size, int64_t i, int64_t n)
+{
+    for (int64_t at = size * i / n; at < size * (i + 1) / n; at += N) __builtin_prefetch(strip + at, 0, 2);
+}
+
 /* The strips' slices by the panels, which are made ready; the next ones are fetched. */
 static void pairs_product(const rows *s, int64_t count, slice w, slice next, const real *strips, real *panels, real *c)
 {
@@ -119,10 +125,20 @@ static void pairs_product(const rows *s, int64_t count, slice w, slice next, con
     for (int64_t i = 0; i < ltn__strips(count); i++, strips += strip_size(s)) {
         const int64_t r = i * LTN_TILE_M;
         fetch(s, next, i, ltn__strips(count));
-        for (int64_t j = 0; j < w.wide; j++)
+        for (int64_t j = 0; j < w.wide; j++) {
+            fetch_strip(strips + strip_size(s), slice_size(depth), j, w.wide);
             ltn__pairs_product(LTN_MIN(count - r, LTN_TILE_M), whole, strips + LTN_STRIP_HEAD, LTN_TILE_M, strips,
                                panels + j * SLICE * N, head[j], c + r * WIDE * N + j * N, WIDE * N, w.k > 0);
+        }
     }
+}
+
+/* x's rows themselves by the panels. */
+static void rows_product(const rows *s, int64_t count, slice w, const real *x, const real *panels, real *c)
+{
+    for (int64_t j = 0; j < w.wide; j += LTN_WIDE)
+        ltn__rows_product(count, depth_of(s, w), LTN_MIN(w.wide - j, LTN_WIDE), x + w.k, s->in, panels + j * SLICE * N,
+                          SLICE * N, c + j * N, WIDE * N);
 }
 
 /* ---- Tasks ---- */
@@ -147,7 +163,7 @@ static void run_task(const rows *s, const real *const *src, int64_t row, int64_t
         const slice next = w.k + SLICE < s->in ? (slice){w.p, w.wide, w.k + SLICE} : coming;
         for (int64_t j = 0; j < w.wide; j++) pack_weight(s, w.p + j, w.k, depth, panels + j * SLICE * N);
         if (s->pairs) pairs_product(s, count, w, next, strips, panels, c);
-        else ltn__rows_product(count, depth, w.wide, x + w.k, s->in, panels, SLICE * N, c, WIDE * N);
+        else rows_product(s, count, w, x, panels, c);
     }
     finish(s, c, row, count, first.p * N, LTN_MIN(first.wide * N, s->out - first.p * N), src[2], residual, y);
 }
