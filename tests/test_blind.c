@@ -1,4 +1,5 @@
-/* test_blind.c - what a measurement tells of its degradation: a blur's width, a JPEG's quality; and specs that ask for it. */
+/* test_blind.c - what a measurement tells of its degradation: a blur's width and kernel, a reduction's filter, a JPEG's
+ * quality; and specs that ask for it. */
 #include "degrade.h"
 
 static ltn_image cat(ltn_ctx *ctx)
@@ -6,6 +7,13 @@ static ltn_image cat(ltn_ctx *ctx)
     ltn_image x = {0};
     OK(ctx, ltn_image_read(ctx, test_golden("cat128.png"), &x));
     return x;
+}
+
+static bool refused(ltn_ctx *ctx, const char *spec, const ltn_image *y, const char *path, ltn_status status,
+                    const char *why)
+{
+    char found[512];
+    return ltn_resolve(ctx, spec, y, path, found, sizeof found) == status && strstr(ltn_error(ctx), why);
 }
 
 TEST(the_width_of_a_gaussian_blur_is_found)
@@ -60,8 +68,8 @@ TEST(the_quality_of_a_jpeg_file_is_read)
 
 TEST(what_is_not_asked_for_is_copied)
 {
-    static const char *const same[] = {"identity", "jpeg", "blur:sigma=2+downsample:factor=2", "blur:kernel='a,b+sigma=auto'", "nonsense:x=1", "",
-                                       "jpg:quality=20"};
+    static const char *const same[] = {"identity", "jpeg", "blur:sigma=2+downsample:factor=2",
+                                       "blur:kernel='a,b+sigma=auto'", "nonsense:x=1", "", "jpg:quality=20"};
     ltn_ctx *ctx = context();
     ltn_image x = cat(ctx), small;
     char found[128];
@@ -72,16 +80,17 @@ TEST(what_is_not_asked_for_is_copied)
     }
     OK(ctx, ltn_resolve(ctx, "inpaint:random=0.5+blur:sigma=auto", &x, NULL, found, sizeof found));
     CHECK(!strncmp(found, "inpaint:random=0.5+blur:sigma=0.", 32));
-    CHECK(ltn_resolve(ctx, "jpeg:chroma=auto", &x, NULL, found, sizeof found) == LTN_EINVAL && strstr(ltn_error(ctx), "not read from a JPEG file"));
-    CHECK(ltn_resolve(ctx, "blur:across=auto", &x, NULL, found, sizeof found) == LTN_EINVAL && strstr(ltn_error(ctx), "only sigma"));
-    CHECK(ltn_resolve(ctx, "blur:kernel=auto", &x, NULL, found, sizeof found) == LTN_EINVAL && strstr(ltn_error(ctx), "no file is named"));
-    CHECK(ltn_resolve(ctx, "motion:length=auto", &x, NULL, found, sizeof found) == LTN_EINVAL && strstr(ltn_error(ctx), "not found from a measurement"));
-    CHECK(ltn_resolve(ctx, "blur:sigma=2+downsample:factor=2", &x, NULL, found, 10) == LTN_EINVAL && strstr(ltn_error(ctx), "longer than 9 letters"));
+    CHECK(refused(ctx, "jpeg:chroma=auto", &x, NULL, LTN_EINVAL, "not read from a JPEG file"));
+    CHECK(refused(ctx, "blur:across=auto", &x, NULL, LTN_EINVAL, "only sigma"));
+    CHECK(refused(ctx, "blur:kernel=auto", &x, NULL, LTN_EINVAL, "no file is named"));
+    CHECK(refused(ctx, "motion:length=auto", &x, NULL, LTN_EINVAL, "not found from a measurement"));
+    CHECK(ltn_resolve(ctx, "blur:sigma=2+downsample:factor=2", &x, NULL, found, 10) == LTN_EINVAL);
+    CHECK(strstr(ltn_error(ctx), "longer than 9 letters"));
     OK(ctx, ltn_image_new(ctx, 20, 30, 3, NULL, &small));
     CHECK(ltn_resolve(ctx, "blur:sigma=auto", &small, NULL, found, sizeof found) == LTN_ESHAPE);
     ltn_image_free(ctx, &small);
     OK(ctx, ltn_image_new(ctx, 40, 30, 3, NULL, &small));
-    CHECK(ltn_resolve(ctx, "blur:sigma=auto", &small, NULL, found, sizeof found) == LTN_EINVAL && strstr(ltn_error(ctx), "nothing is to be seen"));
+    CHECK(refused(ctx, "blur:sigma=auto", &small, NULL, LTN_EINVAL, "nothing is to be seen"));
     ltn_image_free(ctx, &small);
     ltn_image_free(ctx, &x);
     ltn_close(&ctx);
@@ -159,7 +168,7 @@ TEST(a_kernel_that_has_a_name_is_found)
         OK(ctx, ltn_degradation_open(ctx, rows[i].spec, x.width, x.height, x.channels, &d));
         OK(ctx, ltn_degrade(d, &x, "gaussian:sigma=0.005", 3, &y));
         OK(ctx, ltn_resolve(ctx, "blur:kernel=auto,boundary=circular", &y, path, resolved, sizeof resolved));
-        CHECK(!strncmp(resolved, "blur:kernel=", 12) && strstr(resolved, "kernel.png") && strstr(resolved, ",boundary=circular"));
+        CHECK(!strncmp(resolved, "blur:kernel=", 12) && strstr(resolved, "kernel.png,boundary=circular"));
         OK(ctx, ltn_image_read(ctx, path, &found));
         CHECK(found.width == 21 && found.height == 21 && found.channels == 1);
         NEAR(kernel_error(&truth, &found, false), 0, rows[i].error);
@@ -181,8 +190,10 @@ static ltn_image shapes(ltn_ctx *ctx, int side)
     ltn_image x = {0};
     OK(ctx, ltn_image_new(ctx, side, side, 1, NULL, &x));
     for (uint64_t k = 0; k < 60; k++) {
-        const int top = (int)(side * ltn__uniform(rng, 5 * k)) - side / 8, left = (int)(side * ltn__uniform(rng, 5 * k + 1)) - side / 8;
-        const int height = 4 + (int)(side / 3 * ltn__uniform(rng, 5 * k + 2)), width = 4 + (int)(side / 3 * ltn__uniform(rng, 5 * k + 3));
+        const int top = (int)(side * ltn__uniform(rng, 5 * k)) - side / 8;
+        const int left = (int)(side * ltn__uniform(rng, 5 * k + 1)) - side / 8;
+        const int height = 4 + (int)(side / 3.0 * ltn__uniform(rng, 5 * k + 2));
+        const int width = 4 + (int)(side / 3.0 * ltn__uniform(rng, 5 * k + 3));
         for (int i = 0; i < side * side; i++)
             if (i / side >= top && i / side < top + height && i % side >= left && i % side < left + width)
                 x.data[i] = (float)ltn__uniform(rng, 5 * k + 4);
@@ -224,21 +235,21 @@ TEST(what_tells_of_no_kernel_is_refused)
     ltn_image x = {0};
     char found[512], *path = strdup(test_temp("none.png"));
     OK(ctx, ltn_image_new(ctx, 14, 40, 3, NULL, &x));
-    CHECK(ltn_resolve(ctx, flat, &x, path, found, sizeof found) == LTN_ESHAPE && strstr(ltn_error(ctx), "needs 24 pixels a side, not 14 x 40"));
+    CHECK(refused(ctx, flat, &x, path, LTN_ESHAPE, "needs 24 pixels a side, not 14 x 40"));
     ltn_image_free(ctx, &x);
     OK(ctx, ltn_image_new(ctx, 40, 40, 3, NULL, &x));
-    CHECK(ltn_resolve(ctx, flat, &x, path, found, sizeof found) == LTN_EINVAL && strstr(ltn_error(ctx), "nothing is to be seen"));
+    CHECK(refused(ctx, flat, &x, path, LTN_EINVAL, "nothing is to be seen"));
     for (int i = 0; i < 3 * 40 * 40; i++) x.data[i] = NAN;
     CHECK(ltn_resolve(ctx, flat, &x, path, found, sizeof found) == LTN_EINVAL);
     ltn__normals((ltn_rng){1, 2}, 0, x.data, 3 * 40 * 40);
     CHECK(ltn_resolve(ctx, flat, &x, path, found, sizeof found) == LTN_EINVAL);
-    CHECK(ltn_resolve(ctx, "blur:kernel=auto,size=5,q=1", &x, path, found, sizeof found) == LTN_EINVAL && strstr(ltn_error(ctx), "unknown parameter \"q\""));
+    CHECK(refused(ctx, "blur:kernel=auto,size=5,q=1", &x, path, LTN_EINVAL, "unknown parameter \"q\""));
     FILE *f = fopen(path, "rb");
     CHECK(!f);
     if (f) fclose(f);
     ltn_image_free(ctx, &x);
     x = shapes(ctx, 64);
-    CHECK(ltn_resolve(ctx, flat, &x, path, found, sizeof found) == LTN_EINVAL && strstr(ltn_error(ctx), "no blur is to be seen"));
+    CHECK(refused(ctx, flat, &x, path, LTN_EINVAL, "no blur is to be seen"));
     free(path);
     ltn_image_free(ctx, &x);
     ltn_close(&ctx);
@@ -261,12 +272,12 @@ TEST(the_filter_of_a_reduction_is_found)
         ltn_image_free(ctx, &y);
         ltn_degradation_close(&d);
     }
-    CHECK(ltn_resolve(ctx, "downsample:kernel=auto", &x, NULL, found, sizeof found) == LTN_EINVAL && strstr(ltn_error(ctx), "only filter is found"));
+    CHECK(refused(ctx, "downsample:kernel=auto", &x, NULL, LTN_EINVAL, "only filter is found"));
     OK(ctx, ltn_image_new(ctx, 20, 30, 3, NULL, &small));
-    CHECK(ltn_resolve(ctx, "downsample:filter=auto", &small, NULL, found, sizeof found) == LTN_ESHAPE && strstr(ltn_error(ctx), "not 20 x 30"));
+    CHECK(refused(ctx, "downsample:filter=auto", &small, NULL, LTN_ESHAPE, "not 20 x 30"));
     ltn_image_free(ctx, &small);
     OK(ctx, ltn_image_new(ctx, 40, 30, 3, NULL, &small));
-    CHECK(ltn_resolve(ctx, "downsample:filter=auto", &small, NULL, found, sizeof found) == LTN_EINVAL && strstr(ltn_error(ctx), "nothing is to be seen"));
+    CHECK(refused(ctx, "downsample:filter=auto", &small, NULL, LTN_EINVAL, "nothing is to be seen"));
     ltn_image_free(ctx, &small);
     ltn_image_free(ctx, &x);
     ltn_close(&ctx);

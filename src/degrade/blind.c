@@ -96,7 +96,8 @@ static void gradient_adjoint(const scale *s, const float *gx, const float *gy, f
     for (int i = 0; i < h; i++)
         for (int j = 0; j < w; j++) {
             const size_t row = (size_t)i * (size_t)w, at = row + (size_t)j;
-            const size_t left = row + (size_t)((j + w - 1) % w), above = (size_t)((i + h - 1) % h) * (size_t)w + (size_t)j;
+            const size_t left = row + (size_t)((j + w - 1) % w);
+            const size_t above = (size_t)((i + h - 1) % h) * (size_t)w + (size_t)j;
             x[at] = gx[left] - gx[at] + gy[above] - gy[at];
         }
 }
@@ -344,8 +345,8 @@ ltn_status ltn__blur_kernel(ltn_ctx *ctx, const ltn_image *y, int size, ltn_kern
     const int least = LTN_MAX(3 * size, LTN_POWER_SIDE);
     *k = (ltn_kernel){0};
     if (y->width < least || y->height < least)
-        return ltn__fail(ctx, LTN_ESHAPE, "blur: kernel=auto of size %d needs %d pixels a side, not %d x %d", size, least,
-                         y->width, y->height);
+        return ltn__fail(ctx, LTN_ESHAPE, "blur: kernel=auto of size %d needs %d pixels a side, not %d x %d", size,
+                         least, y->width, y->height);
     ltn_image grey = {0};
     ltn_power power = {0};
     ltn_status st = ltn__grey(ctx, y, &grey);

@@ -188,7 +188,7 @@ static const ltn_param params[] = {
      .max = 360},
     {.name = "kernel", .help = "a file instead: .npy, a picture, or text; auto: found, and written beside the result",
      .type = LTN_STRING},
-    {.name = "size", .help = "of a kernel that is to be found, pixels (made odd); without it 25, or a sixth of a picture",
+    {.name = "size", .help = "of a kernel to be found, pixels (made odd); without it 25, or a sixth of a picture",
      .type = LTN_INT, .def = USUAL, .min = 3, .max = 151},
     {.name = "normalize", .help = "1: the file's kernel is divided by its sum", .type = LTN_INT, .def = 1,
      .max = 1},

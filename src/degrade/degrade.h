@@ -63,7 +63,7 @@ typedef struct ltn_map {
     const ltn_svd *svd; /* NULL: none is offered */
 } ltn_map;
 
-/* What a value is found from: a measurement, what else is told of the part, where a kernel may be written to (or NULL). */
+/* What a value is found from: a measurement, what else is told of the part, where a kernel may be written (or NULL). */
 typedef struct ltn_evidence {
     const ltn_image *y;
     const ltn_spec *told;

@@ -1,5 +1,5 @@
-/* down_filter.c - which filter has made a picture smaller. What it lets through of the power of photographs folds into the
- * frequencies f that are left, in units of the small picture's pixels:
+/* down_filter.c - which filter has made a picture smaller. What it lets through of the power of photographs folds into
+ * the frequencies f that are left, in units of the small picture's pixels:
  *
  *     |K(f)|^2 = sum_m |k((f + m) / factor)|^2 (|f + m| / |f|)^-a
  *
@@ -10,7 +10,7 @@
 
 enum { FILTERS = LTN_NEAREST + 1, MIDDLE = 16, ALIASES = 3 };
 static const double slope = 2.4; /* a of photographs */
-static const double start = 45;  /* of the log likelihood: pictures are softer than the law, as softer filters make them */
+static const double start = 45;  /* of the log likelihood: pictures are softer than the law, as if by softer filters */
 
 /* |k|^2 at i / 2n cycles per pixel of the large picture, i = 0 ... n. */
 static ltn_status response(ltn_ctx *ctx, ltn_filter filter, int factor, int n, double *out)
@@ -65,7 +65,8 @@ static ltn_status search(ltn_ctx *ctx, ltn_power *p, int factor, ltn_filter *fou
 ltn_status ltn__down_filter(ltn_ctx *ctx, const ltn_image *y, int factor, ltn_filter *found)
 {
     if (y->width < LTN_POWER_SIDE || y->height < LTN_POWER_SIDE)
-        return ltn__fail(ctx, LTN_ESHAPE, "downsample: filter=auto needs %d pixels a side, not %d x %d", LTN_POWER_SIDE, y->width, y->height);
+        return ltn__fail(ctx, LTN_ESHAPE, "downsample: filter=auto needs %d pixels a side, not %d x %d", LTN_POWER_SIDE,
+                         y->width, y->height);
     ltn_image grey = {0};
     ltn_power power = {0};
     *found = LTN_BICUBIC;

@@ -85,7 +85,8 @@ static double equations(ltn_kernel_fit *f)
     if (!(whole > 0)) return 0;
     memset(f->cut, 0, (size_t)m * (size_t)m * sizeof *f->cut);
     for (int i = 1 - n; i < n; i++)
-        for (int j = 1 - n; j < n; j++) f->cut[(i + m) % m * m + (j + m) % m] = (float)(at(f->lags, w, h, i, j) / whole);
+        for (int j = 1 - n; j < n; j++)
+            f->cut[(i + m) % m * m + (j + m) % m] = (float)(at(f->lags, w, h, i, j) / whole);
     ltn__plane_forward(&f->small, f->cut, f->response);
     ltn__plane_inverse(&f->plane, f->right, f->lags);
     for (int i = 0; i < n * n; i++) f->b[i] = (float)(at(f->lags, w, h, i / n - half, i % n - half) / whole);
@@ -97,13 +98,14 @@ bool ltn__kernel_fit_solve(ltn_kernel_fit *f, double ridge, float *k)
     const int n = f->size * f->size;
     if (!(equations(f) > 0)) return false;
     double most = 0, t = 1;
-    for (size_t i = 0; i < ltn__plane_floats(&f->small); i += 2) most = fmax(most, hypot(f->response[i], f->response[i + 1]));
+    for (size_t i = 0; i < ltn__plane_floats(&f->small); i += 2)
+        most = fmax(most, hypot(f->response[i], f->response[i + 1]));
     const double step = 1 / (most + ridge);
     memcpy(f->point, k, (size_t)n * sizeof *k);
     for (int round = 0; round < ROUNDS; round++) {
         slope(f, ridge, f->point);
         const double next = (1 + sqrt(1 + 4 * t * t)) / 2, on = (t - 1) / next;
-        double uphill = 0; /* the last move against the slope: then the momentum starts anew (O'Donoghue and Candes 2015) */
+        double uphill = 0; /* the last move against the slope: momentum starts anew (O'Donoghue and Candes 2015) */
         for (int i = 0; i < n; i++) {
             f->before[i] = k[i];
             k[i] = fmaxf(0, f->point[i] - (float)step * f->slope[i]);

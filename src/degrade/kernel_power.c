@@ -1,6 +1,6 @@
 /* kernel_power.c - how likely a kernel makes the spectrum of what it has blurred. Mean power of a photograph at a
- * frequency f of length r and direction t is about C r^-a exp(b1 cos 2t + b2 sin 2t + b3 cos 4t + b4 sin 4t), so that of
- * the measurement
+ * frequency f of length r and direction t is about C r^-a exp(b1 cos 2t + b2 sin 2t + b3 cos 4t + b4 sin 4t), so that
+ * of the measurement
  *
  *     P(f) = |K(f)|^2 exp(p . basis(f)) + N,   p = (log C, a, b1 .. b4)
  *
@@ -44,7 +44,8 @@ static double cut(const ltn_power *p, const ltn_image *grey, int top, int left)
     double sum = 0, weight = 0, power = 0;
     for (int i = 0; i < n * n; i++) {
         const double w = sin(M_PI * (i / n + 0.5) / n) * sin(M_PI * (i % n + 0.5) / n);
-        sum += w * w * grey->data[(size_t)(top + i / n) * (size_t)grey->width + (size_t)(left + i % n)], weight += w * w;
+        const float v = grey->data[(size_t)(top + i / n) * (size_t)grey->width + (size_t)(left + i % n)];
+        sum += w * w * v, weight += w * w;
     }
     for (int i = 0; i < n * n; i++) {
         const double w = sin(M_PI * (i / n + 0.5) / n) * sin(M_PI * (i % n + 0.5) / n);
@@ -57,7 +58,8 @@ static double cut(const ltn_power *p, const ltn_image *grey, int top, int left)
 static void look(ltn_power *p, const ltn_image *grey)
 {
     const int n = p->side;
-    const int rows = (grey->height - n + n / 2 - 1) / (n / 2) + 1, columns = (grey->width - n + n / 2 - 1) / (n / 2) + 1;
+    const int rows = (grey->height - n + n / 2 - 1) / (n / 2) + 1;
+    const int columns = (grey->width - n + n / 2 - 1) / (n / 2) + 1;
     for (int k = 0; k < rows * columns; k++) {
         const int top = begin(k / columns, rows, grey->height, n), left = begin(k % columns, columns, grey->width, n);
         const double power = cut(p, grey, top, left);

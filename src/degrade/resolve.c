@@ -1,5 +1,5 @@
-/* resolve.c - degradations that are told in part: key=auto in a spec becomes what the measurement says of that parameter,
- * "blur:sigma=auto" -> "blur:sigma=2.1". Only of the last part of a chain: y shows what that has done. */
+/* resolve.c - degradations that are told in part: key=auto in a spec becomes what the measurement says of that
+ * parameter, "blur:sigma=auto" -> "blur:sigma=2.1". Only of the last part of a chain: y shows what that has done. */
 #include <stdio.h>
 #include <string.h>
 
@@ -77,7 +77,9 @@ static ltn_status assignment(place *p, const char *whole, const char *text, size
     if (!is_asked_for(text, n)) return append(p, text, n) ? LTN_OK : too_long(p);
     char key[32], value[1024];
     snprintf(key, sizeof key, "%.*s", (int)(n - 5), text);
-    if (!p->row->find) return ltn__fail(p->ctx, LTN_EINVAL, "%s: %s=auto: that is not found from a measurement", p->row->entry.name, key);
+    if (!p->row->find)
+        return ltn__fail(p->ctx, LTN_EINVAL, "%s: %s=auto: that is not found from a measurement", p->row->entry.name,
+                         key);
     ltn_status s = p->evidence.told ? LTN_OK : read_told(p, whole);
     if (!s) s = p->row->find(p->ctx, &p->evidence, key, value, sizeof value);
     return s ? s : append(p, text, n - 4) && append_value(p, value) ? LTN_OK : too_long(p);
