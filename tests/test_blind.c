@@ -167,10 +167,10 @@ TEST(a_kernel_that_has_a_name_is_found)
         test_name("%s", rows[i].spec);
         OK(ctx, ltn_degradation_open(ctx, rows[i].spec, x.width, x.height, x.channels, &d));
         OK(ctx, ltn_degrade(d, &x, "gaussian:sigma=0.005", 3, &y));
-        OK(ctx, ltn_resolve(ctx, "blur:kernel=auto,boundary=circular", &y, path, resolved, sizeof resolved));
-        CHECK(!strncmp(resolved, "blur:kernel=", 12) && strstr(resolved, "kernel.png,boundary=circular"));
+        OK(ctx, ltn_resolve(ctx, "blur:kernel=auto,size=15,boundary=circular", &y, path, resolved, sizeof resolved));
+        CHECK(!strncmp(resolved, "blur:kernel=", 12) && strstr(resolved, "kernel.png,size=15,boundary=circular"));
         OK(ctx, ltn_image_read(ctx, path, &found));
-        CHECK(found.width == 21 && found.height == 21 && found.channels == 1);
+        CHECK(found.width == 15 && found.height == 15 && found.channels == 1);
         NEAR(kernel_error(&truth, &found, false), 0, rows[i].error);
         NEAR(spread(&found) / spread(&truth), 1, rows[i].spread);
         ltn_image_free(ctx, &truth);
