@@ -4,6 +4,8 @@
  *
  * one_step_error: t, mean |D(f(sqrt(ab) E(x) + sqrt(1 - ab) n, t)) - x|^2.
  * latent_error: t, the same of the latents, mean |f(...) - E(x)|^2.
+ * error_spectrum: t, the variances of the orthonormal cosine coefficients of the first one's D(f(...)) - x, in octaves of
+ * frequency; of its mean over the channels (times the root of their number), then of what each channel differs by from that.
  * noisy_picture: e, the t that makes mean |D(f(sqrt(ab) E(x + e n), t)) - x|^2 least, and that minimum; the t between the
  * candidates is the vertex of a parabola in log t. FOLDER holds pictures and captions.tsv (file, caption; a model in pixels
  * reads no caption); pictures should be of the prior's own size, and not those that it was trained on. */
@@ -12,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "degrade/fourier.h"
 #include "run/prior.h"
 
 static const int times[] = {5, 20, 40, 80, 124, 187, 249, 374, 499, 624, 749, 874, 999};
@@ -21,6 +24,7 @@ enum { TIMES = LTN_COUNT(times), NOISES = LTN_COUNT(noises), CANDIDATES = LTN_CO
 
 typedef struct sums {
     double clean[TIMES], latent[TIMES], noisy[NOISES][CANDIDATES];
+    double power[TIMES][LTN_PARTS_OF_COLOUR][LTN_BANDS], modes[LTN_PARTS_OF_COLOUR][LTN_BANDS];
     int count;
 } sums;
 
@@ -48,13 +52,40 @@ static double error_of(ltn_prior *p, const float *z, double noise, uint64_t seed
     return distance2(u, x, n);
 }
 
-static void measure(ltn_prior *p, const float *x, size_t n, uint64_t seed, sums *s)
+/* Adds the spectrum of u - x; u is used up. */
+static void sort_error(const ltn_plane *f, ltn_size size, const float *x, float *u, double power[LTN_PARTS_OF_COLOUR][LTN_BANDS],
+                       double modes[LTN_PARTS_OF_COLOUR][LTN_BANDS])
+{
+    const size_t n = ltn__plane_count(size);
+    float *s = malloc(n * sizeof *s);
+    for (size_t i = 0; i < n * (size_t)size.channels; i++) u[i] -= x[i];
+    for (int c = 0; c < size.channels; c++) {
+        ltn__plane_forward(f, u + (size_t)c * n, s);
+        ltn__plane_pack(f, s, u + (size_t)c * n);
+    }
+    free(s);
+    for (int a = 0; a < size.width; a++)
+        for (int b = 0; b < size.height; b++) {
+            const int k = (int)lrint(ltn__band((double)a / size.width, (double)b / size.height));
+            double sum = 0, square = 0;
+            for (int c = 0; c < size.channels; c++) {
+                const double v = u[(size_t)c * n + (size_t)a * (size_t)size.height + (size_t)b];
+                sum += v, square += v * v;
+            }
+            power[LTN_GREY][k] += sum * sum / size.channels, modes[LTN_GREY][k] += 1;
+            power[LTN_COLOUR][k] += square - sum * sum / size.channels, modes[LTN_COLOUR][k] += size.channels - 1;
+        }
+}
+
+static void measure(ltn_prior *p, const ltn_plane *f, ltn_size size, const float *x, size_t n, uint64_t seed, sums *s)
 {
     float *room = malloc((3 * p->latent_count + 2 * n) * sizeof *room), *z = room + 2 * p->latent_count + n, *noisy = z + p->latent_count;
     p->encode(p, x, z);
     for (int k = 0; k < TIMES; k++) {
         s->clean[k] += error_of(p, z, sqrt(1 - p->alpha_bar[times[k]]), seed, times[k], x, n, room);
         s->latent[k] += distance2(room + p->latent_count, z, p->latent_count);
+        double modes[LTN_PARTS_OF_COLOUR][LTN_BANDS] = {0};
+        sort_error(f, size, x, room + 2 * p->latent_count, s->power[k], k ? modes : s->modes);
     }
     for (int e = 0; e < NOISES; e++) {
         for (size_t i = 0; i < n; i++) noisy[i] = x[i] + (float)(noises[e] * ltn__normal((ltn_rng){seed, 300 + (uint64_t)e}, i));
@@ -71,6 +102,13 @@ static void report(const sums *s)
     for (int k = 0; k < TIMES; k++) printf("%s[%d, %.5f]", k ? ", " : "", times[k], s->clean[k] / s->count);
     printf("],\n \"latent_error\": [");
     for (int k = 0; k < TIMES; k++) printf("%s[%d, %.5f]", k ? ", " : "", times[k], s->latent[k] / s->count);
+    printf("],\n \"error_spectrum\": [");
+    for (int k = 0; k < TIMES; k++) {
+        printf("%s[%d", k ? ", " : "", times[k]);
+        for (int part = 0; part < LTN_PARTS_OF_COLOUR; part++)
+            for (int i = 0; i < LTN_BANDS; i++) printf(", %.3g", s->power[k][part][i] / s->modes[part][i]);
+        printf("]");
+    }
     printf("],\n \"noisy_picture\": [");
     for (int e = 0; e < NOISES; e++) {
         const double *v = s->noisy[e];
@@ -115,7 +153,10 @@ int main(int argc, char **argv)
         size_t n = ltn__size_count(size);
         for (size_t j = 0; j < n; j++) x.data[j] = 2 * x.data[j] - 1;
         if (ltn__prior_open(model, size, model->pixels ? "" : caption[k], &p)) die(ctx, path);
-        measure(p, x.data, n, (uint64_t)i + 1, &s);
+        ltn_plane cosines = {0};
+        if (ltn__plane_open(ctx, LTN_COSINE, size.width, size.height, &cosines)) die(ctx, path);
+        measure(p, &cosines, size, x.data, n, (uint64_t)i + 1, &s);
+        ltn__plane_close(&cosines);
         ltn__prior_close(&p);
         ltn_image_free(ctx, &x);
         fprintf(stderr, "\r%d / %d", i + 1, wanted);

@@ -356,6 +356,11 @@ static double calibrated(const ltn_prior *base, const char *table, int of, doubl
     return y0;
 }
 
+static double spectrum(const ltn_prior *p, int t, int part, int band)
+{
+    return calibrated(p, "error_spectrum", 1 + part * LTN_BANDS + band, t, LOG_Y, 0);
+}
+
 /* Without a table: grows with the noise level, up to the variance of pictures. */
 static double error(const ltn_prior *p, int t)
 {
@@ -473,6 +478,7 @@ ltn_status ltn__prior_open(ltn_model *m, ltn_size picture, const char *prompt, l
                           .encode_kept = encode_kept, .decode_kept = decode_kept, .predict_kept = predict_kept,
                           .encode_back = encode_back, .decode_back = decode_back, .predict_back = predict_back, .error = error, .latent_error = latent_error,
                           .time_of = time_of, .error_at = error_at};
+    if (ltn__json_get(m->calibration, "error_spectrum")) p->base.spectrum = spectrum;
     ltn_status s = LTN_ENOMEM;
     p->weight = ltn__alloc(m->ctx, (size_t)(p->y.window * p->x.window), sizeof *p->weight);
     p->sum = ltn__alloc(m->ctx, places, sizeof *p->sum);

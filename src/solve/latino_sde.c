@@ -3,22 +3,24 @@
  *
  *     z0 ~ p(z0 | z_t)                                       ancestral sampling from t to 0 in `inner` network calls
  *     u  = D(z0)
- *     x  = argmin_x gamma/2 |A x - (y + sigma n)|^2 + 1/2 |x - u|^2,    gamma = r_t^2 / sigma^2
+ *     x  = argmin_x |A x - (y + sigma n)|^2 / 2 sigma^2 + 1/2 (x - u)^T C_t^-1 (x - u)
  *     z' = sqrt(ab') (z0 + E(x) - E(u)) + sqrt(1 - ab') eps
  *
- * with n and eps white, r_t^2 the mean squared error of D(f(z_t, t)). A draw u of N(m, r_t^2) that is corrected by noisy data
+ * with n and eps white, C_t the covariance of the error of D(f(z_t, t)). A draw u of N(m, C_t) that is corrected by noisy data
  * is a draw of the product of that gaussian and the likelihood (Papandreou and Yuille, NIPS 2010), so x ~ p(x | z_t, y) and
  * z' ~ p(z_t' | y) follow exactly from z ~ p(z_t | y) where pixels are independent gaussians and D = E = 1, with any number
- * of steps (the decoupled steps of arXiv 2407.01521); elsewhere as well as the prior's own draws and a white r_t^2
- * describe what is not known, and r_t^2 is the larger of the prior's and of what the residual A u - y shows. The reverse steps have the variance that the error of f adds (arXiv 2201.06503). In the last
- * step u also errs by what the autoencoder cannot keep, drawn white unless detail=none. */
+ * of steps (the decoupled steps of arXiv 2407.01521); elsewhere as well as the prior's own draws and C_t describe what is not
+ * known. C_t is the prior's calibrated spectrum (coloured.c), or white, r_t^2, where the prior has none or A is not linear; it
+ * grows to what the residual A u - y shows. The reverse steps have the variance that the error of f adds (arXiv 2201.06503). In
+ * the last step u also errs by what the autoencoder cannot keep, drawn from C_0 unless detail=none. */
+#include "coloured.h"
 #include "diffusion.h"
 
 #include <math.h>
 #include <string.h>
 
 enum { PIXEL_STREAM = 1 << 24 }; /* noise on measurements, behind the draws of latents */
-enum { DETAIL_WHITE, DETAIL_NONE };
+enum { DETAIL_DRAWN, DETAIL_NONE };
 
 typedef struct latino_sde {
     const ltn_problem *q;
@@ -28,7 +30,8 @@ typedef struct latino_sde {
     float *x, *u, *w;       /* pictures: the draw, the prior's, its noise */
     float *z, *z0, *eps;    /* latents */
     float *n, *r;           /* measurements */
-    double gain;            /* tr(A A^T) / m, by a probe; 0: A is not linear */
+    double gain;            /* tr(A C A^T) / m, C = 1 where the prior's error is taken for white, by a probe; 0: A is not linear */
+    ltn_coloured colour;    /* where it is not */
 } latino_sde;
 
 /* z from ab to next: the ancestral step, and what the error of its z0 adds. */
@@ -71,11 +74,18 @@ static double seen_error(const latino_sde *l)
     return (ltn__residual2(q->a, l->u, q->y, l->r) / m - q->sigma * q->sigma) / (2 * l->gain);
 }
 
-/* x ~ N(x; from, r^2) p(y | x), `from` being a draw of the first. Returns gamma. */
-static double condition(latino_sde *l, const float *from, double least)
+/* x ~ N(x; from, C) p(y | x), `from` being a draw of the first. Returns gamma. */
+static double condition(latino_sde *l, const float *from, int t)
 {
     const ltn_degradation *a = l->q->a;
-    const double sigma = l->q->sigma, r2 = fmax(least, seen_error(l)), gamma = sigma > 0 ? r2 / (sigma * sigma) : INFINITY;
+    const bool coloured = l->colour.q;
+    if (coloured) {
+        ltn__coloured_at(&l->colour, l->p, t);
+        l->gain = ltn__coloured_gain(&l->colour);
+    }
+    const double least = l->p->error(l->p, t), scale = coloured ? fmax(1, seen_error(l)) : 1;
+    const double sigma = l->q->sigma, r2 = coloured ? scale * least : fmax(least, seen_error(l));
+    const double gamma = sigma > 0 ? r2 / (sigma * sigma) : INFINITY;
     const size_t m = ltn__size_count(a->y);
     ltn__weigh(a, l->q->y, gamma, from);
     const float *y = a->noise ? a->noise->seen : l->q->y;
@@ -83,7 +93,8 @@ static double condition(latino_sde *l, const float *from, double least)
     ltn__noise_like(a, l->r, l->n);
     for (size_t i = 0; i < m; i++) l->n[i] = y[i] + (float)sigma * l->n[i];
     ltn__measured(a, l->n);
-    ltn__prox_weighed(a, l->n, gamma, from, l->x);
+    if (coloured) ltn__coloured_prox(&l->colour, l->n, scale, from, l->x);
+    else ltn__prox_weighed(a, l->n, gamma, from, l->x);
     return gamma;
 }
 
@@ -99,13 +110,17 @@ static ltn_status renoise(latino_sde *l, double ab)
     return s;
 }
 
-/* u with what the autoencoder cannot keep, of which the least error of the prior tells. */
+/* u with what the autoencoder cannot keep, which is the prior's error where t = 0. */
 static const float *with_detail(latino_sde *l)
 {
     const size_t n = ltn__size_count(l->q->a->x);
     if (l->detail == DETAIL_NONE) return l->u;
-    const float deviation = (float)sqrt(l->p->error(l->p, 0));
+    const float deviation = l->colour.q ? 1 : (float)sqrt(l->p->error(l->p, 0));
     pixel_noise(l, n, l->w);
+    if (l->colour.q) {
+        ltn__coloured_at(&l->colour, l->p, 0);
+        ltn__coloured_noise(&l->colour, l->w, l->w);
+    }
     for (size_t i = 0; i < n; i++) l->w[i] = l->u[i] + deviation * l->w[i];
     return l->w;
 }
@@ -119,7 +134,7 @@ static ltn_status latino_sde_step(void *state, ltn_progress *progress)
     if (!s) s = l->p->decode(l->p, l->z, l->u);
     if (s) return s;
     const bool last = l->step + 1 == l->steps;
-    progress->gamma = condition(l, last ? with_detail(l) : l->u, l->p->error(l->p, t));
+    progress->gamma = condition(l, last ? with_detail(l) : l->u, t);
     progress->t = t;
     progress->residual = ltn__chi(l->q, l->x, l->r);
     progress->step = ++l->step;
@@ -137,6 +152,7 @@ static void latino_sde_close(ltn_ctx *ctx, void *state)
     latino_sde *l = state;
     float *const block[] = {l->x, l->u, l->w, l->z, l->z0, l->eps, l->n, l->r};
     for (int i = 0; i < LTN_COUNT(block); i++) ltn__free(ctx, block[i]);
+    ltn__coloured_close(&l->colour);
     ltn__free(ctx, l);
 }
 
@@ -163,14 +179,14 @@ static ltn_status latino_sde_open(const ltn_problem *q, ltn_prior *p, const ltn_
     if (!ltn__measured(q->a, NULL))
         return ltn__fail(q->ctx, LTN_EINVAL, "\"%s\" measures nothing: there is nothing to restore from", q->a->spec);
     if (q->a->linear) find_gain(l);
-    return LTN_OK;
+    return q->a->linear && p->spectrum ? ltn__coloured_open(&l->colour, q) : LTN_OK;
 }
 
 static const ltn_param latino_sde_params[] = {
     {.name = "steps", .help = "data steps", .type = LTN_INT, .def = 10, .min = 1, .max = 1000},
     {.name = "inner", .help = "network calls in each of them", .type = LTN_INT, .def = 3, .min = 1, .max = 1000},
-    {.name = "detail", .help = "what the autoencoder cannot keep: drawn as white noise, or left out", .type = LTN_CHOICE,
-     .choices = "white|none"},
+    {.name = "detail", .help = "what the autoencoder cannot keep: drawn, or left out", .type = LTN_CHOICE,
+     .choices = "drawn|none"},
     {0},
 };
 
