@@ -1,6 +1,6 @@
 /* by_text.c - what LATINO-PRO asks of a UNet, on given numbers: its output, then the gradient of <cotangent, output> by
- * the text. `by_text MODEL THREADS CALLS T SAMPLE TEXT COTANGENT OUT`, arrays as diffusers lays them out, in .npy files;
- * prints one line of JSON: the seconds of each call after the first, of both halves. */
+ * the text. `by_text MODEL THREADS CALLS T SAMPLE TEXT COTANGENT OUT`, arrays as diffusers lays them out, in .npy
+ * files; prints one line of JSON: the seconds of each call after the first, of both halves. */
 #include "model/model.h"
 
 #include <stdio.h>

@@ -4,11 +4,12 @@
  *
  * one_step_error: t, mean |D(f(sqrt(ab) E(x) + sqrt(1 - ab) n, t)) - x|^2.
  * latent_error: t, the same of the latents, mean |f(...) - E(x)|^2.
- * error_spectrum: t, the variances of the orthonormal cosine coefficients of the first one's D(f(...)) - x, in octaves of
- * frequency; of its mean over the channels (times the root of their number), then of what each channel differs by from that.
- * noisy_picture: e, the t that makes mean |D(f(sqrt(ab) E(x + e n), t)) - x|^2 least, and that minimum; the t between the
- * candidates is the vertex of a parabola in log t. FOLDER holds pictures and captions.tsv (file, caption; a model in pixels
- * reads no caption); pictures should be of the prior's own size, and not those that it was trained on. */
+ * error_spectrum: t, the variances of the orthonormal cosine coefficients of the first one's D(f(...)) - x, in octaves
+ * of frequency; of its mean over the channels (times the root of their number), then of what each channel differs by
+ * from that.
+ * noisy_picture: e, the t that makes mean |D(f(sqrt(ab) E(x + e n), t)) - x|^2 least, and that minimum; the t between
+ * the candidates is the vertex of a parabola in log t. FOLDER holds pictures and captions.tsv (file, caption; a model
+ * in pixels reads no caption); pictures should be of the prior's own size, and not those that it was trained on. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,19 +43,21 @@ static double distance2(const float *a, const float *b, size_t n)
 }
 
 /* Mean |D(z0) - x|^2, z0 = f(sqrt(ab) z + noise, t) standing behind the first latent in room. */
-static double error_of(ltn_prior *p, const float *z, double noise, uint64_t seed, int t, const float *x, size_t n, float *room)
+static double error_of(ltn_prior *p, const float *z, double noise, uint64_t seed, int t, const float *x, size_t n,
+                       float *room)
 {
     float *in = room, *z0 = room + p->latent_count, *u = z0 + p->latent_count;
     double a = sqrt(p->alpha_bar[t]);
-    for (size_t i = 0; i < p->latent_count; i++) in[i] = (float)(a * z[i] + (noise > 0 ? noise * ltn__normal((ltn_rng){seed, 200}, i) : 0));
+    for (size_t i = 0; i < p->latent_count; i++)
+        in[i] = (float)(a * z[i] + (noise > 0 ? noise * ltn__normal((ltn_rng){seed, 200}, i) : 0));
     p->predict(p, in, t, z0);
     p->decode(p, z0, u);
     return distance2(u, x, n);
 }
 
 /* Adds the spectrum of u - x; u is used up. */
-static void sort_error(const ltn_plane *f, ltn_size size, const float *x, float *u, double power[LTN_PARTS_OF_COLOUR][LTN_BANDS],
-                       double modes[LTN_PARTS_OF_COLOUR][LTN_BANDS])
+static void sort_error(const ltn_plane *f, ltn_size size, const float *x, float *u,
+                       double power[LTN_PARTS_OF_COLOUR][LTN_BANDS], double modes[LTN_PARTS_OF_COLOUR][LTN_BANDS])
 {
     const size_t n = ltn__plane_count(size);
     float *s = malloc(n * sizeof *s);
@@ -79,7 +82,8 @@ static void sort_error(const ltn_plane *f, ltn_size size, const float *x, float 
 
 static void measure(ltn_prior *p, const ltn_plane *f, ltn_size size, const float *x, size_t n, uint64_t seed, sums *s)
 {
-    float *room = malloc((3 * p->latent_count + 2 * n) * sizeof *room), *z = room + 2 * p->latent_count + n, *noisy = z + p->latent_count;
+    float *room = malloc((3 * p->latent_count + 2 * n) * sizeof *room), *z = room + 2 * p->latent_count + n,
+          *noisy = z + p->latent_count;
     p->encode(p, x, z);
     for (int k = 0; k < TIMES; k++) {
         s->clean[k] += error_of(p, z, sqrt(1 - p->alpha_bar[times[k]]), seed, times[k], x, n, room);
@@ -88,7 +92,8 @@ static void measure(ltn_prior *p, const ltn_plane *f, ltn_size size, const float
         sort_error(f, size, x, room + 2 * p->latent_count, s->power[k], k ? modes : s->modes);
     }
     for (int e = 0; e < NOISES; e++) {
-        for (size_t i = 0; i < n; i++) noisy[i] = x[i] + (float)(noises[e] * ltn__normal((ltn_rng){seed, 300 + (uint64_t)e}, i));
+        for (size_t i = 0; i < n; i++)
+            noisy[i] = x[i] + (float)(noises[e] * ltn__normal((ltn_rng){seed, 300 + (uint64_t)e}, i));
         p->encode(p, noisy, z);
         for (int k = 0; k < CANDIDATES; k++) s->noisy[e][k] += error_of(p, z, 0, seed, candidates[k], x, n, room);
     }
@@ -118,7 +123,8 @@ static void report(const sums *s)
         double t = candidates[k];
         if (k && k < CANDIDATES - 1) {
             double x0 = log(candidates[k - 1]), x1 = log(t), x2 = log(candidates[k + 1]);
-            double d1 = (v[k] - v[k - 1]) / (x1 - x0), d2 = (v[k + 1] - v[k]) / (x2 - x1), curve = (d2 - d1) / (x2 - x0);
+            double d1 = (v[k] - v[k - 1]) / (x1 - x0), d2 = (v[k + 1] - v[k]) / (x2 - x1),
+                   curve = (d2 - d1) / (x2 - x0);
             if (curve > 0) t = exp((x0 + x1) / 2 - d1 / (2 * curve));
         }
         printf("%s[%g, %.0f, %.5f]", e ? ", " : "", noises[e], t, v[k] / s->count);

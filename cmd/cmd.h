@@ -189,8 +189,8 @@ typedef struct cmd_calibration {
     double z;        /* rms distance of truth and mean over what the spread says; above 1 the spread is too small */
     double coverage; /* share of the truth's values in the interval that holds a draw with 90 %; NaN for n < 19 */
 } cmd_calibration;
-void cmd_spread_check(const ltn_image *draw, int n, const ltn_image *mean, const ltn_image *deviation, const ltn_image *truth,
-                      cmd_calibration *out);
+void cmd_spread_check(const ltn_image *draw, int n, const ltn_image *mean, const ltn_image *deviation,
+                      const ltn_image *truth, cmd_calibration *out);
 /* The deviation over all colours in false colours, a bar with numbers at its right. */
 ltn_status cmd_spread_map(ltn_ctx *ctx, const ltn_image *deviation, ltn_image *out);
 

@@ -1,6 +1,8 @@
 /* generate.c - `latino generate`: a picture from a prompt, alone or with another picture. */
 #include "cmd.h"
 
+#include <string.h>
+
 /* "512x768" */
 static int read_size(const char *text, int *width, int *height)
 {
@@ -10,6 +12,12 @@ static int read_size(const char *text, int *width, int *height)
         *width > 8192 || *height > 8192)
         return cmd_usage("--size %s: expected WIDTHxHEIGHT, each from 8 to 8192", text);
     return CMD_DONE;
+}
+
+/* A diffusion in pixels takes no text; the others are told what to show. */
+static bool takes_text(const ltn_model *m)
+{
+    return !strstr(ltn_model_describe(m), "\"text_length\": 0,");
 }
 
 static ltn_status draw(ltn_ctx *ctx, const cmd_args *a, ltn_generation *g)
@@ -45,7 +53,9 @@ static int run(ltn_ctx *ctx, const cmd_args *a)
     if (!code) code = cmd_model_path(a, &path);
     if (code) return code;
     ltn_status s = cmd_model_open(ctx, path.s, a, &g.model);
-    if (!s) s = draw(ctx, a, &g);
+    if (!s && !g.prompt && takes_text(g.model))
+        code = cmd_usage("generate needs --prompt TEXT: the model takes text; see latino generate --help");
+    else if (!s) s = draw(ctx, a, &g);
     if (s) code = cmd_fail(ctx, s);
     ltn_model_close(&g.model);
     return code;
@@ -53,8 +63,8 @@ static int run(ltn_ctx *ctx, const cmd_args *a)
 
 static const cmd_option options[] = {
     CMD_OUT("where the picture goes"),
-    {.name = "prompt", .value = "TEXT", .type = CMD_TEXT, .required = true, .setting = true,
-     .help = "what to show"},
+    {.name = "prompt", .value = "TEXT", .type = CMD_TEXT, .setting = true,
+     .help = "what to show; must be given unless the model takes no text"},
     {.name = "negative", .value = "TEXT", .type = CMD_TEXT, .setting = true,
      .help = "what not to show; needs --guidance above 1"},
     {.name = "guidance", .value = "W", .type = CMD_REAL, .min = 0, .max = 100, .setting = true,

@@ -126,8 +126,8 @@ const cmd_verb cmd_list = {
     .name = "list",
     .operands = "[operations|degradations|noises|solvers|models|metrics|samplers|parts]",
     .summary = "shows what there is, with every parameter",
-    .about = "Lists degradations, noises, solvers, samplers, metrics, kinds of models, parts of a model and operations of the engine, "
-             "with the parameters that a SPEC may give: name:key=value,key=value.",
+    .about = "Lists degradations, noises, solvers, samplers, metrics, kinds of models, parts of a model and operations "
+             "of the engine, with the parameters that a SPEC may give: name:key=value,key=value.",
     .max_operands = 1,
     .option = options,
     .run = run,

@@ -25,11 +25,9 @@ static int run(ltn_ctx *ctx, const cmd_args *a)
     char file[4096];
     const char *path = a->operand[0];
     if (cmd_is_folder(path)) return describe_model(ctx, a);
-    if (ltn_lora_describe(ctx, path, file, sizeof file)) {
-        const ltn_status s = ltn_file_describe(ctx, path, file, sizeof file);
-        if (s) return cmd_fail(ctx, s);
-        if (strstr(file, "\"whole model\"")) return describe_model(ctx, a);
-    }
+    const ltn_status s = ltn_file_describe(ctx, path, file, sizeof file);
+    if (s) return cmd_fail(ctx, s);
+    if (strstr(file, "\"whole model\"")) return describe_model(ctx, a);
     print(a, file);
     return CMD_DONE;
 }
@@ -45,9 +43,10 @@ const cmd_verb cmd_model = {
     .name = "model",
     .operands = "PATH",
     .summary = "describes a model: parts, sizes, schedule",
-    .about = "Opens a diffusers folder or a file, finds out by its tensors what it is (a whole model, a UNet, an autoencoder, half of "
-             "a tiny one, an adapter), and prints its family, architectures, sizes, numbers of parameters, their type, "
-             "what it predicts and its noise schedule; of an adapter (LoRA) which layers it touches, its ranks and alphas.",
+    .about = "Opens a diffusers folder or a file, finds out by its tensors what it is (a whole model, a UNet, an "
+             "autoencoder, half of a tiny one, an adapter), and prints its family, architectures, sizes, numbers of "
+             "parameters, their type, what it predicts and its noise schedule; of an adapter (LoRA) which layers it "
+             "touches, its ranks and alphas.",
     .min_operands = 1,
     .max_operands = 1,
     .option = options,

@@ -1,5 +1,5 @@
-/* samples.c - what several draws say together: their mean, their deviation at every pixel, how the truth lies among them,
- * and the deviation as a picture in false colours beside a bar that tells what they mean. */
+/* samples.c - what several draws say together: their mean, their deviation at every pixel, how the truth lies among
+ * them, and the deviation as a picture in false colours beside a bar that tells what they mean. */
 #include "cmd.h"
 
 #include <math.h>
@@ -52,8 +52,8 @@ static double ranked(const float *v, int n, double h)
     return k < n ? v[k - 1] + (h - k) * (v[k] - v[k - 1]) : v[n - 1];
 }
 
-void cmd_spread_check(const ltn_image *draw, int n, const ltn_image *mean, const ltn_image *deviation, const ltn_image *truth,
-                      cmd_calibration *out)
+void cmd_spread_check(const ltn_image *draw, int n, const ltn_image *mean, const ltn_image *deviation,
+                      const ltn_image *truth, cmd_calibration *out)
 {
     enum { TAIL = 20 }; /* a twentieth on either side */
     const int64_t all = count(draw, colours(truth) < colours(draw) ? colours(truth) : colours(draw));
@@ -63,7 +63,8 @@ void cmd_spread_check(const ltn_image *draw, int n, const ltn_image *mean, const
         error += pow((double)truth->data[i] - mean->data[i], 2);
         for (int k = 0; k < n; k++) v[k] = draw[k].data[i];
         qsort(v, (size_t)n, sizeof *v, ascending);
-        inside += truth->data[i] >= ranked(v, n, (n + 1.0) / TAIL) && truth->data[i] <= ranked(v, n, (n + 1) * (1 - 1.0 / TAIL));
+        inside += truth->data[i] >= ranked(v, n, (n + 1.0) / TAIL) &&
+                  truth->data[i] <= ranked(v, n, (n + 1) * (1 - 1.0 / TAIL));
     }
     free(v);
     *out = (cmd_calibration){sqrt(error / (double)all) / (cmd_spread_mean(deviation) * sqrt(1 + 1.0 / n)),
@@ -76,7 +77,8 @@ enum { GAP = 6, BAR = 10, GLYPH_W = 3, GLYPH_H = 5, LABEL = 6 };
 /* From black over violet, red and orange to pale yellow: lightness grows all the way. */
 static void false_colour(double v, float rgb[3])
 {
-    static const float stop[][3] = {{0, 0, 0.02f}, {0.25f, 0.05f, 0.4f}, {0.6f, 0.15f, 0.4f}, {0.88f, 0.35f, 0.2f}, {0.98f, 0.65f, 0.15f}, {1, 1, 0.8f}};
+    static const float stop[][3] = {{0, 0, 0.02f},        {0.25f, 0.05f, 0.4f},  {0.6f, 0.15f, 0.4f},
+                                    {0.88f, 0.35f, 0.2f}, {0.98f, 0.65f, 0.15f}, {1, 1, 0.8f}};
     enum { LAST = sizeof stop / sizeof *stop - 1 };
     const double at = fmin(fmax(v, 0), 1) * LAST;
     const int k = at < LAST ? (int)at : LAST - 1;
@@ -98,7 +100,8 @@ static void write_number(ltn_image *im, int x, int y, int scale, const char *tex
         const int bits = *text == '.' ? 0x0002 : digit[*text - '0'];
         for (int i = 0; i < GLYPH_W * scale; i++)
             for (int j = 0; j < GLYPH_H * scale; j++)
-                if (bits >> (GLYPH_W * GLYPH_H - 1 - (j / scale * GLYPH_W + i / scale)) & 1) put(im, x + i, y + j, black);
+                if (bits >> (GLYPH_W * GLYPH_H - 1 - (j / scale * GLYPH_W + i / scale)) & 1)
+                    put(im, x + i, y + j, black);
     }
 }
 

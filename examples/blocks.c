@@ -1,8 +1,8 @@
 /* blocks.c - runs one part of a model on .npy files, so that anyone can hold it against diffusers:
  *
- *     blocks MODEL text "a photo of a cat" text.npy           (1, 77, d); SDXL: (1, 78, d), the last row is the pooled text
- *     blocks MODEL unet sample.npy 499 text.npy out.npy       latents (n, c, h, w), time step, text
- *     blocks MODEL encode picture.npy latent.npy              picture (n, 3, 8h, 8w) in [-1, 1]
+ *     blocks MODEL text "a photo of a cat" text.npy      (1, 77, d); SDXL: (1, 78, d), the last row is the pooled text
+ *     blocks MODEL unet sample.npy 499 text.npy out.npy  latents (n, c, h, w), time step, text
+ *     blocks MODEL encode picture.npy latent.npy         picture (n, 3, 8h, 8w) in [-1, 1]
  *     blocks MODEL decode latent.npy picture.npy */
 #include <latino.h>
 #include <stdio.h>

@@ -1,5 +1,5 @@
-/* fuzz_config.c - config.json to graphs: every part of the architecture that it names is built, on no weights at all, so that
- * it must fail, in one line. */
+/* fuzz_config.c - config.json to graphs: every part of the architecture that it names is built, on no weights at all,
+ * so that it must fail, in one line. */
 #include "fuzz.h"
 
 #include "model/model.h"

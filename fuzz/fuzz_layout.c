@@ -1,5 +1,5 @@
-/* fuzz_layout.c - weight files to parts: each that the file holds is moved under our names, its configuration is read off its
- * shapes, and its graph is built. */
+/* fuzz_layout.c - weight files to parts: each that the file holds is moved under our names, its configuration is read
+ * off its shapes, and its graph is built. */
 #include "fuzz.h"
 
 #include "model/layout.h"

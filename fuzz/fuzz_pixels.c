@@ -1,5 +1,6 @@
-/* fuzz_pixels.c - networks of diffusions in pixels: a UNet2DModel's config.json or nothing (guided-diffusion, whose configuration is
- * found from its tensors), a blank line, the names and shapes of tensors, one a line; the graph that they ask for is built. */
+/* fuzz_pixels.c - networks of diffusions in pixels: a UNet2DModel's config.json or nothing (guided-diffusion, whose
+ * configuration is found from its tensors), a blank line, the names and shapes of tensors, one a line; the graph that
+ * they ask for is built. */
 #include "fuzz.h"
 
 #include <stdio.h>

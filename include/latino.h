@@ -51,8 +51,9 @@ typedef struct ltn_run ltn_run;                 /* one restoration in progress *
 /* Zero means default, in every field of every struct below. */
 typedef struct ltn_options {
     const char *device; /* "cpu"; NULL takes the best */
-    int threads;        /* 0: one per core. Beside other busy programs GNU's OpenMP needs GOMP_SPINCOUNT=1000 in the environment
-                         * the process starts with (the program latino sees to it): waiting threads spin for long by default */
+    int threads;        /* 0: one per core. Beside other busy programs GNU's OpenMP needs GOMP_SPINCOUNT=1000 in the
+                         * environment the process starts with (the program latino sees to it): waiting threads spin for
+                         * long by default */
     void *(*realloc)(void *user, void *p, size_t n); /* n == 0 frees; NULL: the C library's */
     void (*log)(void *user, int level, const char *line); /* level 0 warning, 1 note; NULL: silent */
     void *user;
@@ -82,18 +83,19 @@ typedef struct ltn_write_options {
     const char *settings; /* PNG: kept as text chunk "latino", read back by ltn_image_settings */
 } ltn_write_options;
 
-/* By content: PNG, JPEG, WebP, or .npy of shape (h, w) or (c, h, w) that holds floats, bool, or uint8 and uint16 (scaled to
- * [0,1]). EXIF orientation is applied. */
+/* By content: PNG, JPEG, WebP, or .npy of shape (h, w) or (c, h, w) that holds floats, bool, or uint8 and uint16
+ * (scaled to [0,1]). EXIF orientation is applied. */
 LTN_API ltn_status ltn_image_read(ltn_ctx *ctx, const char *path, ltn_image *out);
 /* By extension: .png .jpg .jpeg .webp (clipped to [0,1]) or .npy (float32, (c, h, w), not clipped). The file appears
  * whole or not at all. */
 LTN_API ltn_status ltn_image_write(ltn_ctx *ctx, const char *path, const ltn_image *im, const ltn_write_options *opt);
 /* A fresh picture of this size, zeros; meta is copied from `like` when that is not NULL. */
-LTN_API ltn_status ltn_image_new(ltn_ctx *ctx, int width, int height, int channels, const ltn_image *like, ltn_image *out);
+LTN_API ltn_status ltn_image_new(ltn_ctx *ctx, int width, int height, int channels, const ltn_image *like,
+                                 ltn_image *out);
 LTN_API void ltn_image_free(ltn_ctx *ctx, ltn_image *im);
 LTN_API const char *ltn_image_settings(const ltn_image *im); /* the text written with it, or NULL */
-/* The quality 1 .. 100 of libjpeg whose tables are nearest to those of the JPEG file that a picture was read from, and in
- * *full_chroma (may be NULL) whether its colours have full resolution; 0: it was not read from one. */
+/* The quality 1 .. 100 of libjpeg whose tables are nearest to those of the JPEG file that a picture was read from, and
+ * in *full_chroma (may be NULL) whether its colours have full resolution; 0: it was not read from one. */
 LTN_API int ltn_image_jpeg_quality(const ltn_image *im, int *full_chroma);
 /* Antialiased bicubic resize (a = -0.5), channels kept. */
 LTN_API ltn_status ltn_image_resize(ltn_ctx *ctx, const ltn_image *im, int width, int height, ltn_image *out);
@@ -108,17 +110,19 @@ LTN_API ltn_status ltn_array_read(ltn_ctx *ctx, const char *path, ltn_array *out
 LTN_API ltn_status ltn_array_write(ltn_ctx *ctx, const char *path, const ltn_array *a);
 LTN_API void ltn_array_free(ltn_ctx *ctx, ltn_array *a);
 
-/* ---- Models: a diffusers folder (model_index.json beside unet/, vae/, text_encoder/, tokenizer/, scheduler/), or one file
- * that holds all parts: .safetensors, .ckpt, .gguf of SD1.x, SD2.x and SDXL. What a file is, is read from its tensors.
- * Diffusions in pixels, which take no text: a folder of unet/ (UNet2DModel) and scheduler/, or both at its top, as diffusers'
- * DDPMPipeline has it; a file of guided-diffusion's weights. Their latent is the picture, 3 channels in [-1, 1]. ---- */
+/* ---- Models: a diffusers folder (model_index.json beside unet/, vae/, text_encoder/, tokenizer/, scheduler/), or one
+ * file that holds all parts: .safetensors, .ckpt, .gguf of SD1.x, SD2.x and SDXL. What a file is, is read from its
+ * tensors. Diffusions in pixels, which take no text: a folder of unet/ (UNet2DModel) and scheduler/, or both at its
+ * top, as diffusers' DDPMPipeline has it; a file of guided-diffusion's weights. Their latent is the picture, 3 channels
+ * in [-1, 1]. ---- */
 typedef struct ltn_model_options {
     const char *unet;       /* a file or folder whose UNet takes the model's place */
     const char *vae;        /* the same for the autoencoder; a tiny one's two files: "ENCODER+DECODER" */
     const char *tokenizer;  /* a folder of CLIP's vocabulary, or its merges.txt; for files that bring none */
     const char *prediction; /* "epsilon", "sample" or "v_prediction", in place of what the model says */
-    const char *const *lora; /* adapters (LoRA), FILE[:scale], merged into the weights that they name: W += scale alpha / rank
-                              * up down; a file of which no layer is in the model, or whose shapes do not fit, is refused */
+    const char *const *lora; /* adapters (LoRA), FILE[:scale], merged into the weights that they name: W += scale alpha
+                              * / rank up down; a file of which no layer is in the model, or whose shapes do not fit, is
+                              * refused */
     int loras;
 } ltn_model_options;
 LTN_API ltn_status ltn_model_open(ltn_ctx *ctx, const char *path, ltn_model **out);
@@ -126,26 +130,30 @@ LTN_API ltn_status ltn_model_open_with(ltn_ctx *ctx, const char *path, const ltn
 LTN_API void ltn_model_close(ltn_model **m);
 /* A description in JSON: architecture, sizes, parameter counts, schedule. The model owns it. */
 LTN_API const char *ltn_model_describe(const ltn_model *m);
-/* What an adapter touches, its ranks and alphas, in JSON, cut to room. LTN_EFORMAT: the file is none, or of a kind that is not
- * supported (DoRA, LoHa, LoKr). */
+/* What an adapter touches, its ranks and alphas, in JSON, cut to room. LTN_EFORMAT: the file is none, or of a kind that
+ * is not supported (DoRA, LoHa, LoKr). */
 LTN_API ltn_status ltn_lora_describe(ltn_ctx *ctx, const char *path, char *json, size_t room);
-/* What a weight file is, by its tensors, in JSON (4096 bytes are room enough): "kind" (a whole model, a UNet, an autoencoder, half
- * of a tiny one, a text encoder), "family", for each part architecture, parameters and type, "use". LTN_EFORMAT: none of these. */
+/* What a weight file is, by its tensors, in JSON (4096 bytes are room enough): "kind" (a whole model, a UNet, an
+ * autoencoder, half of a tiny one, a text encoder), "family", for each part architecture, parameters and type, "use";
+ * of an adapter what ltn_lora_describe says. LTN_EFORMAT: none of these. */
 LTN_API ltn_status ltn_file_describe(ltn_ctx *ctx, const char *path, char *json, size_t room);
-/* The parts, as diffusers lays them out: text (1, 77, d), for SDXL (1, 78, d), whose last row is the pooled text and zeros;
- * sample and latents (n, c, h, w); pictures (n, 3, 8h, 8w) in [-1, 1] scaled as the VAE's own encode and decode do, latents multiplied by the scaling factor. */
+/* The parts, as diffusers lays them out: text (1, 77, d), for SDXL (1, 78, d), whose last row is the pooled text and
+ * zeros; sample and latents (n, c, h, w); pictures (n, 3, 8h, 8w) in [-1, 1] scaled as the VAE's own encode and decode
+ * do, latents multiplied by the scaling factor. */
 LTN_API ltn_status ltn_model_text(ltn_model *m, const char *prompt, ltn_array *out);
 /* text: NULL for a diffusion in pixels. */
-LTN_API ltn_status ltn_model_unet(ltn_model *m, const ltn_array *sample, double t, const ltn_array *text, ltn_array *out);
+LTN_API ltn_status ltn_model_unet(ltn_model *m, const ltn_array *sample, double t, const ltn_array *text,
+                                  ltn_array *out);
 LTN_API ltn_status ltn_model_encode(ltn_model *m, const ltn_array *picture, ltn_array *out);
 LTN_API ltn_status ltn_model_decode(ltn_model *m, const ltn_array *latent, ltn_array *out);
 /* The ids of a prompt: 77 (the model's length) of them, padded as the tokenizer pads. */
 LTN_API ltn_status ltn_model_tokens(ltn_model *m, const char *prompt, int *ids, int n);
 
 /* ---- Degradations: A, by spec; see ltn_list(LTN_DEGRADATIONS) ----
- * "downsample:factor=4,filter=bicubic", "blur:sigma=3", "inpaint:mask=hole.png", chains "blur:sigma=2+downsample:factor=2"
- * (left acts first). */
-LTN_API ltn_status ltn_degradation_open(ltn_ctx *ctx, const char *spec, int width, int height, int channels, ltn_degradation **out);
+ * "downsample:factor=4,filter=bicubic", "blur:sigma=3", "inpaint:mask=hole.png", chains
+ * "blur:sigma=2+downsample:factor=2" (left acts first). */
+LTN_API ltn_status ltn_degradation_open(ltn_ctx *ctx, const char *spec, int width, int height, int channels,
+                                        ltn_degradation **out);
 /* The same, with the size of x found from that of the measurement y. */
 LTN_API ltn_status ltn_degradation_open_for(ltn_ctx *ctx, const char *spec, const ltn_image *y, ltn_degradation **out);
 /* A degradation whose parameters the measurement tells: key=auto in the last part of the chain gets its value, for
@@ -165,11 +173,12 @@ LTN_API ltn_status ltn_prox(ltn_degradation *d, const ltn_image *y, double gamma
 LTN_API ltn_status ltn_naive(ltn_degradation *d, const ltn_image *y, ltn_image *x);
 /* An estimate of white gaussian noise in a picture, from the covariance of its patches, units of [0,1]. */
 LTN_API ltn_status ltn_estimate_sigma(ltn_ctx *ctx, const ltn_image *y, double *sigma);
-/* A spec of noise whose strength is told by y: a name alone, such as "poisson-gaussian", becomes one with parameters; what
- * already has them, and NULL (nothing, ""), is copied. y is A x + n, its values in [0,1]; only what A measures is looked
- * at. LTN_EINVAL: no such noise, or the measurement is no picture; LTN_ESHAPE: it is none of d's, or too little of it is
- * known to tell. */
-LTN_API ltn_status ltn_estimate_noise(ltn_degradation *d, const ltn_image *y, const char *noise, char *spec, size_t room);
+/* A spec of noise whose strength is told by y: a name alone, such as "poisson-gaussian", becomes one with parameters;
+ * what already has them, and NULL (nothing, ""), is copied. y is A x + n, its values in [0,1]; only what A measures is
+ * looked at. LTN_EINVAL: no such noise, or the measurement is no picture; LTN_ESHAPE: it is none of d's, or too little
+ * of it is known to tell. */
+LTN_API ltn_status ltn_estimate_noise(ltn_degradation *d, const ltn_image *y, const char *noise, char *spec,
+                                      size_t room);
 /* The root of the mean variance of the noise in a measurement: of a spec's noise, or (NULL) estimated, which is refused
  * where the measurement is no picture. */
 LTN_API ltn_status ltn_noise_level(ltn_degradation *d, const ltn_image *y, const char *noise, double *sigma);
@@ -180,15 +189,17 @@ typedef struct ltn_task {
     ltn_degradation *degradation;
     const ltn_image *y;
     double sigma;        /* of the noise in y, units of [0,1]; 0 is exact (no noise); < 0: estimated from y */
-    const char *noise_kind; /* "poisson:peak=30": what the noise in y is, by spec; NULL: white and gaussian. With sigma < 0
-                             * its deviation is the spec's */
+    const char *noise_kind; /* "poisson:peak=30": what the noise in y is, by spec; NULL: white and gaussian. With sigma
+                             * < 0 its deviation is the spec's */
     const char *solver;  /* NULL: "latino" */
     const char *prompt;  /* NULL: "" */
-    const ltn_array *text; /* (1, 77, d), in the prompt's place: as ltn_run_text and ltn_model_text give it; NULL: none */
-    double guidance;     /* told to models that take it as an input (LCM: time_cond_proj_dim), which others do not; 0: 8.5 */
+    const ltn_array *text; /* (1, 77, d), in the prompt's place: as ltn_run_text and ltn_model_text give it; NULL:
+                            * none */
+    double guidance;     /* told to models that take it as an input (LCM: time_cond_proj_dim), which others do not; 0:
+                          * 8.5 */
     uint64_t seed;
-    const ltn_array *noise; /* the solver's first standard normal draws (n, c, h, w), for comparisons; the others, and all
-                             * when NULL, are from the seed */
+    const ltn_array *noise; /* the solver's first standard normal draws (n, c, h, w), for comparisons; the others, and
+                             * all when NULL, are from the seed */
 } ltn_task;
 
 typedef struct ltn_progress {
@@ -209,7 +220,8 @@ LTN_API ltn_status ltn_run_estimate(ltn_run *r, ltn_image *x);
 /* The text that conditions the model now, (1, 77, d): the prompt's, or what solver latino-pro made of it. Rank 0:
  * the solver has no model. */
 LTN_API ltn_status ltn_run_text(ltn_run *r, ltn_array *out);
-/* What such a text says: how near it is to each caption, as the cosine of their differences from the empty prompt's text. */
+/* What such a text says: how near it is to each caption, as the cosine of their differences from the empty prompt's
+ * text. */
 LTN_API ltn_status ltn_words(ltn_model *m, const ltn_array *text, const char *const *caption, int n, double *score);
 LTN_API void ltn_run_cancel(ltn_run *r); /* the one call safe from another thread or a signal */
 LTN_API void ltn_run_close(ltn_run **r);
@@ -254,7 +266,8 @@ LTN_API void ltn_metric_close(ltn_metric **m);
 LTN_API ltn_status ltn_measure(ltn_ctx *ctx, const char *metric, const ltn_image *a, const ltn_image *b, double *out);
 /* How well x explains y: |A x - y| / (sigma sqrt(m)) over the m values that were measured, 1 when what is left is
  * the noise; |A x - y| / |y| when sigma is 0. Units of [0,1]. */
-LTN_API ltn_status ltn_consistency(ltn_degradation *d, const ltn_image *x, const ltn_image *y, double sigma, double *chi);
+LTN_API ltn_status ltn_consistency(ltn_degradation *d, const ltn_image *x, const ltn_image *y, double sigma,
+                                   double *chi);
 
 /* ---- How fast a model's parts run here ---- */
 typedef struct ltn_bench {

@@ -110,4 +110,24 @@ static inline const char *write_folder(const folder *f)
     return test_temp("m");
 }
 
+/* ---- Memory that runs out ---- */
+/* Opens with the k-th allocation failing; whether there was one. */
+static inline bool fails_cleanly(const char *path, const ltn_model_options *with, long k)
+{
+    test_memory mem = {0};
+    ltn_options opt = test_options(&mem);
+    opt.threads = 1;
+    ltn_ctx *ctx;
+    ltn_model *m;
+    OK(NULL, ltn_open(&ctx, &opt));
+    mem.fail_at = mem.calls + k;
+    const ltn_status s = ltn_model_open_with(ctx, path, with, &m);
+    const bool reached = mem.calls >= mem.fail_at;
+    CHECK(reached ? s == LTN_ENOMEM && !m : !s && m);
+    ltn_model_close(&m);
+    ltn_close(&ctx);
+    CHECK(mem.alive == 0);
+    return reached;
+}
+
 #endif

@@ -1,6 +1,6 @@
-/* gaussian.h - a prior whose denoiser and posterior are known in closed form, for the tests of solvers: pixels are independent
- * N(m, S2), the autoencoder is the identity, f(z, t, c) = E[x | z]. The mean m is that of the text's first column (0 by
- * default), so the text that explains a picture best is known too. */
+/* gaussian.h - a prior whose denoiser and posterior are known in closed form, for the tests of solvers: pixels are
+ * independent N(m, S2), the autoencoder is the identity, f(z, t, c) = E[x | z]. The mean m is that of the text's first
+ * column (0 by default), so the text that explains a picture best is known too. */
 #ifndef LTN_GAUSSIAN_H
 #define LTN_GAUSSIAN_H
 
@@ -59,7 +59,8 @@ static ltn_status gaussian_predict_back(ltn_prior *p, const float *dz0, float *d
     double sum = 0;
     for (int i = 0; i < N; i++) sum += dz0[i];
     for (int i = 0; i < N && dz; i++) dz[i] = (float)(shrink(ab) * dz0[i]);
-    for (int j = 0; j < TOKENS * WIDTH && dtext; j++) dtext[j] = j % WIDTH ? 0 : (float)(sum * (1 - shrink(ab) * sqrt(ab)) / TOKENS);
+    for (int j = 0; j < TOKENS * WIDTH && dtext; j++)
+        dtext[j] = j % WIDTH ? 0 : (float)(sum * (1 - shrink(ab) * sqrt(ab)) / TOKENS);
     p->gradients++;
     return LTN_OK;
 }
@@ -87,11 +88,15 @@ static double gaussian_error_at(const ltn_prior *p, double e)
 /* SD's scaled-linear schedule; the text is all zeros. */
 static void make_gaussian(gaussian *g)
 {
-    *g = (gaussian){.base = {.latent_count = N, .pixels = true, .train_steps = TRAIN, .tokens = TOKENS, .text_count = TOKENS * WIDTH,
+    *g = (gaussian){.base = {.latent_count = N, .pixels = true, .train_steps = TRAIN, .tokens = TOKENS,
+                             .text_count = TOKENS * WIDTH,
                              .encode = gaussian_copy, .decode = gaussian_copy, .predict = gaussian_predict,
-                             .encode_kept = gaussian_copy, .decode_kept = gaussian_copy, .predict_kept = gaussian_predict_kept,
-                             .encode_back = gaussian_copy, .decode_back = gaussian_copy, .predict_back = gaussian_predict_back,
-                             .error = gaussian_error, .latent_error = gaussian_error, .time_of = gaussian_time_of, .error_at = gaussian_error_at}};
+                             .encode_kept = gaussian_copy, .decode_kept = gaussian_copy,
+                             .predict_kept = gaussian_predict_kept,
+                             .encode_back = gaussian_copy, .decode_back = gaussian_copy,
+                             .predict_back = gaussian_predict_back,
+                             .error = gaussian_error, .latent_error = gaussian_error, .time_of = gaussian_time_of,
+                             .error_at = gaussian_error_at}};
     double product = 1;
     for (int i = 0; i < TRAIN; i++) {
         double b = sqrt(0.00085) + (sqrt(0.012) - sqrt(0.00085)) * i / (TRAIN - 1);
@@ -111,8 +116,8 @@ typedef struct outcome {
 } outcome;
 
 /* With the text all `text`; what the solver made of the text stays in *g. */
-static void solve_with(ltn_ctx *ctx, gaussian *g, float text, const char *degradation, const char *solver, const float *y, double sigma,
-                       uint64_t seed, outcome *o)
+static void solve_with(ltn_ctx *ctx, gaussian *g, float text, const char *degradation, const char *solver,
+                       const float *y, double sigma, uint64_t seed, outcome *o)
 {
     make_gaussian(g);
     for (int i = 0; i < TOKENS * WIDTH; i++) g->text[i] = text;
@@ -138,8 +143,8 @@ static void solve_with(ltn_ctx *ctx, gaussian *g, float text, const char *degrad
     ltn_degradation_close(&d);
 }
 
-static inline void solve(ltn_ctx *ctx, const char *degradation, const char *solver, const float *y, double sigma, uint64_t seed,
-                         outcome *o)
+static inline void solve(ltn_ctx *ctx, const char *degradation, const char *solver, const float *y, double sigma,
+                         uint64_t seed, outcome *o)
 {
     static gaussian g;
     solve_with(ctx, &g, 0, degradation, solver, y, sigma, seed, o);

@@ -21,8 +21,9 @@ static inline int read_map(const char *map, line **out)
     while (in && fgets(text, sizeof text, in)) {
         line l = {.dim = {1, 1, 1, 1}};
         if (text[0] == '#') continue;
-        l.rank = sscanf(text, "%199s %31s %199s %c %ld %ld %ld %ld", l.file, l.part, l.name, &l.how, &l.dim[0], &l.dim[1], &l.dim[2],
-                        &l.dim[3]) - 4;
+        l.rank = sscanf(text, "%199s %31s %199s %c %ld %ld %ld %ld", l.file, l.part, l.name, &l.how, &l.dim[0],
+                        &l.dim[1], &l.dim[2], &l.dim[3]) -
+                 4;
         if (n == room) *out = realloc(*out, (size_t)(room = 2 * room + 64) * sizeof **out);
         (*out)[n++] = l;
     }
@@ -108,7 +109,8 @@ static inline void write_map_part(const line *l, int n, const char *part, const 
         free(v);
     }
     uint8_t *p = single_whole(&s, &size);
-    snprintf(path, sizeof path, "m/%s/%s", part, strncmp(part, "text", 4) ? "diffusion_pytorch_model.safetensors" : "model.safetensors");
+    snprintf(path, sizeof path, "m/%s/%s", part,
+             strncmp(part, "text", 4) ? "diffusion_pytorch_model.safetensors" : "model.safetensors");
     write_bytes(test_temp(path), p, size);
     free(p);
     snprintf(path, sizeof path, "m/%s/config.json", part);
@@ -173,7 +175,8 @@ static inline uint8_t *cook_single(const char *map, const change *c, size_t *siz
         for (int j = i; j < k; j++) {
             float *v = line_values(&l[j]), *turned = malloc(line_count(&l[j]) * sizeof *turned);
             const long rows = l[j].dim[0], columns = l[j].dim[1];
-            for (long x = 0; l[j].how == 't' && x < rows * columns; x++) turned[x % columns * rows + x / columns] = v[x];
+            for (long x = 0; l[j].how == 't' && x < rows * columns; x++)
+                turned[x % columns * rows + x / columns] = v[x];
             single_values(&s, c->type, l[j].how == 't' ? turned : v, line_count(&l[j]));
             free(v);
             free(turned);
@@ -244,7 +247,8 @@ static inline void same_answers(const answers *a, const answers *b, double toler
 static const family families[] = {
     {"single_sd1", "single_unet_sd1", "single_vae", "single_text", NULL, NULL, "\"pad_token\": \"<|endoftext|>\""},
     {"single_sd2", "single_unet_sd2", "single_vae", "single_text_open", NULL, NULL, "\"pad_token\": \"!\""},
-    {"single_sdxl", "single_unet_sdxl", "single_vae_xl", "single_text", "single_text_2", NULL, "\"pad_token\": \"<|endoftext|>\""},
+    {"single_sdxl", "single_unet_sdxl", "single_vae_xl", "single_text", "single_text_2", NULL,
+     "\"pad_token\": \"<|endoftext|>\""},
 };
 
 static inline answers folder_answers(ltn_ctx *ctx, const family *f)
@@ -258,7 +262,8 @@ static inline answers folder_answers(ltn_ctx *ctx, const family *f)
 }
 
 /* The file answers as the folder does. */
-static inline void answers_as(ltn_ctx *ctx, const char *path, const ltn_model_options *opt, const answers *want, double tolerance)
+static inline void answers_as(ltn_ctx *ctx, const char *path, const ltn_model_options *opt, const answers *want,
+                              double tolerance)
 {
     ltn_model *m;
     OK(ctx, ltn_model_open_with(ctx, path, opt, &m));

@@ -38,10 +38,11 @@ void test_name(const char *fmt, ...) __attribute__((format(printf, 1, 2))); /* o
     do {                                                                               \
         if ((x) != LTN_OK) test_fail(__FILE__, __LINE__, "%s: %s", #x, ltn_error(ctx)); \
     } while (0)
-#define NEAR(a, b, tol)                                                                \
-    do {                                                                               \
-        double a_ = (a), b_ = (b), t_ = (tol);                                         \
-        if (!(fabs(a_ - b_) <= t_)) test_fail(__FILE__, __LINE__, "%s = %.9g, %s = %.9g, tolerance %g", #a, a_, #b, b_, t_); \
+#define NEAR(a, b, tol)                                                                                                \
+    do {                                                                                                               \
+        double a_ = (a), b_ = (b), t_ = (tol);                                                                         \
+        if (!(fabs(a_ - b_) <= t_))                                                                                    \
+            test_fail(__FILE__, __LINE__, "%s = %.9g, %s = %.9g, tolerance %g", #a, a_, #b, b_, t_);                   \
     } while (0)
 
 /* max |a - b| / max(|b|'s range, tiny): the error that the tables of results bound. NaN counts as infinite. */

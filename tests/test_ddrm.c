@@ -1,5 +1,5 @@
-/* test_ddrm.c - ddrm, ddnm, diffpir and pigdm on the Gaussian prior: the recursions that they follow there, the posterior that
- * they should draw from, noise-free data, what they refuse. */
+/* test_ddrm.c - ddrm, ddnm, diffpir and pigdm on the Gaussian prior: the recursions that they follow there, the
+ * posterior that they should draw from, noise-free data, what they refuse. */
 #include "test.h"
 
 #include "gaussian.h"
@@ -31,7 +31,8 @@ static affine diffpir_rule(double ab, double next, double y0, double sigma, doub
 
 static affine pigdm_rule(double ab, double next, double y0, double sigma, double eta)
 {
-    const double a = shrink(ab), r2 = 1 - ab, w = r2 / (r2 + sigma * sigma), s = eta * sqrt((1 - next) / (1 - ab) * (1 - ab / next));
+    const double a = shrink(ab), r2 = 1 - ab, w = r2 / (r2 + sigma * sigma),
+                 s = eta * sqrt((1 - next) / (1 - ab) * (1 - ab / next));
     const double b = sqrt(fmax(1 - next - s * s, 0) / (1 - ab)), g = sqrt(ab * next) * a * w;
     const double z = sqrt(next) * a + b * (1 - sqrt(ab) * a) - g * a; /* of z, gives z */
     return (affine){g * y0 / sqrt(next), z * sqrt(ab / next), s / sqrt(next)};

@@ -1,21 +1,23 @@
-/* test_dps.c - dps and psld on the Gaussian prior: the recursion that they follow there, what psld adds where it is known,
- * noise-free data, draws. */
+/* test_dps.c - dps and psld on the Gaussian prior: the recursion that they follow there, what psld adds where it is
+ * known, noise-free data, draws. */
 #include "test.h"
 
 #include "gaussian.h"
 
-/* Denoising one constant y0: every pixel of z follows one affine recursion, for |x - y| of many pixels is as good as its
- * expectation. Mean and variance of the last x. */
-static void recursion(const gaussian *g, int steps, double zeta, double pull, double eta, double y0, double sigma, double *mean,
-                      double *variance)
+/* Denoising one constant y0: every pixel of z follows one affine recursion, for |x - y| of many pixels is as good as
+ * its expectation. Mean and variance of the last x. */
+static void recursion(const gaussian *g, int steps, double zeta, double pull, double eta, double y0, double sigma,
+                      double *mean, double *variance)
 {
     double m = 0, v = 1;
     for (int k = 0; k < steps; k++) {
         const double ab = g->alpha_bar[999 - 1000 * k / steps], a = shrink(ab);
         const double next = k + 1 < steps ? g->alpha_bar[999 - 1000 * (k + 1) / steps] : 1;
-        const double norm = sqrt(N * (a * a * v + (a * m - y0) * (a * m - y0))), goal = sqrt(N * (sigma * sigma + g->base.error(&g->base, 0)));
+        const double norm = sqrt(N * (a * a * v + (a * m - y0) * (a * m - y0))),
+                     goal = sqrt(N * (sigma * sigma + g->base.error(&g->base, 0)));
         const double length = zeta > 0 ? zeta : pull * fmax(norm - goal, 0) / (a * a);
-        const double noise = eta * sqrt((1 - next) / (1 - ab) * (1 - ab / next)), b = sqrt((1 - next - noise * noise) / (1 - ab));
+        const double noise = eta * sqrt((1 - next) / (1 - ab) * (1 - ab / next)),
+                     b = sqrt((1 - next - noise * noise) / (1 - ab));
         const double c = sqrt(next) * a + b * (1 - sqrt(ab) * a) - length * a * a / norm; /* of z */
         m = c * m + length * a * y0 / norm;
         v = c * c * v + noise * noise;
@@ -36,8 +38,11 @@ TEST(dps_follows_the_closed_form_recursion)
         const char *spec;
         int steps;
         double zeta, pull, eta;
-    } row[] = {{"dps", 100, 0, 0.8, 1}, {"dps:zeta=2,steps=50", 50, 2, 0, 1}, {"dps:zeta=4,steps=30,eta=0.5", 30, 4, 0, 0.5},
-               {"dps:steps=40,pull=0.3", 40, 0, 0.3, 1}, {"dps:zeta=0.3,steps=1000", 1000, 0.3, 0, 1}};
+    } row[] = {{"dps", 100, 0, 0.8, 1},
+               {"dps:zeta=2,steps=50", 50, 2, 0, 1},
+               {"dps:zeta=4,steps=30,eta=0.5", 30, 4, 0, 0.5},
+               {"dps:steps=40,pull=0.3", 40, 0, 0.3, 1},
+               {"dps:zeta=0.3,steps=1000", 1000, 0.3, 0, 1}};
     for (int i = 0; i < LTN_COUNT(row); i++) {
         test_name("%s", row[i].spec);
         static outcome o;
@@ -53,8 +58,8 @@ TEST(dps_follows_the_closed_form_recursion)
     ltn_close(&ctx);
 }
 
-/* With more steps the rule comes near a draw of the posterior, whose variance is S2 sigma^2 / (S2 + sigma^2); a constant
- * step that is too long returns y without a spread. */
+/* With more steps the rule comes near a draw of the posterior, whose variance is S2 sigma^2 / (S2 + sigma^2); a
+ * constant step that is too long returns y without a spread. */
 TEST(dps_spreads_nearly_as_the_posterior)
 {
     ltn_ctx *ctx;
@@ -81,8 +86,8 @@ TEST(dps_spreads_nearly_as_the_posterior)
     ltn_close(&ctx);
 }
 
-/* Where the autoencoder is the identity, A a mask and y without noise, z0 - E(v) is A^T (A z0 - y): the second term is the
- * first again. With noise v goes only part of the way, w / (1 + w), and so does the gradient. */
+/* Where the autoencoder is the identity, A a mask and y without noise, z0 - E(v) is A^T (A z0 - y): the second term is
+ * the first again. With noise v goes only part of the way, w / (1 + w), and so does the gradient. */
 TEST(psld_adds_its_weight_to_that_of_the_data)
 {
     ltn_ctx *ctx;

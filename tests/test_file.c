@@ -60,8 +60,8 @@ TEST(replacing_keeps_links_and_permissions)
 
 TEST(json_is_a_tree)
 {
-    const char *text =
-        "{\"a\": [1, 2.5e-3, true, null, \"x\\u00e9\\ud83d\\ude00\\n\\/\\\"\xc3\xa9\"], \"b\": {\"c\": -7, \"d\": false}, \"e\": 123456789012345}";
+    const char *text = "{\"a\": [1, 2.5e-3, true, null, \"x\\u00e9\\ud83d\\ude00\\n\\/\\\"\xc3\xa9\"], \"b\": {\"c\": "
+                       "-7, \"d\": false}, \"e\": 123456789012345}";
     ltn_arena arena;
     ltn_json *j;
     begin();

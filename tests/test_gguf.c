@@ -1,5 +1,5 @@
-/* test_gguf.c - weights in blocks and in eight bits: every type against the package gguf and torch (tools/golden/gguf.py), whole
- * models in GGUF files, and what such files can be wrong about. */
+/* test_gguf.c - weights in blocks and in eight bits: every type against the package gguf and torch
+ * (tools/golden/gguf.py), whole models in GGUF files, and what such files can be wrong about. */
 #include "single.h"
 
 static const ltn_model_options tokens = {.tokenizer = PRIOR "/tokenizer"};
@@ -16,7 +16,8 @@ static void same_values(ltn_ctx *ctx, ltn_tensors *t, ltn_tensors *golden, const
     for (int64_t first = 0; first < n; first += first < 3 ? 1 : n / 3) { /* whole, and from within a block */
         ltn__weight_widen(w, first, n - first, out);
         bool same = true;
-        for (int64_t i = 0; i < n - first; i++) same &= out[i] == want[first + i] || (isnan(out[i]) && isnan(want[first + i]));
+        for (int64_t i = 0; i < n - first; i++)
+            same &= out[i] == want[first + i] || (isnan(out[i]) && isnan(want[first + i]));
         CHECK(same);
     }
     ltn__weight_widen(w, n / 2 + 1, 5, out);
@@ -37,7 +38,8 @@ TEST(every_type)
     for (int i = 0; t && i < LTN_COUNT(blocks); i++) {
         same_values(ctx, t, golden, blocks[i]);
         const ltn_weight *w = ltn__tensors_find(t, blocks[i]);
-        CHECK(w && (!strcmp(ltn__dtype_name(w->dtype), blocks[i]) || !strcmp(blocks[i], "conv")) && ltn__weight_finite(w) && w->mapped);
+        CHECK(w && (!strcmp(ltn__dtype_name(w->dtype), blocks[i]) || !strcmp(blocks[i], "conv")) &&
+              ltn__weight_finite(w) && w->mapped);
     }
     ltn__tensors_close(&t);
     OK(ctx, ltn__tensors_open(ctx, test_golden("file/fp8.safetensors"), &t));
@@ -76,7 +78,8 @@ static void q8_0(single *s, float *v)
     const float scale = most / 127;
     memcpy(&b, &scale, 4);
     const uint16_t half = f16_of(b);
-    float d = ldexpf((float)(half >> 10 & 31 ? 1024 | (half & 1023) : half & 1023), (half >> 10 & 31 ? half >> 10 & 31 : 1) - 25);
+    float d = ldexpf((float)(half >> 10 & 31 ? 1024 | (half & 1023) : half & 1023),
+                     (half >> 10 & 31 ? half >> 10 & 31 : 1) - 25);
     bytes(s, &half, 2);
     for (int i = 0; i < 32; i++) {
         const int8_t q = (int8_t)fmaxf(-127, fminf(127, d ? rintf(v[i] / d) : 0));

@@ -258,11 +258,11 @@ TEST(gradient_of_a_network)
     check_build(network, NULL, false);
 }
 
-/* Three residual blocks with attention between them. */
+/* Five residual blocks with attention between them. */
 static ltn_node *blocks(ltn_graph *g, ltn_node *x)
 {
     enum { C = 8 };
-    for (int k = 0; k < 3; k++) {
+    for (int k = 0; k < 5; k++) {
         ltn_node *h = ltn__silu(g, ltn__group_norm(g, x, in(g, "norm.w", 1, 1, 1, C), NULL, 4, 1e-5));
         h = ltn__conv2d(g, h, in(g, "conv.w", C, C, 3, 3), in(g, "conv.b", 1, 1, 1, C), 1, 1, 1, 1, 1);
         h = ltn__relu(g, ltn__concat(g, h, x, 3));

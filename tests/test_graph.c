@@ -492,7 +492,8 @@ TEST(weights_are_widened)
     ltn_close(&ctx);
 }
 
-/* IEEE 754 binary16 by its definition, all of them: by the processor's instruction and by whole numbers (the odd rest). */
+/* IEEE 754 binary16 by its definition, all of them: by the processor's instruction and by whole numbers (the odd
+ * rest). */
 TEST(all_halves)
 {
     enum { ALL = 1 << 16 };

@@ -4,7 +4,8 @@
 #include "folder.h"
 
 static const folder sd = {.unet.names = "unet_sd"};
-static const folder xl = {.unet.names = "unet_xl", .text = "clip_xl", .text_2.names = "clip_xl_2", .scheduler = "euler"};
+static const folder xl = {.unet.names = "unet_xl", .text = "clip_xl", .text_2.names = "clip_xl_2",
+                          .scheduler = "euler"};
 
 /* An adapter's file from a recipe; metadata goes into its header. */
 static const char *write_adapter(const char *name, const recipe *r, const char *metadata)
@@ -42,7 +43,8 @@ static void answers(const char *golden, const folder *f, const char *const *lora
     char name[64];
     ltn_ctx *ctx;
     ltn_model *m = NULL;
-    ltn_array text = {0}, out = {0}, given = {3, {two ? 2 : 1, tokens, width}, values("text", (size_t)(2 * tokens * width), 2)};
+    ltn_array text = {0}, out = {0},
+              given = {3, {two ? 2 : 1, tokens, width}, values("text", (size_t)(2 * tokens * width), 2)};
     ltn_array z = {4, {2, 4, 8, 12}, values("sample", 1024, 2)};
     if (!two) z.dim[0] = 1, z.dim[2] = z.dim[3] = 16;
     test_name("%s", golden);
@@ -107,7 +109,8 @@ static double value_of(const ltn_weight *w, int64_t i)
     return v;
 }
 
-/* W of one layer with an adapter of three weights, beside the sum in double; the others stay where they lie in the file. */
+/* W of one layer with an adapter of three weights, beside the sum in double; the others stay where they lie in the
+ * file. */
 static void merged(const char *names, const char *weight, ltn_dtype dtype, double tolerance)
 {
     folder f = sd;
@@ -124,7 +127,8 @@ static void merged(const char *names, const char *weight, ltn_dtype dtype, doubl
     OK(ctx, ltn_model_open_with(ctx, path, &(ltn_model_options){.lora = &lora, .loras = 1}, &m));
     OK(ctx, ltn__tensors_open(ctx, lora, &t));
     if (plain && m && t) {
-        const ltn_weight *w = ltn__tensors_find(plain->tensors[1], weight), *own = ltn__tensors_find(m->tensors[1], weight);
+        const ltn_weight *w = ltn__tensors_find(plain->tensors[1], weight),
+                         *own = ltn__tensors_find(m->tensors[1], weight);
         const ltn_weight *alpha = ltn__tensors_at(t, 0), *down = ltn__tensors_at(t, 1), *mid = ltn__tensors_at(t, 2);
         const ltn_weight *up = ltn__tensors_at(t, ltn__tensors_count(t) - 1);
         const int64_t rank = down->dim[0], in = w->dim[1], kernel = w->dim[2] * w->dim[3], inner = up->dim[1];
@@ -135,14 +139,16 @@ static void merged(const char *names, const char *weight, ltn_dtype dtype, doubl
                     for (int64_t n = 0; n < (mid == up ? 1 : rank); n++)
                         sum += value_of(up, o * inner + r) *
                                (mid == up ? value_of(down, r * in * kernel + i)
-                                          : value_of(mid, (r * rank + n) * kernel + i % kernel) * value_of(down, n * in + i / kernel));
+                                          : value_of(mid, (r * rank + n) * kernel + i % kernel) *
+                                                value_of(down, n * in + i / kernel));
                 const double want = value_of(w, o * in * kernel + i) + value_of(alpha, 0) / (double)rank * sum;
                 worst = fmax(worst, fabs(value_of(own, o * in * kernel + i) - want));
             }
         NEAR(worst, 0, tolerance);
         CHECK(w->mapped && !own->mapped && own->dtype == (dtype == LTN_F32 ? LTN_F32 : LTN_F16));
         int copied = 0;
-        for (int k = 0; k < ltn__tensors_count(m->tensors[1]); k++) copied += !ltn__tensors_at(m->tensors[1], k)->mapped;
+        for (int k = 0; k < ltn__tensors_count(m->tensors[1]); k++)
+            copied += !ltn__tensors_at(m->tensors[1], k)->mapped;
         CHECK(copied == 1);
     }
     ltn__tensors_close(&t);
@@ -190,15 +196,20 @@ TEST(bad_adapters)
 {
     const char *down = "lora_unet_conv_out.lora_down.weight";
     write_folder(&sd);
-    refused(&(recipe){.names = "lora_conv", .rename = other_layer}, "lora_unet_nowhere: no layer of this model, nor is any other");
-    refused(&(recipe){.names = "lora_conv", .rename = other_text}, "lora_te2_conv_out: no layer of this model, nor is any other");
+    refused(&(recipe){.names = "lora_conv", .rename = other_layer},
+            "lora_unet_nowhere: no layer of this model, nor is any other");
+    refused(&(recipe){.names = "lora_conv", .rename = other_text},
+            "lora_te2_conv_out: no layer of this model, nor is any other");
     refused(&(recipe){.names = "lora_conv", .without = down}, "lora_unet_conv_out: no lora_down beside its lora_up");
-    refused(&(recipe){.names = "lora_conv", .without = "lora_unet_conv_out.lora_up.weight"}, "no lora_up beside its lora_down");
+    refused(&(recipe){.names = "lora_conv", .without = "lora_unet_conv_out.lora_up.weight"},
+            "no lora_up beside its lora_down");
     refused(&(recipe){.names = "lora_conv", .misshapen = "lora_unet_conv_out.lora_up.weight"},
-            "lora_unet_conv_out: up (5, 3, 1, 1) and down (3, 32, 3, 3) do not fit conv_out.weight (4, 32, 3, 3) of the model");
+            "lora_unet_conv_out: up (5, 3, 1, 1) and down (3, 32, 3, 3) do not fit conv_out.weight (4, 32, 3, 3) of "
+            "the model");
     refused(&(recipe){.names = "lora_conv", .misshapen = down}, "do not fit conv_out.weight");
     refused(&(recipe){.names = "lora_conv", .not_finite = down}, "lora_unet_conv_out.lora_down.weight: not finite");
-    refused(&(recipe){.names = "lora_conv", .with = "lora_unet_conv_out.dora_scale"}, "lora_unet_conv_out.dora_scale: DoRA is not supported");
+    refused(&(recipe){.names = "lora_conv", .with = "lora_unet_conv_out.dora_scale"},
+            "lora_unet_conv_out.dora_scale: DoRA is not supported");
     refused(&(recipe){.names = "lora_conv", .with = "a.hada_w1_a"}, "a.hada_w1_a: LoHa is not supported");
     refused(&(recipe){.names = "lora_conv", .with = "a.lokr_w1"}, "a.lokr_w1: LoKr is not supported");
     refused(&(recipe){.names = "lora_conv", .with = "a.alpha"}, "a: an alpha alone");
@@ -208,12 +219,15 @@ TEST(bad_adapters)
 TEST(descriptions)
 {
     ltn_ctx *ctx;
-    char text[1024] = "";
+    char text[1024] = "", same[1024] = "";
     OK(NULL, ltn_open(&ctx, NULL));
     OK(ctx, ltn_lora_describe(ctx, adapter("lora_kohya"), text, sizeof text));
+    OK(ctx, ltn_file_describe(ctx, adapter("lora_kohya"), same, sizeof same));
+    CHECK(!strcmp(same, text));
     CHECK(strstr(text, "\"text_encoder\": 6") && strstr(text, "\"least_rank\": 2,\n  \"rank\": 3"));
     CHECK(strstr(text, "\"type\": \"f32\""));
-    CHECK(ltn_lora_describe(ctx, adapter("resnet"), text, sizeof text) == LTN_EFORMAT && strstr(ltn_error(ctx), "no weight of a LoRA"));
+    CHECK(ltn_lora_describe(ctx, adapter("resnet"), text, sizeof text) == LTN_EFORMAT &&
+          strstr(ltn_error(ctx), "no weight of a LoRA"));
     ltn_close(&ctx);
 }
 
@@ -250,7 +264,8 @@ TEST(the_nearest_f16)
         ltn__halves(in, 2, v);
         if (h == 0x7bff) v[1] = 65536;
         const float middle = (v[0] + v[1]) / 2;
-        for (int k = 0; k < 8; k++) x[k] = k == 1 ? middle : k == 2 ? nextafterf(middle, 0) : k == 3 ? nextafterf(middle, 1e9f) : -v[0];
+        for (int k = 0; k < 8; k++)
+            x[k] = k == 1 ? middle : k == 2 ? nextafterf(middle, 0) : k == 3 ? nextafterf(middle, 1e9f) : -v[0];
         ltn__to_halves(x, 8, out);
         CHECK(out[0] == (h | 0x8000) && out[1] == h + (h & 1) && out[2] == h && out[3] == h + 1 && out[7] == out[0]);
     }

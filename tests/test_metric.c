@@ -48,7 +48,8 @@ TEST(metric_of_many)
     ltn_metric *m = NULL;
     float p[12], q[12];
     for (int i = 0; i < 12; i++) p[i] = 0.25f, q[i] = 0.75f;
-    const ltn_image a = {2, 2, 3, p, NULL}, b = {2, 2, 3, q, NULL}, small = {4, 1, 3, p, NULL}, other = {4, 1, 3, q, NULL};
+    const ltn_image a = {2, 2, 3, p, NULL}, b = {2, 2, 3, q, NULL}, small = {4, 1, 3, p, NULL},
+                    other = {4, 1, 3, q, NULL};
     double v = 0, sum = 0;
     ltn_open(&ctx, NULL);
     OK(ctx, ltn_metric_open(ctx, "ssim", &m));

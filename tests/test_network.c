@@ -1,5 +1,5 @@
-/* test_network.c - metrics that look through a network, LPIPS and FID, against PyTorch (tools/golden/network.py): weights
- * and pictures are one formula here and there. */
+/* test_network.c - metrics that look through a network, LPIPS and FID, against PyTorch (tools/golden/network.py):
+ * weights and pictures are one formula here and there. */
 #include "file/file.h"
 #include "metric/metric.h"
 #include "test.h"

@@ -105,7 +105,8 @@ TEST(the_strength_of_every_kind_of_noise_is_estimated)
 {
     static const struct {
         const char *noise, *name;
-        double truth, bound, second; /* the first parameter and how far it may be off; with a second the variance at 1/2 may be */
+        double truth, bound, second; /* the first parameter and how far it may be off; with a second the variance at 1/2
+                                      * may be */
     } cases[] = {{"gaussian:sigma=0.05", "gaussian", 0.05, 0.2, 0},
                  {"uniform:amplitude=0.1", "uniform", 0.1, 0.2, 0},
                  {"poisson:gain=0.02", "poisson", 0.02, 0.25, 0},
@@ -114,7 +115,8 @@ TEST(the_strength_of_every_kind_of_noise_is_estimated)
                  {"salt-pepper:p=0.1", "salt-pepper", 0.1, 0.1, 0},
                  {"salt-pepper:p=0.5", "salt-pepper", 0.5, 0.1, 0},
                  {"poisson-gaussian:gain=0.02,sigma=0.05", "poisson-gaussian", 0.02, 0.3, 0.05}};
-    static const char *const spec[] = {"identity", "downsample:factor=2", "inpaint:random=0.1", "inpaint:random=0.3", "inpaint:random=0.5"};
+    static const char *const spec[] = {"identity", "downsample:factor=2", "inpaint:random=0.1", "inpaint:random=0.3",
+                                       "inpaint:random=0.5"};
     ltn_ctx *ctx = context();
     ltn_tensors *t = golden(ctx, "degrade.safetensors");
     const ltn_image x = tensor(ctx, t, "photo");
@@ -134,7 +136,8 @@ TEST(the_strength_of_every_kind_of_noise_is_estimated)
             free(seen);
             OK(ctx, ltn_estimate_noise(d, &y, cases[i].name, found, sizeof found));
             const char *first = strchr(found, '='), *second = first ? strchr(first + 1, '=') : NULL;
-            const double a = first ? atof(first + 1) : 0, b = second ? atof(second + 1) : 0, c = cases[i].truth, e = cases[i].second;
+            const double a = first ? atof(first + 1) : 0, b = second ? atof(second + 1) : 0, c = cases[i].truth,
+                         e = cases[i].second;
             if (e > 0) NEAR((a / 2 + b * b) / (c / 2 + e * e), 1, cases[i].bound);
             else NEAR(a / c, 1, cases[i].bound);
             OK(ctx, ltn_estimate_noise(d, &y, cases[i].noise, found, sizeof found));
@@ -236,7 +239,8 @@ TEST(data_terms_have_the_moments_of_the_posterior)
         OK(ctx, ltn__spec_parse(ctx, "noise", ltn__noise_entry, terms[i].noise, &arena, &spec));
         const ltn_noise_row *row = ltn__noise_row(spec.row);
         for (int k = 0; k < 27; k++) {
-            const double v0 = 0.3 + 0.25 * (k % 3), y = possible(&terms[i], v0 + 0.06 * (k / 3 % 3 - 1)), tau = pow(0.03 * (1 << k / 9), 2);
+            const double v0 = 0.3 + 0.25 * (k % 3), y = possible(&terms[i], v0 + 0.06 * (k / 3 % 3 - 1)),
+                         tau = pow(0.03 * (1 << k / 9), 2);
             double seen = y, variance = row->variance(&spec, v0), mean, square;
             if (row->observe) row->observe(&spec, y, v0, tau, &seen, &variance);
             const double part = tau / (tau + variance), found = v0 + part * (seen - v0), left = tau * (1 - part);

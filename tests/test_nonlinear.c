@@ -1,5 +1,5 @@
-/* test_nonlinear.c - degradations that are not linear: their derivatives against differences, their prox against all that is
- * near it, JPEG against Pillow's files (tools/golden/operators.py), and who refuses them. */
+/* test_nonlinear.c - degradations that are not linear: their derivatives against differences, their prox against all
+ * that is near it, JPEG against Pillow's files (tools/golden/operators.py), and who refuses them. */
 #include "degrade.h"
 
 typedef struct example {
@@ -14,6 +14,8 @@ static const example examples[] = {
     {"phase:masks=3", 12, 9, 2, true},
     {"blur:sigma=1+clip", 19, 13, 3, true},
     {"clip:gain=1.5+blur:sigma=1", 19, 13, 1, true},
+    {"phase:oversample=2", 12, 9, 2, true},
+    {"phase:oversample=1.5", 13, 9, 1, true},
     {"downsample:factor=2+phase:masks=2+inpaint:random=0.2", 12, 10, 1, true},
     {"jpeg:quality=20", 32, 16, 3, false},
     {"jpeg:quality=50,chroma=4:4:4", 16, 24, 3, false},
@@ -54,7 +56,8 @@ static void check_derivative(const example *e, ltn_degradation *d, size_t n, siz
     const ltn_degradation s = ltn__signed(d);
     for (int k = 0; k < 2; k++) {
         const ltn_degradation *a = k ? &s : d;
-        float *x = picture(d, 1), *v = numbers(n, 2), *w = numbers(m, 3), *g = numbers(n, 4), *at = numbers(n, 5), *y[2];
+        float *x = picture(d, 1), *v = numbers(n, 2), *w = numbers(m, 3), *g = numbers(n, 4), *at = numbers(n, 5),
+              *y[2];
         const double h = 1e-3;
         for (size_t i = 0; k && i < n; i++) x[i] = 2 * x[i] - 1;
         for (int side = 0; side < 2; side++) {
@@ -80,7 +83,8 @@ static double cost(const ltn_degradation *d, double lambda, const float *y, cons
     return dot(r, r, m) + lambda * far;
 }
 
-/* Nothing near the prox is better than it, and u is not. Where x is bound to intervals, what leaves them is no rival. */
+/* Nothing near the prox is better than it, and u is not. Where x is bound to intervals, what leaves them is no
+ * rival. */
 static void check_prox(const example *e, ltn_degradation *d, size_t n, size_t m)
 {
     float *truth = picture(d, 1), *u = picture(d, 2), *y = numbers(m, 3), *x = numbers(n, 4), *other = numbers(n, 5),
@@ -114,7 +118,8 @@ TEST(prox_is_the_least) { each(check_prox); }
 static void check_signed(const example *e, ltn_degradation *d, size_t n, size_t m)
 {
     const ltn_degradation s = ltn__signed(d);
-    float *x = picture(d, 1), *u = picture(d, 2), *y = numbers(m, 3), *a = numbers(n, 4), *b = numbers(n, 5), *back = numbers(n, 6);
+    float *x = picture(d, 1), *u = picture(d, 2), *y = numbers(m, 3), *a = numbers(n, 4), *b = numbers(n, 5),
+          *back = numbers(n, 6);
     ltn__forward(d, x, y);
     ltn__prox(d, y, 3, u, a);
     ltn__naive(d, y, back);
@@ -142,6 +147,34 @@ TEST(clipped_values)
     ltn_close(&ctx);
 }
 
+/* ---- Phases ---- */
+/* Without masks a picture and itself turned by 180 degrees have one measurement; the search finds it from exact values,
+ * the brighter half above or, turned, the darker; and channels alike. */
+TEST(what_amid_zeros_is_found)
+{
+    enum { WIDTH = 16, HEIGHT = 12, N = WIDTH * HEIGHT };
+    ltn_ctx *ctx = context();
+    float x[3 * N], turned[3 * N], y[12 * N], same[12 * N], found[3 * N];
+    for (size_t i = 0; i < 3 * N; i++) {
+        const float row = (float)(i % N / WIDTH) / HEIGHT, column = (float)(i % WIDTH) / WIDTH;
+        x[i] = 0.8f - 0.4f * row + 0.15f * sinf(9 * row + 7 * column + (float)(i / N)) * cosf(11 * column);
+        turned[i / N * N + N - 1 - i % N] = x[i];
+    }
+    for (int k = 0; k < 2; k++) {
+        ltn_degradation *d = NULL;
+        test_name("turned=%d", k);
+        OK(ctx,
+           ltn_degradation_open(ctx, k ? "phase:oversample=2,turned=1" : "phase:oversample=2", WIDTH, HEIGHT, 3, &d));
+        ltn__forward(d, x, y);
+        ltn__forward(d, turned, same);
+        NEAR(distance(same, y, 12 * N), 0, 1e-5);
+        ltn__naive(d, y, found);
+        NEAR(distance(found, k ? turned : x, 3 * N), 0, 0.01);
+        ltn_degradation_close(&d);
+    }
+    ltn_close(&ctx);
+}
+
 /* ---- JPEG ---- */
 static const struct {
     const char *name, *spec;
@@ -159,8 +192,8 @@ static ltn_image bytes(ltn_ctx *ctx, ltn_tensors *t, const char *what, const cha
     return out;
 }
 
-/* Pillow's files, whose integers round in other places: to a level in nearly all pixels, but for a block here and there in
- * which a coefficient between two multiples went the other way. */
+/* Pillow's files, whose integers round in other places: to a level in nearly all pixels, but for a block here and there
+ * in which a coefficient between two multiples went the other way. */
 TEST(jpeg_as_pillow)
 {
     ltn_ctx *ctx = context();
@@ -186,8 +219,8 @@ TEST(jpeg_as_pillow)
     ltn_close(&ctx);
 }
 
-/* A prox that y hardly pulls is the projection on what may have become y: it lies nearer to the truth than u does, stays where
- * it is when done again, and leaves the truth alone. Rounding's deviation is known to a factor of two. */
+/* A prox that y hardly pulls is the projection on what may have become y: it lies nearer to the truth than u does,
+ * stays where it is when done again, and leaves the truth alone. Rounding's deviation is known to a factor of two. */
 TEST(jpeg_keeps_the_intervals)
 {
     ltn_ctx *ctx = context();
@@ -233,12 +266,14 @@ TEST(refused_in_one_line)
     ltn_run *run = NULL;
     double sigma;
     OK(ctx, ltn_degradation_open(ctx, "clip", 8, 8, 1, &d));
-    CHECK(ltn_adjoint(d, &y, &x) == LTN_EINVAL && strstr(ltn_error(ctx), "the adjoint needs a linear degradation, and \"clip\" is none"));
+    CHECK(ltn_adjoint(d, &y, &x) == LTN_EINVAL &&
+          strstr(ltn_error(ctx), "the adjoint needs a linear degradation, and \"clip\" is none"));
     CHECK(ltn__svd_needed(d, "ddrm") == LTN_EINVAL);
     static const char *const solver[] = {"wiener", "tikhonov"};
     for (int i = 0; i < LTN_COUNT(solver); i++) {
         const ltn_task task = {.degradation = d, .y = &y, .sigma = 0.1, .solver = solver[i]};
-        CHECK(ltn_run_open(ctx, &task, &run) == LTN_EINVAL && strstr(ltn_error(ctx), solver[i]) && strstr(ltn_error(ctx), "linear"));
+        CHECK(ltn_run_open(ctx, &task, &run) == LTN_EINVAL && strstr(ltn_error(ctx), solver[i]) &&
+              strstr(ltn_error(ctx), "linear"));
     }
     ltn_degradation_close(&d);
     OK(ctx, ltn_degradation_open(ctx, "blur:sigma=1+phase:masks=1", 8, 8, 1, &d));

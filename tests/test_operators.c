@@ -44,6 +44,8 @@ static const struct {
     {"projections", "tomography:angles=20", "odd_square"},
     {"limited", "tomography:angles=15,range=90,circle=1", "inside"},
     {"magnitudes", "phase:masks=3,seed=5", "odd"},
+    {"amid_zeros", "phase:oversample=2", "odd_square"},
+    {"amid_zeros_odd", "phase:oversample=1.5", "odd"},
     {"clipped", "clip:gain=3,pivot=0.4", "odd"},
 };
 
@@ -245,7 +247,8 @@ TEST(writing_and_scratches)
                                        ".#.......#..", ".#.......#..", ".#####...#..", "............", "............"};
     for (int i = 0; i < 120; i++) CHECK((d[0]->one[i] == 0) == (rows[i / 12][i % 12] == '#'));
     ltn_degradation_close(&d[0]);
-    static const char *const spec[] = {"inpaint:scratches=4,thick=1", "inpaint:scratches=4,thick=3", "inpaint:scratches=4,thick=3,seed=1"};
+    static const char *const spec[] = {"inpaint:scratches=4,thick=1", "inpaint:scratches=4,thick=3",
+                                       "inpaint:scratches=4,thick=3,seed=1"};
     size_t lost[3];
     for (int k = 0; k < 3; k++) {
         OK(ctx, ltn_degradation_open(ctx, spec[k], 100, 80, 1, &d[k]));
@@ -318,6 +321,12 @@ TEST(bad_input)
         {"tomography", 9, 8, 1, LTN_ESHAPE, "9 x 8; expected a square"},
         {"tomography:angles=0", 9, 9, 1, LTN_EINVAL, "angles"},
         {"phase:masks=0", 9, 9, 1, LTN_EINVAL, "masks"},
+        {"phase:oversample=0", 9, 9, 1, LTN_EINVAL, "oversample"},
+        {"phase:oversample=0.5", 9, 9, 1, LTN_EINVAL, "oversample"},
+        {"phase:oversample=9", 9, 9, 1, LTN_EINVAL, "oversample"},
+        {"phase:oversample=2,masks=2", 9, 9, 1, LTN_EINVAL, "excludes masks"},
+        {"phase:turned=1", 9, 9, 1, LTN_EINVAL, "turned needs oversample"},
+        {"phase:oversample=8", 1 << 14, 1 << 14, 1, LTN_ESHAPE, "131072 x 131072 measurements"},
         {"varying:boundary=valid", 9, 9, 1, LTN_ESHAPE, "larger than the picture"},
         {"identity", 0, 9, 1, LTN_ESHAPE, "empty"},
         {"identity", 1 << 16, 1 << 16, 3, LTN_ESHAPE, "too large"},
@@ -400,11 +409,13 @@ TEST(bad_pictures)
     static const struct {
         const char *spec, *says;
         int channels;
-    } measurement[] = {{"mri", "real and imaginary", 3}, {"phase:masks=2", "multiple of masks=2", 3}, {"demosaic", "3 channels", 3},
+    } measurement[] = {{"mri", "real and imaginary", 3}, {"phase:masks=2", "multiple of masks=2", 3},
+                       {"phase:oversample=2.2", "4 x 8, which no picture gives", 3}, {"demosaic", "3 channels", 3},
                        {"tomography:angles=7", "8 projections, not angles=7", 1}};
     for (int i = 0; i < LTN_COUNT(measurement); i++) {
         test_name("%s", measurement[i].spec);
-        CHECK(ltn_degradation_open_for(ctx, measurement[i].spec, &(ltn_image){4, 8, measurement[i].channels, v, NULL}, &d) == LTN_ESHAPE);
+        CHECK(ltn_degradation_open_for(ctx, measurement[i].spec, &(ltn_image){4, 8, measurement[i].channels, v, NULL},
+                                       &d) == LTN_ESHAPE);
         CHECK(strstr(ltn_error(ctx), measurement[i].says) != NULL);
     }
     const ltn_image colours = {8, 8, 3, v, NULL}, huge = {1 << 20, 1, 1, v, NULL};

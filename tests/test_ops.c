@@ -344,8 +344,8 @@ static ltn_node *x_of(ltn_graph *g, int64_t a, int64_t b, int64_t c, int64_t d)
 }
 
 /* Products by pairs of terms, whatever this machine gains by them: 20 of 24 rows, depth 200 (208), numbers of very
- * different sizes in rows and columns (1), all of one sign (2), beside rows a thousand times as large (3), and rows of zeros,
- * which make zeros (4). */
+ * different sizes in rows and columns (1), all of one sign (2), beside rows a thousand times as large (3), and rows of
+ * zeros, which make zeros (4). */
 static double pairs_number(int kind, int side, int line, int i)
 {
     const double u = ltn__normal((ltn_rng){7, (uint64_t)(kind * 2 + side)}, (uint64_t)(line * 1000 + i));

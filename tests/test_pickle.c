@@ -115,28 +115,41 @@ static const struct { const char *bytes; size_t n; const char *message; } hand[]
     {FILE_OF(HEAD DICT("U\1w" WHOLE) KEYS TWO "x"), "f: 1 bytes after the last storage"},
     {FILE_OF(HEAD DICT("U\1w" WHOLE "U\1w" WHOLE) KEYS TWO), "f: w: appears twice"},
     {FILE_OF(HEAD DICT("U\1w" WHOLE) "]." TWO), "f: 0: a storage that is missing"},
-    {FILE_OF(HEAD DICT("U\1w" WHOLE) "](U\1"  "0U\1" "0e." TWO TWO), "f: 0: a storage that is no tensor's, or is listed twice"},
+    {FILE_OF(HEAD DICT("U\1w" WHOLE) "](U\1"  "0U\1" "0e." TWO TWO),
+     "f: 0: a storage that is no tensor's, or is listed twice"},
     {FILE_OF(HEAD DICT("U\1w" WHOLE) "](U\1"  "0U\1" "1e." TWO TWO), "f: 1: a storage that is no tensor's"},
     {FILE_OF(HEAD DICT("U\1w" WHOLE) KEYS "\1\0\0\0\0\0\0\0\0\0\0\0"), "f: w: its storage is not as long as it says"},
     {FILE_OF(HEAD DICT("U\1w" WHOLE) KEYS "\377\377\377\377\377\377\377\377"), "f: 0: truncated inside this storage"},
     {FILE_OF(HEAD DICT("U\1w" WHOLE) KEYS "\1"), "f: 0: truncated before this storage"},
-    {FILE_OF(HEAD DICT("U\1w" TENSOR(STORAGE("Float"), "K\1K\2\x85K\1\x85")) KEYS TWO), "f: w: ends outside its storage"},
-    {FILE_OF(HEAD DICT("U\1w" TENSOR(STORAGE("Float"), "J\377\377\377\377K\2\x85K\1\x85")) KEYS TWO), "f: w: begins outside its storage"},
-    {FILE_OF(HEAD DICT("U\1w" TENSOR(STORAGE("Float"), "K\0K\2\x85K\2\x85")) KEYS TWO), "f: w: ends outside its storage"},
-    {FILE_OF(HEAD DICT("U\1w" TENSOR(STORAGE("Float"), "K\0K\2K\2\x86K\0K\1\x86")) KEYS TWO), "f: w: has more elements than its storage"},
-    {FILE_OF(HEAD DICT("U\1w" TENSOR(STORAGE("Float"), "K\0K\2\x85\x8a\x8\377\377\377\377\377\377\377\177\x85")) KEYS TWO), "f: w: ends outside its storage"},
+    {FILE_OF(HEAD DICT("U\1w" TENSOR(STORAGE("Float"), "K\1K\2\x85K\1\x85")) KEYS TWO),
+     "f: w: ends outside its storage"},
+    {FILE_OF(HEAD DICT("U\1w" TENSOR(STORAGE("Float"), "J\377\377\377\377K\2\x85K\1\x85")) KEYS TWO),
+     "f: w: begins outside its storage"},
+    {FILE_OF(HEAD DICT("U\1w" TENSOR(STORAGE("Float"), "K\0K\2\x85K\2\x85")) KEYS TWO),
+     "f: w: ends outside its storage"},
+    {FILE_OF(HEAD DICT("U\1w" TENSOR(STORAGE("Float"), "K\0K\2K\2\x86K\0K\1\x86")) KEYS TWO),
+     "f: w: has more elements than its storage"},
+    {FILE_OF(HEAD DICT("U\1w" TENSOR(STORAGE("Float"),
+                                     "K\0K\2\x85\x8a\x8\377\377\377\377\377\377\377\177\x85")) KEYS TWO),
+     "f: w: ends outside its storage"},
     {FILE_OF(HEAD DICT("U\1w" TENSOR(STORAGE("Float"), "K\0K\0\x85K\1\x85")) KEYS TWO), "f: w: a dimension is 0"},
-    {FILE_OF(HEAD DICT("U\1w" TENSOR(STORAGE("Float"), "K\0K\2\x85J\377\377\377\377\x85")) KEYS TWO), "f: w: a negative dimension or stride"},
-    {FILE_OF(HEAD DICT("U\1w" TENSOR(STORAGE("Float"), "K\0(K\1K\1K\1K\1K\2t(K\1K\1K\1K\1K\1t")) KEYS TWO), "f: w: more than 4 dimensions"},
-    {FILE_OF(HEAD DICT("U\1w" TENSOR(STORAGE("Float"), "K\0K\2\x85)")) KEYS TWO), "f: a broken pickle: a function with arguments that are not its own"},
-    {FILE_OF(HEAD DICT("U\1v" WHOLE "U\1w" TENSOR(STORAGE("Half"), "K\0K\2\x85K\1\x85")) KEYS TWO), "f: 0: a storage of two types"},
-    {FILE_OF(HEAD DICT("U\1w" TENSOR(STORAGE("Quaternion"), "")) KEYS TWO), "f: refers to torch.QuaternionStorage, which"},
+    {FILE_OF(HEAD DICT("U\1w" TENSOR(STORAGE("Float"), "K\0K\2\x85J\377\377\377\377\x85")) KEYS TWO),
+     "f: w: a negative dimension or stride"},
+    {FILE_OF(HEAD DICT("U\1w" TENSOR(STORAGE("Float"), "K\0(K\1K\1K\1K\1K\2t(K\1K\1K\1K\1K\1t")) KEYS TWO),
+     "f: w: more than 4 dimensions"},
+    {FILE_OF(HEAD DICT("U\1w" TENSOR(STORAGE("Float"), "K\0K\2\x85)")) KEYS TWO),
+     "f: a broken pickle: a function with arguments that are not its own"},
+    {FILE_OF(HEAD DICT("U\1v" WHOLE "U\1w" TENSOR(STORAGE("Half"), "K\0K\2\x85K\1\x85")) KEYS TWO),
+     "f: 0: a storage of two types"},
+    {FILE_OF(HEAD DICT("U\1w" TENSOR(STORAGE("Quaternion"), "")) KEYS TWO),
+     "f: refers to torch.QuaternionStorage, which"},
     {FILE_OF(HEAD DICT("NU\1w" "N" WHOLE) KEYS TWO), "f: : a key that is no name"},
     {FILE_OF(HEAD "U\2osU\4exec\x93."), "f: refers to os.exec, which a weight file has no business with"},
     {FILE_OF(HEAD "cos\nsystem\n."), "f: refers to os.system, which a weight file has no business with"},
     {FILE_OF(HEAD "cos"), "f: a broken pickle: a name without an end"},
     {FILE_OF(HEAD "}q\1U\1wh\1s.]."), "f: w.: a dictionary that stands in two places"},
-    {FILE_OF(HEAD "}U\1a}U\1b}U\1c}U\1d}U\1e}U\1f}U\1g}U\1h}ssssssss.]."), "f: a.b.c.d.e.f.g.h.: dictionaries nested too deep"},
+    {FILE_OF(HEAD "}U\1a}U\1b}U\1c}U\1d}U\1e}U\1f}U\1g}U\1h}ssssssss.]."),
+     "f: a.b.c.d.e.f.g.h.: dictionaries nested too deep"},
     {FILE_OF(HEAD "}r\377\377\377\377."), "f: a broken pickle: a number in its memo that is out of turn"},
     {FILE_OF(HEAD "h\7."), "f: a broken pickle: it refers to a value that is not there"},
     {FILE_OF(HEAD "s."), "f: a broken pickle: a value is missing"},
@@ -155,8 +168,10 @@ static const struct { const char *bytes; size_t n; const char *message; } hand[]
     {FILE_OF(HEAD "\xfe."), "f: a broken pickle: operation 0xfe is none that weight files have"},
     {FILE_OF(HEAD "K\1."), "f: a broken pickle: it ends too early"}, /* no keys */
     {FILE_OF(HEAD "K\1.]."), "f: holds no dictionary of weights"},
-    {FILE_OF("\x80\2\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.\x80\2M\xe8\3."), "f: a protocol of torch.save other than 1001"},
-    {FILE_OF("\x80\2\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.\x80\2M\xe9\3.}U\15little_endian\x89s."), "f: its numbers are not little-endian"},
+    {FILE_OF("\x80\2\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.\x80\2M\xe8\3."),
+     "f: a protocol of torch.save other than 1001"},
+    {FILE_OF("\x80\2\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.\x80\2M\xe9\3.}U\15little_endian\x89s."),
+     "f: its numbers are not little-endian"},
 };
 
 TEST(malformed_pickles_are_refused)
@@ -184,7 +199,9 @@ TEST(a_small_file_stays_small)
     for (int i = 0; i < 4000; i++) {
         const uint8_t key[] = {'M', (uint8_t)i, (uint8_t)(i >> 8)};
         ltn__sink_put(&k, key, sizeof key);
-        if (!i) ltn__sink_put(&k, FILE_OF(REBUILD "(U\7storagectorch\nFloatStorage\nU\1" "0U\3cpuM\0\4tQK\0M\0\2K\2\x86K\1M\0\2\x86\x89}tq\2Rq\1"));
+        if (!i)
+            ltn__sink_put(&k, FILE_OF(REBUILD "(U\7storagectorch\nFloatStorage\nU\1"
+                                              "0U\3cpuM\0\4tQK\0M\0\2K\2\x86K\1M\0\2\x86\x89}tq\2Rq\1"));
         else ltn__sink_put(&k, FILE_OF("ctorch._utils\n_rebuild_tensor_v2\nh\2R"));
     }
     ltn__sink_put(&k, FILE_OF("u." KEYS "\0\4\0\0\0\0\0\0"));

@@ -1,5 +1,5 @@
-/* test_pro.c - LATINO-PRO: the text of greatest likelihood on a Gaussian prior, where it is known; gradients and whole runs
- * against PyTorch (tools/golden/pro.py). */
+/* test_pro.c - LATINO-PRO: the text of greatest likelihood on a Gaussian prior, where it is known; gradients and whole
+ * runs against PyTorch (tools/golden/pro.py). */
 #include "folder.h"
 #include "gaussian.h"
 #include "run/prior.h"
@@ -38,7 +38,8 @@ TEST(pro_counts_as_the_paper_does)
     OK(NULL, ltn_open(&ctx, NULL));
     static outcome o;
     const double found = text_found(ctx, "latino-pro:frozen=0", 0.5, &o);
-    CHECK(o.status == LTN_DONE && o.calls == 68 && o.gradients == 45 && o.progress.step == 68 && o.progress.steps == 68);
+    CHECK(o.status == LTN_DONE && o.calls == 68 && o.gradients == 45 && o.progress.step == 68 &&
+          o.progress.steps == 68);
     CHECK(found > 0.1);
     text_found(ctx, "latino-pro:rule=bayes,rounds=2,times=900/700/20,steps=3,last=bayes", 0.5, &o);
     CHECK(o.status == LTN_DONE && o.calls == 9 && o.gradients == 4 && o.progress.t == 333);
@@ -70,7 +71,8 @@ TEST(pro_by_samples_goes_the_same_way)
     static outcome o;
     for (double mean = -0.4; mean < 1; mean += 0.8) {
         NEAR(text_found(ctx, "latino-pro:estimator=samples,frozen=0,rounds=60,step=0.03", mean, &o), mean, 0.1);
-        NEAR(text_found(ctx, "latino-pro:estimator=samples,rule=bayes,frozen=0,rounds=60,step=0.03", mean, &o), mean, 0.1);
+        NEAR(text_found(ctx, "latino-pro:estimator=samples,rule=bayes,frozen=0,rounds=60,step=0.03", mean, &o), mean,
+             0.1);
     }
     ltn_close(&ctx);
 }
@@ -123,14 +125,16 @@ static void against(ltn_ctx *ctx, const char *name, const float *v, size_t n, do
 }
 
 /* d/dc of -1/2 |z' - sqrt(ab') f(z, t, c)|^2 / (1 - ab'), the network whole. */
-static void gradient_of_score(ltn_ctx *ctx, ltn_model *m, ltn_size size, const char *prompt, int t, int next, const char *golden)
+static void gradient_of_score(ltn_ctx *ctx, ltn_model *m, ltn_size size, const char *prompt, int t, int next,
+                              const char *golden)
 {
     ltn_prior *p = NULL;
     OK(ctx, ltn__prior_open(m, size, prompt ? prompt : "", &p));
     const size_t n = p->latent_count;
     const int64_t c = m->latent_channels;
     const double ab = p->alpha_bar[next], a = sqrt(ab);
-    float *z = values("z", n, 2), *after = values("z_next", n, 2), *latent = calloc(3 * n, sizeof *latent), *to = latent + n, *z0 = to + n;
+    float *z = values("z", n, 2), *after = values("z_next", n, 2), *latent = calloc(3 * n, sizeof *latent),
+          *to = latent + n, *z0 = to + n;
     float *text = values("text", p->text_count, 2), *g = calloc(p->text_count, sizeof *g);
     ltn__to_last(z, latent, 1, c, (int64_t)n / c);
     ltn__to_last(after, to, 1, c, (int64_t)n / c);
@@ -169,9 +173,10 @@ static const struct {
     double sigma;
     const char *solver, *prompt;
 } runs[] = {
-    {"matched", "inpaint:random=0.9,seed=7", 0.05, "latino-pro:rounds=3,times=999/666/333,step=0.16,radius=1.3,momentum=1,steps=2,frozen=4",
-     "a photo of a dog"},
-    {"paper", "identity", 0.3, "latino-pro:rule=discrepancy,score=sampled,rounds=3,step=0.08,radius=15,momentum=1,steps=2,frozen=4",
+    {"matched", "inpaint:random=0.9,seed=7", 0.05,
+     "latino-pro:rounds=3,times=999/666/333,step=0.16,radius=1.3,momentum=1,steps=2,frozen=4", "a photo of a dog"},
+    {"paper", "identity", 0.3,
+     "latino-pro:rule=discrepancy,score=sampled,rounds=3,step=0.08,radius=15,momentum=1,steps=2,frozen=4",
      "a photo of the sea"},
     {"samples", "downsample:factor=4,boundary=circular,order=correlation", 0.05,
      "latino-pro:estimator=samples,samples=2,rounds=2,times=999/500,step=0.4,radius=8,steps=2,frozen=4", ""},
@@ -198,7 +203,8 @@ TEST(estimated_prompts_equal_the_pytorch_script)
         OK(ctx, ltn_image_read(ctx, test_golden(file), &golden));
         OK(ctx, ltn_degradation_open(ctx, runs[i].degradation, 128, 128, 3, &d));
         OK(ctx, ltn_degrade(d, &truth, spec, 5, &y));
-        OK(ctx, ltn_run_open(ctx, &(ltn_task){.model = m, .degradation = d, .y = &y, .sigma = runs[i].sigma, .solver = runs[i].solver,
+        OK(ctx, ltn_run_open(ctx, &(ltn_task){.model = m, .degradation = d, .y = &y, .sigma = runs[i].sigma,
+                                              .solver = runs[i].solver,
                                               .prompt = runs[i].prompt, .seed = 3, .noise = &noise}, &run));
         ltn_status s;
         while (!(s = ltn_run_step(run))) continue;
@@ -227,7 +233,8 @@ TEST(words_of_a_text)
     ltn_ctx *ctx;
     OK(NULL, ltn_open(&ctx, NULL));
     ltn_model *m = open_model(ctx, PRIOR);
-    const char *const caption[] = {"a photo of a cat", "", "a photo of the sea", "a close-up photo of the face of a cat"};
+    const char *const caption[] = {"a photo of a cat", "", "a photo of the sea",
+                                   "a close-up photo of the face of a cat"};
     double score[4];
     ltn_array text;
     OK(ctx, ltn_model_text(m, "a photo of a cat", &text));
@@ -249,8 +256,8 @@ static ltn_status restore_small(ltn_ctx *ctx, ltn_model *m, const char *prompt, 
     ltn_run *run = NULL;
     OK(ctx, ltn_image_new(ctx, 24, 16, 3, NULL, &y));
     OK(ctx, ltn_degradation_open_for(ctx, "identity", &y, &d));
-    ltn_status s = ltn_run_open(ctx, &(ltn_task){.model = m, .degradation = d, .y = &y, .sigma = 0.4, .solver = "latino:steps=2",
-                                                 .prompt = prompt, .text = text}, &run);
+    ltn_status s = ltn_run_open(ctx, &(ltn_task){.model = m, .degradation = d, .y = &y, .sigma = 0.4,
+                                                 .solver = "latino:steps=2", .prompt = prompt, .text = text}, &run);
     while (!s) s = ltn_run_step(run);
     if (s == LTN_DONE) s = ltn_run_estimate(run, x);
     ltn_run_close(&run);

@@ -48,14 +48,17 @@ TEST(any_size_and_channels)
         size_t n = (size_t)(y.width * y.height * y.channels);
         for (size_t k = 0; k < n; k++) y.data[k] = (float)ltn__uniform((ltn_rng){1, 50}, k / 8);
         OK(ctx, ltn_degradation_open_for(ctx, sizes[i].degradation, &y, &d));
-        OK(ctx, restore(ctx, &(ltn_task){.model = m, .degradation = d, .y = &y, .sigma = 0.05, .solver = "latino:steps=2"}, &x, NULL));
-        CHECK(x.width == y.width * sizes[i].factor && x.height == y.height * sizes[i].factor && x.channels == y.channels);
+        OK(ctx, restore(ctx, &(ltn_task){.model = m, .degradation = d, .y = &y, .sigma = 0.05,
+                                         .solver = "latino:steps=2"}, &x, NULL));
+        CHECK(x.width == y.width * sizes[i].factor && x.height == y.height * sizes[i].factor &&
+              x.channels == y.channels);
         bool finite = true;
         for (size_t k = 0; k < (size_t)(x.width * x.height * x.channels); k++) finite &= isfinite(x.data[k]) != 0;
         CHECK(finite);
         if (x.channels % 2 == 0 && sizes[i].factor == 1) {
             size_t plane = (size_t)(x.width * x.height);
-            CHECK(!memcmp(x.data + plane * (size_t)(x.channels - 1), y.data + plane * (size_t)(y.channels - 1), plane * sizeof(float)));
+            CHECK(!memcmp(x.data + plane * (size_t)(x.channels - 1), y.data + plane * (size_t)(y.channels - 1),
+                          plane * sizeof(float)));
         }
         ltn_image_free(ctx, &x);
         ltn_image_free(ctx, &y);
@@ -65,8 +68,8 @@ TEST(any_size_and_channels)
     ltn_close(&ctx);
 }
 
-/* Mean |z0(j) - z0(j - 1)| across the latent columns where windows begin or end, over that elsewhere, for a prediction from
- * noise, on which windows that share nothing but their overlap disagree: near 1 where they are blended. */
+/* Mean |z0(j) - z0(j - 1)| across the latent columns where windows begin or end, over that elsewhere, for a prediction
+ * from noise, on which windows that share nothing but their overlap disagree: near 1 where they are blended. */
 TEST(no_seams_between_windows)
 {
     ltn_ctx *ctx;
@@ -104,7 +107,10 @@ typedef struct smooth {
     ltn_status (*forward)(ltn_prior *p, const float *in, float *out);
     ltn_status (*back)(ltn_prior *p, const float *out, float *in);
 } smooth;
-static ltn_status by_latent(ltn_prior *p, const float *z, float *z0) { return p->predict_kept(p, z, 400, LTN_WRT_LATENT, z0); }
+static ltn_status by_latent(ltn_prior *p, const float *z, float *z0)
+{
+    return p->predict_kept(p, z, 400, LTN_WRT_LATENT, z0);
+}
 static ltn_status to_latent(ltn_prior *p, const float *dz0, float *dz) { return p->predict_back(p, dz0, dz, NULL); }
 static ltn_status by_text(ltn_prior *p, const float *text, float *z0)
 {

@@ -1,5 +1,6 @@
-/* test_scripts.c - whole restorations with the small prior, one or more by every solver that has a network, beside independent
- * PyTorch scripts (tools/golden/) that draw the same random numbers: draw k is stream 100 + k of seed 77, in the order (c, h, w). */
+/* test_scripts.c - whole restorations with the small prior, one or more by every solver that has a network, beside
+ * independent PyTorch scripts (tools/golden/) that draw the same random numbers: draw k is stream 100 + k of seed 77,
+ * in the order (c, h, w). */
 #include "base/base.h"
 #include "test.h"
 
@@ -26,18 +27,22 @@ static const restoration cases[] = {
     {"dps_psld_sr", SR4, 0.05, "psld:steps=6,zeta=3", "a photo of a cat"},
     {"dps_psld_inpaint", HOLES, 0.05, "psld:steps=8,pull=0.5,gamma=0.3", "a photo of a cat"},
     {"resample_sr", SR4, 0.05, "resample:steps=6,interval=1,pixel=0.34,latent=0.67,inner=3", ""},
-    {"resample_inpaint", HOLES, 0.05, "resample:steps=6,interval=2,pixel=0.17,latent=1,tau=0.9,gamma=1", "a photo of a cat"},
+    {"resample_inpaint", HOLES, 0.05, "resample:steps=6,interval=2,pixel=0.17,latent=1,tau=0.9,gamma=1",
+     "a photo of a cat"},
     {"red_diff_blur", BLUR, 0, "red-diff:steps=6,lambda=30,rate=0.05", "a photo of a cat"},
     {"red_diff_denoise", "identity", 0.1, "red-diff:steps=6,lambda=20,power=0.5,rate=0.1", ""},
     {"p2l_sr", SR4, 0.05, "p2l:steps=5,inner=2,rate=0.02,every=3,weight=0.5,zeta=0.7", ""},
     {"p2l_inpaint", HOLES, 0.05, "p2l:steps=6,inner=1,rate=0.05,every=2,weight=1,zeta=1.2", "a photo of a cat"},
-    {"treg_denoise", "identity", 0.1, "treg:steps=8,guidance=3,negation=0.05,every=2,weight=1,zeta=0", "a photo of a cat"},
-    {"treg_blur", BLUR, 0.02, "treg:steps=7,guidance=1.5,negation=0.02,every=3,weight=2,zeta=0.6", "a photo of the sea"},
+    {"treg_denoise", "identity", 0.1, "treg:steps=8,guidance=3,negation=0.05,every=2,weight=1,zeta=0",
+     "a photo of a cat"},
+    {"treg_blur", BLUR, 0.02, "treg:steps=7,guidance=1.5,negation=0.02,every=3,weight=2,zeta=0.6",
+     "a photo of the sea"},
     {"ablation_gradient", BLUR, 0.05, "latino-gradient:loop=renoised,pull=1.5", "a photo of a cat"},
     {"ablation_gradient_matched", BLUR, 0.05, "latino-gradient", "a photo of a cat"},
     {"ablation_ddim_matched", BLUR, 0.05, "latino-ddim:steps=6,rule=matched,eta=0.5", "a photo of a cat"},
     {"ablation_ddim_bayes", "identity", 0.05, "latino-ddim:steps=10,rule=bayes,eta=0.5", "a photo of a cat"},
-    {"ablation_ddim_discrepancy", BLUR, 0.05, "latino-ddim:steps=8,rule=discrepancy,latent=encoded", "a photo of a cat"},
+    {"ablation_ddim_discrepancy", BLUR, 0.05, "latino-ddim:steps=8,rule=discrepancy,latent=encoded",
+     "a photo of a cat"},
 };
 
 /* The estimate is within 2/255 of the script's, and as near to the truth. */

@@ -1,11 +1,12 @@
-/* test_sdxl.c - a folder of SDXL's kind, in small, against diffusers' pipeline (tools/golden/sdxl.py): both text encoders,
- * the pooled text, the sizes that the UNet is told, gradients by the text; and what is refused. */
+/* test_sdxl.c - a folder of SDXL's kind, in small, against diffusers' pipeline (tools/golden/sdxl.py): both text
+ * encoders, the pooled text, the sizes that the UNet is told, gradients by the text; and what is refused. */
 #include "folder.h"
 #include "run/prior.h"
 
 enum { TEXT = 78 * 56, LATENT = 2 * 4 * 8 * 12 };
 
-static const folder small = {.unet.names = "unet_xl", .text = "clip_xl", .text_2.names = "clip_xl_2", .scheduler = "euler"};
+static const folder small = {.unet.names = "unet_xl", .text = "clip_xl", .text_2.names = "clip_xl_2",
+                             .scheduler = "euler"};
 
 static ltn_model *open_folder(ltn_ctx **ctx, const folder *f)
 {
@@ -189,7 +190,8 @@ TEST(pictures_are_restored)
         ltn_run *run = NULL;
         ltn_array text = {0};
         test_name("%s", solvers[k]);
-        const ltn_task task = {.model = m, .degradation = d, .y = &y, .sigma = 0.05, .solver = solvers[k], .prompt = "a cat"};
+        const ltn_task task = {.model = m, .degradation = d, .y = &y, .sigma = 0.05, .solver = solvers[k],
+                               .prompt = "a cat"};
         ltn_status s = ltn_run_open(ctx, &task, &run);
         while (!s) s = ltn_run_step(run);
         CHECK(s == LTN_DONE);

@@ -3,7 +3,8 @@
 
 #include "gaussian.h"
 
-/* Denoising one constant: x_k = (gamma y + w z) / (1 + gamma), z = sqrt(ab) x_{k-1} + sqrt(1 - ab) eps is an affine recursion. */
+/* Denoising one constant: x_k = (gamma y + w z) / (1 + gamma), z = sqrt(ab) x_{k-1} + sqrt(1 - ab) eps is an affine
+ * recursion. */
 TEST(latino_bayes_follows_the_closed_form_recursion)
 {
     ltn_ctx *ctx;
@@ -64,7 +65,8 @@ TEST(without_noise_known_pixels_come_out_to_the_bit)
     ltn__normals((ltn_rng){4, 9}, 0, x, N);
     ltn__forward(d, x, y);
     static outcome o;
-    const char *const solver[] = {"latino", "latino:rule=discrepancy", "latino:rule=bayes", "p2l:steps=4", "treg:steps=4"};
+    const char *const solver[] = {"latino", "latino:rule=discrepancy", "latino:rule=bayes", "p2l:steps=4",
+                                  "treg:steps=4"};
     for (int i = 0; i < LTN_COUNT(solver); i++) {
         test_name("%s", solver[i]);
         solve(ctx, "inpaint:random=0.5", solver[i], y, 0, 1, &o);
@@ -119,8 +121,9 @@ TEST(latino_refuses_bad_times)
     OK(NULL, ltn_open(&ctx, NULL));
     static float y[N];
     static outcome o;
-    const char *const bad[] = {"latino:rule=bayes,times=1000", "latino:rule=bayes,times=500/500", "latino:rule=bayes,times=x",
-                               "latino:rule=bayes,times=9/", "latino:rule=bayes,times=99/100"};
+    const char *const bad[] = {"latino:rule=bayes,times=1000", "latino:rule=bayes,times=500/500",
+                               "latino:rule=bayes,times=x", "latino:rule=bayes,times=9/",
+                               "latino:rule=bayes,times=99/100"};
     for (int i = 0; i < LTN_COUNT(bad); i++) {
         test_name("%s", bad[i]);
         solve(ctx, "identity", bad[i], y, 0.1, 1, &o);

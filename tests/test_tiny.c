@@ -1,5 +1,5 @@
-/* test_tiny.c - tiny autoencoders as their authors' two files hold them: TAESD and those of 16 channels, TAEF2 with its pooled
- * branch, TAESANA with 32 pixels to a latent, beside an implementation in PyTorch (tools/golden/tiny.py). */
+/* test_tiny.c - tiny autoencoders as their authors' two files hold them: TAESD and those of 16 channels, TAEF2 with its
+ * pooled branch, TAESANA with 32 pixels to a latent, beside an implementation in PyTorch (tools/golden/tiny.py). */
 #include "model/layout.h"
 #include "recipe.h"
 
@@ -9,7 +9,8 @@ static float *input(const char *name, ltn_dims d)
     float *v = malloc((size_t)ltn__count(d) * sizeof *v), *p = v;
     for (int c = 0; c < 3; c++)
         for (int y = 0; y < d.d[1]; y++)
-            for (int x = 0; x < d.d[2]; x++) *p++ = (float)(0.8 * sin(0.07 * y * (c + 1) + 0.05 * x) * cos(0.11 * x - 0.3 * c));
+            for (int x = 0; x < d.d[2]; x++)
+                *p++ = (float)(0.8 * sin(0.07 * y * (c + 1) + 0.05 * x) * cos(0.11 * x - 0.3 * c));
     return v;
 }
 

@@ -1,5 +1,5 @@
-/* half.c - f16 as float, and back: a sign, five bits of exponent with a bias of 15, ten of fraction (IEEE 754 binary16). By the
- * processor's own instruction where it has one, else by whole numbers; both are exact. */
+/* half.c - f16 as float, and back: a sign, five bits of exponent with a bias of 15, ten of fraction (IEEE 754
+ * binary16). By the processor's own instruction where it has one, else by whole numbers; both are exact. */
 #include "half.h"
 
 #include <string.h>
@@ -34,7 +34,8 @@ static void widen(const char *p, int64_t n, float *restrict out)
     }
 }
 
-/* To the nearest multiple of f16's last place. Adding 1/2 to a number below 2^-14 leaves its f16 in the sum's last bits. */
+/* To the nearest multiple of f16's last place. Adding 1/2 to a number below 2^-14 leaves its f16 in the sum's last
+ * bits. */
 static inline uint16_t to_half(float f)
 {
     uint32_t bits, sum;

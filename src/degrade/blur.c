@@ -131,17 +131,18 @@ static ltn_status open(ltn_operator *op, const ltn_spec *s)
 static ltn_status find(ltn_ctx *ctx, const ltn_image *y, const char *key, char *value, size_t room)
 {
     double sigma;
-    if (strcmp(key, "sigma")) return ltn__fail(ctx, LTN_EINVAL, "blur: %s=auto: only sigma is found from a measurement", key);
+    if (strcmp(key, "sigma"))
+        return ltn__fail(ctx, LTN_EINVAL, "blur: %s=auto: only sigma is found from a measurement", key);
     const ltn_status s = ltn__blur_width(ctx, y, &sigma);
     if (!s) snprintf(value, room, "%.4g", sigma);
     return s;
 }
 
 static const ltn_param params[] = {
-    {.name = "sigma", .help = "of the gaussian, pixels; auto: from the spectrum of the measurement", .type = LTN_FLOAT, .def = 3, .min = 0.05,
-     .max = 500},
-    {.name = "across", .help = "the other deviation of a gaussian that is longer one way; without it sigma", .type = LTN_FLOAT,
+    {.name = "sigma", .help = "of the gaussian, pixels; auto: from the spectrum of the measurement", .type = LTN_FLOAT,
      .def = 3, .min = 0.05, .max = 500},
+    {.name = "across", .help = "the other deviation of a gaussian that is longer one way; without it sigma",
+     .type = LTN_FLOAT, .def = 3, .min = 0.05, .max = 500},
     {.name = "angle", .help = "degrees from the rows downwards to the axis of sigma", .type = LTN_FLOAT, .min = -360,
      .max = 360},
     {.name = "kernel", .help = "a file instead: .npy, a picture, or text", .type = LTN_STRING},

@@ -1,10 +1,10 @@
-/* blur_width.c - the width of a gaussian blur from the spectrum of what it has blurred. Over frequencies f of equal length,
- * the mean power of a picture's cosine coefficients falls about as f^-a, so that of the measurement is about
+/* blur_width.c - the width of a gaussian blur from the spectrum of what it has blurred. Over frequencies f of equal
+ * length, the mean power of a picture's cosine coefficients falls about as f^-a, so that of the measurement is about
  *
  *     P(f) = C f^-a exp(-(2 pi f sigma)^2) + N
  *
- * (white noise N). sigma, a, C and N are those that make the sum of (log S(f) - log P(f))^2 / 2 v^2 + (a - a0)^2 / 2 w^2 least,
- * S what is seen; v is how far pictures stray from such a law, a0 and w how a is spread among them. */
+ * (white noise N). sigma, a, C and N are those that make the sum of (log S(f) - log P(f))^2 / 2 v^2 + (a - a0)^2 / 2
+ * w^2 least, S what is seen; v is how far pictures stray from such a law, a0 and w how a is spread among them. */
 #include <math.h>
 #include <stdio.h>
 
@@ -33,7 +33,8 @@ static ltn_status measure(ltn_ctx *ctx, const ltn_image *y, spectrum *out)
         for (size_t i = 0; i < n * (size_t)colours; i++) grey[i % n] += y->data[i] / (float)colours;
         ltn__plane_forward(&plane, grey, c);
         for (size_t i = 0; i < n; i++) {
-            const double u = (double)(i / (size_t)y->height) / (2 * y->width), v = (double)(i % (size_t)y->height) / (2 * y->height);
+            const double u = (double)(i / (size_t)y->height) / (2 * y->width),
+                         v = (double)(i % (size_t)y->height) / (2 * y->height);
             const double f = sqrt(u * u + v * v);
             if (f < first || f >= last || u == 0 || v == 0) continue;
             const int k = (int)(BINS * log(f / first) / log(last / first));
@@ -70,7 +71,8 @@ ltn_status ltn__blur_width(ltn_ctx *ctx, const ltn_image *y, double *sigma)
     enum { WIDTHS = 60, SLOPES = 16, FLOORS = 12 };
     spectrum p = {0};
     if (y->width < LEAST_SIDE || y->height < LEAST_SIDE)
-        return ltn__fail(ctx, LTN_ESHAPE, "blur: sigma=auto needs %d pixels a side, not %d x %d", LEAST_SIDE, y->width, y->height);
+        return ltn__fail(ctx, LTN_ESHAPE, "blur: sigma=auto needs %d pixels a side, not %d x %d", LEAST_SIDE, y->width,
+                         y->height);
     const ltn_status s = measure(ctx, y, &p);
     if (s) return s;
     if (p.n < BINS / 2) return ltn__fail(ctx, LTN_EINVAL, "blur: sigma=auto: nothing is to be seen in the measurement");
@@ -79,7 +81,8 @@ ltn_status ltn__blur_width(ltn_ctx *ctx, const ltn_image *y, double *sigma)
     for (int k = 0; k < WIDTHS; k++)
         for (int j = 0; j < SLOPES; j++)
             for (int i = 0; i < FLOORS; i++) {
-                const double w = 0.2 * pow(50, k / (WIDTHS - 1.0)), a = 1.6 + 0.12 * j, noise = least * pow(0.5, i) * 1.05;
+                const double w = 0.2 * pow(50, k / (WIDTHS - 1.0)), a = 1.6 + 0.12 * j,
+                             noise = least * pow(0.5, i) * 1.05;
                 const double d = misfit(&p, w, a, noise);
                 if (d < best) best = d, *sigma = w;
             }

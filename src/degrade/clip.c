@@ -1,6 +1,6 @@
-/* clip.c - too bright and too dark to be told apart: y = min(max(gain (x - pivot) + pivot, 0), 1), high dynamic range in a
- * camera that has less. The prox is exact, value by value: of the three pieces, below, between and above, the one whose least
- * gamma/2 (A x - y)^2 + 1/2 (x - u)^2 is least. The derivative is gain between the ends and 0 beyond. */
+/* clip.c - too bright and too dark to be told apart: y = min(max(gain (x - pivot) + pivot, 0), 1), high dynamic range
+ * in a camera that has less. The prox is exact, value by value: of the three pieces, below, between and above, the one
+ * whose least gamma/2 (A x - y)^2 + 1/2 (x - u)^2 is least. The derivative is gain between the ends and 0 beyond. */
 #include <math.h>
 
 #include "degrade.h"
@@ -77,13 +77,13 @@ static void close(ltn_operator *op)
 
 static const ltn_param params[] = {
     {.name = "gain", .help = "contrast before it is cut off", .type = LTN_FLOAT, .def = 2, .min = 0.01, .max = 1000},
-    {.name = "pivot", .help = "the brightness that stays: 0.5 loses shadows and lights, 0 lights alone", .type = LTN_FLOAT,
-     .def = 0.5, .max = 1},
+    {.name = "pivot", .help = "the brightness that stays: 0.5 loses shadows and lights, 0 lights alone",
+     .type = LTN_FLOAT, .def = 0.5, .max = 1},
     {0},
 };
 
 const ltn_degradation_row ltn__degradation_clip = {
-    .entry = {.name = "clip", .alias = "hdr|clipping|saturation", .help = "bright and dark parts cut off, as high dynamic range is",
-              .param = params},
+    .entry = {.name = "clip", .alias = "hdr|clipping|saturation",
+              .help = "bright and dark parts cut off, as high dynamic range is", .param = params},
     .open = open, .close = close,
 };

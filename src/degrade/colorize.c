@@ -9,7 +9,7 @@ static const float luma[3] = {0.299f, 0.587f, 0.114f};
 
 static size_t pixels(const ltn_operator *op)
 {
-    return (size_t)op->y.width * (size_t)op->y.height;
+    return ltn__plane_count(op->y);
 }
 
 static float length(void)

@@ -1,6 +1,7 @@
-/* compressed.c - compressed sensing by a subsampled randomised transform: y = M T D x per channel, D random signs, T the
- * orthonormal cosine or Walsh-Hadamard transform of the plane, M a random choice of its values (Do et al. 2012). y has the size
- * of x and is 0 where nothing was measured. The rows are orthonormal: x = u + A^T (y - A u) gamma / (1 + gamma). */
+/* compressed.c - compressed sensing by a subsampled randomised transform: y = M T D x per channel, D random signs, T
+ * the orthonormal cosine or Walsh-Hadamard transform of the plane, M a random choice of its values (Do et al. 2012). y
+ * has the size of x and is 0 where nothing was measured. The rows are orthonormal: x = u + A^T (y - A u) gamma / (1 +
+ * gamma). */
 #include <math.h>
 #include <string.h>
 
@@ -43,7 +44,8 @@ static void transform(const ltn_operator *op, const float *x, float *y)
     }
     ltn__plane_forward(&s->plane, s->turned, s->spectrum);
     ltn__plane_pack(&s->plane, s->spectrum, s->turned);
-    for (size_t i = 0; i < n; i++) y[i % (size_t)op->x.height * (size_t)op->x.width + i / (size_t)op->x.height] = s->turned[i];
+    for (size_t i = 0; i < n; i++)
+        y[i % (size_t)op->x.height * (size_t)op->x.width + i / (size_t)op->x.height] = s->turned[i];
 }
 
 static void inverse(const ltn_operator *op, const float *y, float *x)
@@ -54,7 +56,8 @@ static void inverse(const ltn_operator *op, const float *y, float *x)
         if (x != y) memcpy(x, y, n * sizeof *x);
         walsh(x, n);
     } else {
-        for (size_t i = 0; i < n; i++) s->turned[i] = y[i % (size_t)op->x.height * (size_t)op->x.width + i / (size_t)op->x.height];
+        for (size_t i = 0; i < n; i++)
+            s->turned[i] = y[i % (size_t)op->x.height * (size_t)op->x.width + i / (size_t)op->x.height];
         ltn__plane_unpack(&s->plane, s->turned, s->spectrum);
         ltn__plane_inverse(&s->plane, s->spectrum, x);
     }
@@ -151,9 +154,10 @@ static ltn_status open(ltn_operator *op, const ltn_spec *spec)
     const int w = op->x.width, h = op->x.height;
     s->hadamard = ltn__num(spec, "transform") != 0;
     if (s->hadamard && !(power_of_two(w) && power_of_two(h)))
-        return ltn__fail(op->ctx, LTN_ESHAPE, "compressed: transform=hadamard takes sides that are powers of two, not %d x %d", w, h);
-    op->map = (ltn_map){.forward = forward, .adjoint = adjoint, .prox = prox, .naive = adjoint, .gram = 1, .exact = true,
-                        .measured = measured, .svd = &svd};
+        return ltn__fail(op->ctx, LTN_ESHAPE,
+                         "compressed: transform=hadamard takes sides that are powers of two, not %d x %d", w, h);
+    op->map = (ltn_map){.forward = forward, .adjoint = adjoint, .prox = prox, .naive = adjoint, .gram = 1,
+                        .exact = true, .measured = measured, .svd = &svd};
     const ltn_status st = s->hadamard ? LTN_OK : ltn__plane_open(op->ctx, LTN_COSINE, w, h, &s->plane);
     if (st) return st;
     const size_t n = ltn__plane_count(op->x);
@@ -185,10 +189,10 @@ static void close(ltn_operator *op)
 }
 
 static const ltn_param params[] = {
-    {.name = "ratio", .help = "measurements for each value of the picture", .type = LTN_FLOAT, .def = 0.25, .min = 0.001,
-     .max = 1},
-    {.name = "transform", .help = "what mixes the values; hadamard takes sides that are powers of two", .type = LTN_CHOICE,
-     .choices = "dct|hadamard"},
+    {.name = "ratio", .help = "measurements for each value of the picture", .type = LTN_FLOAT, .def = 0.25,
+     .min = 0.001, .max = 1},
+    {.name = "transform", .help = "what mixes the values; hadamard takes sides that are powers of two",
+     .type = LTN_CHOICE, .choices = "dct|hadamard"},
     {.name = "seed", .help = "of the signs and the choice", .type = LTN_INT, .max = 1e15},
     {0},
 };

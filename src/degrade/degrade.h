@@ -3,7 +3,8 @@
  * A row gives forward and adjoint; the prox (A^T A + 1/gamma)^-1 is conjugate gradients unless the row has a
  * closed form. A chain "a+b" is itself an operator made of rows. Values have no range where A is linear: solvers use
  * [-1, 1], users [0, 1], and there is no offset, so both are right. Rows that are not linear take pictures in [0, 1];
- * ltn__signed makes of such a chain one for [-1, 1]. Rows act on every channel alike, except those that say otherwise. */
+ * ltn__signed makes of such a chain one for [-1, 1]. Rows act on every channel alike, except those that say
+ * otherwise. */
 #ifndef LTN_DEGRADE_H
 #define LTN_DEGRADE_H
 
@@ -68,8 +69,8 @@ typedef struct ltn_degradation_row {
     ltn_status (*input_size)(ltn_ctx *ctx, const ltn_spec *s, ltn_size y, ltn_size *x); /* NULL: the same */
     /* Fills map and state, and y where it differs from x; op->x is set. */
     ltn_status (*open)(ltn_operator *op, const ltn_spec *s);
-    /* The value that y tells of the parameter `key`, as a spec has it; NULL: of none. implied: what a bare name stands for
-     * where y tells it. */
+    /* The value that y tells of the parameter `key`, as a spec has it; NULL: of none. implied: what a bare name stands
+     * for where y tells it. */
     ltn_status (*find)(ltn_ctx *ctx, const ltn_image *y, const char *key, char *value, size_t room);
     const char *implied;
     bool abstract; /* y is no picture: it has no alpha, and the noise in it is not estimated */
@@ -202,8 +203,8 @@ ltn_status ltn__blur_width(ltn_ctx *ctx, const ltn_image *y, double *sigma);
 ltn_status ltn__fits(const ltn_degradation *d, const ltn_image *y);
 /* Looks at the places where seen is not 0 (NULL: all). LTN_ESHAPE and one line: there are too few. */
 ltn_status ltn__noise_levels(ltn_ctx *ctx, const float *y, const float *seen, ltn_size s, ltn_noise_levels *out);
-/* Deviation of white gaussian noise in y (estimate.c); *told: enough of y is known for it. 0 and *status = LTN_ENOMEM if memory
- * fails. */
+/* Deviation of white gaussian noise in y (estimate.c); *told: enough of y is known for it. 0 and *status = LTN_ENOMEM
+ * if memory fails. */
 double ltn__estimate_sigma(ltn_ctx *ctx, const float *y, ltn_size s, bool *told, ltn_status *status);
 
 #endif

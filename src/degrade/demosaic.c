@@ -1,6 +1,6 @@
-/* demosaic.c - a sensor's colour filter array (Bayer, US patent 3971065): y = x(colour of the pixel's filter), one value
- * per pixel. A A^T = 1, so the prox takes (u + gamma y) / (1 + gamma) where a filter is and u elsewhere. The naive picture is
- * bilinear: what a colour lacks is the mean, weighed by 1 2 1 each way, of its samples around. */
+/* demosaic.c - a sensor's colour filter array (Bayer, US patent 3971065): y = x(colour of the pixel's filter), one
+ * value per pixel. A A^T = 1, so the prox takes (u + gamma y) / (1 + gamma) where a filter is and u elsewhere. The
+ * naive picture is bilinear: what a colour lacks is the mean, weighed by 1 2 1 each way, of its samples around. */
 #include <math.h>
 #include <string.h>
 
@@ -11,7 +11,7 @@ static const uint8_t filters[][2][2] = {{{0, 1}, {1, 2}}, {{2, 1}, {1, 0}}, {{1,
 
 static size_t pixels(const ltn_operator *op)
 {
-    return (size_t)op->y.width * (size_t)op->y.height;
+    return ltn__plane_count(op->y);
 }
 
 static size_t colour(const ltn_operator *op, int i, int j)

@@ -4,8 +4,8 @@
  * boundary=clip: pixels are areas, y(i) looks at the middle of its factor x factor pixels, and the filter
  * ends at the border, as in PIL and most programs. boundary=circular: y(i) = (k * x)(factor i) with a kernel
  * of 4 factor taps (bicubic), as in deepinv, where factor i is left of the kernel's middle; with
- * order=correlation, right of it, as in deepinv before 0.4: half a pixel off in either case. boundary=mirror: as clip, but
- * that the picture goes on as its mirror image, as in MATLAB's imresize. */
+ * order=correlation, right of it, as in deepinv before 0.4: half a pixel off in either case. boundary=mirror: as clip,
+ * but that the picture goes on as its mirror image, as in MATLAB's imresize. */
 #include <math.h>
 #include <string.h>
 

@@ -132,11 +132,12 @@ double ltn__estimate_sigma(ltn_ctx *ctx, const float *y, ltn_size s, bool *told,
     return sigma;
 }
 
-/* ---- Noise that depends on the brightness: the same eigenvalues for places of like brightness, colour by colour ---- */
+/* ---- Noise that depends on the brightness: the same eigenvalues for places of like brightness, colour by
+ * colour ---- */
 enum { NOISE_PATCHES = 60000, ENOUGH = 400, LEAST_SEEN = SIDE * SIDE / 2 };
 
-/* A patch without its mean, which is returned; what is not seen becomes NaN. NaN: too little of it is seen, or too much may
- * be clipped. */
+/* A patch without its mean, which is returned; what is not seen becomes NaN. NaN: too little of it is seen, or too much
+ * may be clipped. */
 static double centred_patch(const float *y, const float *seen, int width, size_t at, float *v)
 {
     double sum = 0;
@@ -154,8 +155,8 @@ static double centred_patch(const float *y, const float *seen, int width, size_t
     return sum / n;
 }
 
-/* Visits every stride-th patch of all colours. classes NULL: the means go to `mean`; else patches are added to the class
- * whose bound lies above theirs. Returns how many patches count. */
+/* Visits every stride-th patch of all colours. classes NULL: the means go to `mean`; else patches are added to the
+ * class whose bound lies above theirs. Returns how many patches count. */
 static size_t visit(const float *y, const float *seen, ltn_size s, float *mean, const double *bound, moments *class,
                     double *sum, double *patches)
 {
@@ -190,7 +191,8 @@ static ltn_status classes(ltn_ctx *ctx, const float *y, const float *seen, ltn_s
     const size_t n = status ? 0 : visit(y, seen, s, mean, NULL, NULL, NULL, NULL);
     if (n >= ENOUGH) {
         qsort(mean, n, sizeof *mean, ascending);
-        for (int i = 0; i < LTN_CLASSES; i++) bound[i] = mean[(n - 1) * (size_t)(i + 1) / LTN_CLASSES], class[i].n = SIDE * SIDE;
+        for (int i = 0; i < LTN_CLASSES; i++)
+            bound[i] = mean[(n - 1) * (size_t)(i + 1) / LTN_CLASSES], class[i].n = SIDE * SIDE;
         visit(y, seen, s, NULL, bound, class, sum, patches);
     }
     for (int i = 0; i < LTN_CLASSES && n >= ENOUGH && !status; i++) {
@@ -233,7 +235,8 @@ ltn_status ltn__noise_levels(ltn_ctx *ctx, const float *y, const float *seen, lt
     *out = (ltn_noise_levels){0};
     ltn_status status = LTN_OK;
     if (s.width < 2 * SIDE || s.height < 2 * SIDE)
-        return ltn__fail(ctx, LTN_ESHAPE, "a measurement of %d x %d is too small to tell its noise by", s.width, s.height);
+        return ltn__fail(ctx, LTN_ESHAPE, "a measurement of %d x %d is too small to tell its noise by", s.width,
+                         s.height);
     float *known = ltn__alloc(ctx, ltn__size_count(s), sizeof *known);
     if (!known) return LTN_ENOMEM;
     for (size_t i = 0; i < ltn__size_count(s); i++) known[i] = seen && seen[i] == 0 ? 0 : y[i];

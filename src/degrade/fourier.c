@@ -352,7 +352,8 @@ void ltn__plane_unfold(const ltn_plane *p, const float *f, float *re, float *im)
     for (int a = 0; a < p->lines; a++)
         for (int b = 0; b < p->height; b++) {
             const float *at = f + 2 * (size_t)(a * p->height + b);
-            const size_t here = centred(p, a, b), there = centred(p, (p->width - a) % p->width, (p->height - b) % p->height);
+            const size_t here = centred(p, a, b),
+                         there = centred(p, (p->width - a) % p->width, (p->height - b) % p->height);
             re[there] = scale * at[0], im[there] = -scale * at[1];
             re[here] = scale * at[0], im[here] = scale * at[1];
         }
@@ -364,7 +365,8 @@ void ltn__plane_fold(const ltn_plane *p, const float *re, const float *im, float
     for (int a = 0; a < p->lines; a++)
         for (int b = 0; b < p->height; b++) {
             float *at = f + 2 * (size_t)(a * p->height + b);
-            const size_t here = centred(p, a, b), there = centred(p, (p->width - a) % p->width, (p->height - b) % p->height);
+            const size_t here = centred(p, a, b),
+                         there = centred(p, (p->width - a) % p->width, (p->height - b) % p->height);
             at[0] = over * (re[here] + re[there]);
             at[1] = over * (im[here] - im[there]);
         }

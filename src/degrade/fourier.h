@@ -36,14 +36,14 @@ size_t ltn__plane_floats(const ltn_plane *p); /* of a spectrum */
 void ltn__plane_forward(const ltn_plane *p, const float *x, float *spectrum);
 /* Scale included: the inverse of forward. */
 void ltn__plane_inverse(const ltn_plane *p, const float *spectrum, float *x);
-/* A spectrum as width x height real coefficients of an orthonormal basis, c[a * height + b]: cosines, or Hartley's, where
- * frequencies k and -k have two. Back again. */
+/* A spectrum as width x height real coefficients of an orthonormal basis, c[a * height + b]: cosines, or Hartley's,
+ * where frequencies k and -k have two. Back again. */
 void ltn__plane_pack(const ltn_plane *p, const float *spectrum, float *c);
 void ltn__plane_unpack(const ltn_plane *p, const float *c, float *spectrum);
 /* Where -k lies among those coefficients. */
 size_t ltn__plane_opposite(const ltn_plane *p, int a, int b);
-/* A Fourier spectrum as two pictures of all frequencies, the mean in the middle, orthonormal; and the spectrum whose real
- * plane is nearest to what such pictures are the transform of (the real part of their inverse). */
+/* A Fourier spectrum as two pictures of all frequencies, the mean in the middle, orthonormal; and the spectrum whose
+ * real plane is nearest to what such pictures are the transform of (the real part of their inverse). */
 void ltn__plane_unfold(const ltn_plane *p, const float *spectrum, float *re, float *im);
 void ltn__plane_fold(const ltn_plane *p, const float *re, const float *im, float *spectrum);
 /* The least n' >= n whose transform is fast. */

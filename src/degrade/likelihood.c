@@ -160,7 +160,8 @@ static ltn_status fit(const ltn_degradation *d, const ltn_noise_row *row, const 
     ltn__free(d->ctx, seen);
     if (s) return s;
     if (!row->fit(&levels, text, sizeof text))
-        return ltn__fail(d->ctx, LTN_ESHAPE, "%s: too little of the measurement is known to tell the noise's strength: give it",
+        return ltn__fail(d->ctx, LTN_ESHAPE,
+                         "%s: too little of the measurement is known to tell the noise's strength: give it",
                          row->entry.name);
     snprintf(spec, room, "%s:%s", row->entry.name, text);
     return LTN_OK;
@@ -176,8 +177,8 @@ ltn_status ltn_estimate_noise(ltn_degradation *d, const ltn_image *y, const char
     bool told = false;
     for (int i = 0; !s && i < LTN_MAXPARAM; i++) told |= parsed.given[i];
     if (!s && !told && d->abstract)
-        s = ltn__fail(d->ctx, LTN_EINVAL, "\"%s\" measures no picture, so its noise cannot be estimated: give its strength",
-                      d->spec);
+        s = ltn__fail(d->ctx, LTN_EINVAL,
+                      "\"%s\" measures no picture, so its noise cannot be estimated: give its strength", d->spec);
     if (!s) s = ltn__fits(d, y);
     if (!s && !told) s = fit(d, ltn__noise_row(parsed.row), y->data, spec, room);
     ltn__arena_free(&arena);

@@ -1,7 +1,8 @@
-/* mri.c - masked Fourier measurements: y = M F x, F the orthonormal transform with the mean in the middle and its phases those
- * of a picture whose middle is the origin (as fastMRI and deepinv have it), M the columns that a scanner takes, or a mask. y holds real and imaginary part of each channel, 0 where nothing was measured. A picture is
- * real, so that frequencies k and -k say the same and A^T A is diagonal: m = (M(k) + M(-k)) / 2. The prox is
- * x^(k) = (s(k) + u^(k) / gamma) / (m + 1/gamma), s the mean of M y(k) and the conjugate of M y(-k). */
+/* mri.c - masked Fourier measurements: y = M F x, F the orthonormal transform with the mean in the middle and its
+ * phases those of a picture whose middle is the origin (as fastMRI and deepinv have it), M the columns that a scanner
+ * takes, or a mask. y holds real and imaginary part of each channel, 0 where nothing was measured. A picture is real,
+ * so that frequencies k and -k say the same and A^T A is diagonal: m = (M(k) + M(-k)) / 2. The prox is x^(k) = (s(k) +
+ * u^(k) / gamma) / (m + 1/gamma), s the mean of M y(k) and the conjugate of M y(-k). */
 #include <math.h>
 #include <string.h>
 
@@ -87,7 +88,9 @@ static void prox(const ltn_operator *op, const float *y, double gamma, const flo
         to_spectrum(op, u, s->spectrum[1]);
         for (size_t i = 0; i < ltn__plane_floats(&s->plane); i++) {
             const float m = s->weight[i / 2], sum = m + lambda;
-            if (m > 0) s->spectrum[1][i] = isinf(lambda) ? s->spectrum[1][i] : (s->spectrum[0][i] + lambda * s->spectrum[1][i]) / sum;
+            if (m > 0)
+                s->spectrum[1][i] = isinf(lambda) ? s->spectrum[1][i]
+                                                  : (s->spectrum[0][i] + lambda * s->spectrum[1][i]) / sum;
         }
         from_spectrum(op, s->spectrum[1], x);
     }
@@ -160,7 +163,8 @@ static void u(const ltn_operator *op, const float *c, float *y)
 static const ltn_svd svd = {count, values, vt, v, ut, u};
 
 /* ---- Opening ---- */
-/* `kept` of w columns, the `middle` ones among them; the others are spread evenly or drawn (fastMRI, Zbontar et al. 2018). */
+/* `kept` of w columns, the `middle` ones among them; the others are spread evenly or drawn (fastMRI, Zbontar et al.
+ * 2018). */
 static void choose_columns(const ltn_spec *spec, int w, uint8_t *column)
 {
     const double acceleration = ltn__num(spec, "acceleration"), kept = w / acceleration;
@@ -205,7 +209,8 @@ static void weigh(ltn_operator *op)
     const int w = op->x.width, h = op->x.height;
     for (int a = 0; a < w; a++)
         for (int b = 0; b < h; b++) {
-            const int here = (b + h / 2) % h * w + (a + w / 2) % w, there = ((h - b) % h + h / 2) % h * w + ((w - a) % w + w / 2) % w;
+            const int here = (b + h / 2) % h * w + (a + w / 2) % w,
+                      there = ((h - b) % h + h / 2) % h * w + ((w - a) % w + w / 2) % w;
             s->weight[a * h + b] = (float)(s->known[here] + s->known[there]) / 2;
         }
     for (size_t i = 0; i < ltn__plane_count(op->x); i++) s->count += s->known[i];
@@ -221,7 +226,8 @@ static ltn_status open(ltn_operator *op, const ltn_spec *spec)
                         .measured = measured, .svd = &svd};
     ltn_status st = ltn__plane_open(op->ctx, LTN_FOURIER, op->x.width, op->x.height, &s->plane);
     if (st) return st;
-    float **const spectrum[] = {&s->spectrum[0], &s->spectrum[1]}, **const plane[] = {&s->re, &s->im, &s->weight, &s->turned};
+    float **const spectrum[] = {&s->spectrum[0], &s->spectrum[1]},
+                  **const plane[] = {&s->re, &s->im, &s->weight, &s->turned};
     if (ltn__alloc_each(op->ctx, ltn__plane_floats(&s->plane), spectrum, 2)) return LTN_ENOMEM;
     if (ltn__alloc_each(op->ctx, ltn__plane_count(op->x), plane, 4)) return LTN_ENOMEM;
     s->known = ltn__alloc(op->ctx, ltn__plane_count(op->x), 1);
@@ -247,17 +253,17 @@ static void close(ltn_operator *op)
 static ltn_status input_size(ltn_ctx *ctx, const ltn_spec *s, ltn_size y, ltn_size *x)
 {
     if (y.channels % 2)
-        return ltn__fail(ctx, LTN_ESHAPE, "mri: the measurement has %d channels; expected real and imaginary parts in turn",
-                         y.channels);
+        return ltn__fail(ctx, LTN_ESHAPE,
+                         "mri: the measurement has %d channels; expected real and imaginary parts in turn", y.channels);
     *x = (ltn_size){y.width, y.height, y.channels / 2};
     return LTN_OK;
 }
 
 static const ltn_param params[] = {
-    {.name = "acceleration", .help = "how many times fewer columns of frequencies than there are", .type = LTN_FLOAT, .def = 4,
-     .min = 1, .max = 1000},
-    {.name = "centre", .help = "share of the columns, around the mean, that is always taken", .type = LTN_FLOAT, .def = 0.08,
-     .max = 1},
+    {.name = "acceleration", .help = "how many times fewer columns of frequencies than there are", .type = LTN_FLOAT,
+     .def = 4, .min = 1, .max = 1000},
+    {.name = "centre", .help = "share of the columns, around the mean, that is always taken", .type = LTN_FLOAT,
+     .def = 0.08, .max = 1},
     {.name = "pattern", .help = "how the others are chosen", .type = LTN_CHOICE, .choices = "random|equispaced"},
     {.name = "seed", .help = "of the choice", .type = LTN_INT, .max = 1e15},
     {.name = "mask", .help = "a picture in place of these: white frequencies are taken, the mean is in the middle",
@@ -266,7 +272,8 @@ static const ltn_param params[] = {
 };
 
 const ltn_degradation_row ltn__degradation_mri = {
-    .entry = {.name = "mri", .alias = "masked-fourier|fourier", .help = "some of the frequencies, as a scanner takes them",
+    .entry = {.name = "mri", .alias = "masked-fourier|fourier",
+              .help = "some of the frequencies, as a scanner takes them",
               .cite = "Zbontar et al. 2018", .param = params},
     .input_size = input_size, .open = open, .abstract = true, .close = close,
 };

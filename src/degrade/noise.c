@@ -1,5 +1,5 @@
-/* noise.c - noises on measurements in [0, 1]: how they are drawn (value i depends on the seed and i alone), what variance
- * they have, and what a value says of the noiseless one (likelihood.c). */
+/* noise.c - noises on measurements in [0, 1]: how they are drawn (value i depends on the seed and i alone), what
+ * variance they have, and what a value says of the noiseless one (likelihood.c). */
 #include <math.h>
 #include <stdio.h>
 
@@ -105,8 +105,8 @@ static double of_salt_pepper(const ltn_spec *s, double v) /* what is not lost is
 
 /* ---- What a value says ---- */
 /* y +- the deviation that the noise has at the best guess of v: the mean of y and v0, weighed by what each errs by. */
-static void at_the_guess(const ltn_spec *s, double y, double v0, double tau, double (*variance)(const ltn_spec *, double),
-                         double least, double *seen, double *out)
+static void at_the_guess(const ltn_spec *s, double y, double v0, double tau,
+                         double (*variance)(const ltn_spec *, double), double least, double *seen, double *out)
 {
     double guess = v0;
     for (int i = 0; i < 2; i++) {
@@ -176,8 +176,8 @@ static bool fit_salt_pepper(const ltn_noise_levels *l, char *text, size_t room)
     return true;
 }
 
-/* The a >= 0 with the least sum of |variance - base - a of(mean)| / variance: texture counts as noise in some classes, and
- * absolute values heed them less than squares. Returns the sum. */
+/* The a >= 0 with the least sum of |variance - base - a of(mean)| / variance: texture counts as noise in some classes,
+ * and absolute values heed them less than squares. Returns the sum. */
 static double fit_one(const ltn_noise_levels *l, double base, double (*of)(double), double *a)
 {
     double best = INFINITY;
@@ -185,7 +185,8 @@ static double fit_one(const ltn_noise_levels *l, double base, double (*of)(doubl
     for (int k = -1; k < l->n; k++) { /* it passes through one of the points, or is 0 */
         const double slope = k < 0 ? 0 : fmax(l->variance[k] - base, 0) / of(l->mean[k]);
         double sum = 0;
-        for (int i = 0; i < l->n; i++) sum += fabs(l->variance[i] - base - slope * of(l->mean[i])) / fmax(l->variance[i], 1e-12);
+        for (int i = 0; i < l->n; i++)
+            sum += fabs(l->variance[i] - base - slope * of(l->mean[i])) / fmax(l->variance[i], 1e-12);
         if (sum < best) best = sum, *a = slope;
     }
     return best;

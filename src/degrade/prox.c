@@ -50,7 +50,8 @@ static double residual(const ltn_degradation *d, double lambda, const float *y, 
     return norm;
 }
 
-/* z = M^-1 r; a chain has M = 1. With weights, M is that of their mean: a prox of y = 0 is a factor of (A^T A + l)^-1. */
+/* z = M^-1 r; a chain has M = 1. With weights, M is that of their mean: a prox of y = 0 is a factor of (A^T A +
+ * l)^-1. */
 static void precondition(const ltn_degradation *d, double lambda, const float *r, float *z)
 {
     const ltn_operator *op = &d->part[0];
@@ -111,7 +112,8 @@ static int unit_prox(const ltn_degradation *d, const float *y, double gamma, con
 }
 
 /* |r(x)|^2 / 2 + lambda/2 |x - u|^2 */
-static double objective(const ltn_degradation *d, double lambda, const float *y, const float *u, const float *x, float *r)
+static double objective(const ltn_degradation *d, double lambda, const float *y, const float *u, const float *x,
+                        float *r)
 {
     double sum = 0;
     ltn__misfit(d, y, x, r);

@@ -1,7 +1,7 @@
-/* tomography.c - parallel-beam projections: y(theta, s) is the mean over the picture's side of the values along a line, from
- * the picture turned by theta, bilinear, as scikit-image's radon but for the factor 1 / side. The adjoint is the transpose of
- * the same weights. A^T A is about angles / (pi side^2 rho) at frequency rho, which makes conjugate gradients fast. The naive
- * picture is filtered back-projection (Ramachandran and Lakshminarayanan 1971). */
+/* tomography.c - parallel-beam projections: y(theta, s) is the mean over the picture's side of the values along a line,
+ * from the picture turned by theta, bilinear, as scikit-image's radon but for the factor 1 / side. The adjoint is the
+ * transpose of the same weights. A^T A is about angles / (pi side^2 rho) at frequency rho, which makes conjugate
+ * gradients fast. The naive picture is filtered back-projection (Ramachandran and Lakshminarayanan 1971). */
 #include <math.h>
 #include <string.h>
 
@@ -45,7 +45,8 @@ static void project(const tomograph *t, int angle, bool back, float *picture, fl
         float sum = 0;
         for (int a = 0; a < t->detectors; a++) {
             corners k;
-            const double x = middle + c * (b - middle) + s * (a - middle), y = middle - s * (b - middle) + c * (a - middle);
+            const double x = middle + c * (b - middle) + s * (a - middle),
+                         y = middle - s * (b - middle) + c * (a - middle);
             if (!look(t, x - t->before, y - t->before, &k)) continue;
             for (int q = 0; q < 4; q++) {
                 if (back) picture[k.at[q]] += k.weight[q] * line[b];
@@ -73,7 +74,8 @@ static void adjoint(const ltn_operator *op, const float *y, float *x)
 #pragma omp parallel for num_threads(op->ctx->threads)
     for (int k = 0; k < op->x.channels; k++)
         for (int i = 0; i < t->angles; i++)
-            project(t, i, true, x + (size_t)k * n, (float *)(uintptr_t)y + ((size_t)k * (size_t)t->angles + (size_t)i) * m);
+            project(t, i, true, x + (size_t)k * n,
+                    (float *)(uintptr_t)y + ((size_t)k * (size_t)t->angles + (size_t)i) * m);
 }
 
 static void precondition(const ltn_operator *op, double lambda, const float *r, float *z)
@@ -142,7 +144,8 @@ static void open_ramp(const tomograph *t)
 static ltn_status open(ltn_operator *op, const ltn_spec *s)
 {
     if (op->x.width != op->x.height)
-        return ltn__fail(op->ctx, LTN_ESHAPE, "tomography: the picture is %d x %d; expected a square", op->x.width, op->x.height);
+        return ltn__fail(op->ctx, LTN_ESHAPE, "tomography: the picture is %d x %d; expected a square", op->x.width,
+                         op->x.height);
     tomograph *t = op->state = ltn__alloc(op->ctx, 1, sizeof *t);
     if (!t) return LTN_ENOMEM;
     const bool circle = ltn__num(s, "circle") != 0;
@@ -185,22 +188,25 @@ static ltn_status input_size(ltn_ctx *ctx, const ltn_spec *s, ltn_size y, ltn_si
     const int angles = (int)ltn__num(s, "angles");
     const int side = ltn__num(s, "circle") != 0 ? y.width : (int)(y.width / sqrt(2));
     if (y.height != angles)
-        return ltn__fail(ctx, LTN_ESHAPE, "tomography: the measurement has %d projections, not angles=%d", y.height, angles);
+        return ltn__fail(ctx, LTN_ESHAPE, "tomography: the measurement has %d projections, not angles=%d", y.height,
+                         angles);
     *x = (ltn_size){side, side, y.channels};
     return LTN_OK;
 }
 
 static const ltn_param params[] = {
     {.name = "angles", .help = "projections, evenly spread", .type = LTN_INT, .def = 60, .min = 1, .max = 10000},
-    {.name = "range", .help = "degrees that they are spread over; less than 180: limited angle", .type = LTN_FLOAT, .def = 180,
-     .min = 1, .max = 360},
-    {.name = "circle", .help = "1: the detector is as wide as the picture, and does not see its corners; 0: as its diagonal",
+    {.name = "range", .help = "degrees that they are spread over; less than 180: limited angle", .type = LTN_FLOAT,
+     .def = 180, .min = 1, .max = 360},
+    {.name = "circle",
+     .help = "1: the detector is as wide as the picture, and does not see its corners; 0: as its diagonal",
      .type = LTN_INT, .max = 1},
     {0},
 };
 
 const ltn_degradation_row ltn__degradation_tomography = {
-    .entry = {.name = "tomography", .alias = "ct|radon", .help = "sums along parallel lines at many angles, as X-rays see",
+    .entry = {.name = "tomography", .alias = "ct|radon",
+              .help = "sums along parallel lines at many angles, as X-rays see",
               .cite = "Kak and Slaney 1988", .param = params},
     .input_size = input_size, .open = open, .abstract = true, .close = close,
 };

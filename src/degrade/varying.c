@@ -1,7 +1,7 @@
-/* varying.c - blur that differs from place to place: y = sum_k w_k (h_k * x), kernels h_0 ... h_{n-1} and weights w_k of
- * the pixels of y that are shares of one, linear between neighbours (product-convolution; Nagy and O'Leary 1998; Escande and
- * Weiss 2017). A pixel's place between the first kernel and the last is its distance from the middle, or a map's grey. The
- * kernels are gaussians, or files. The prox is left to conjugate gradients. */
+/* varying.c - blur that differs from place to place: y = sum_k w_k (h_k * x), kernels h_0 ... h_{n-1} and weights w_k
+ * of the pixels of y that are shares of one, linear between neighbours (product-convolution; Nagy and O'Leary 1998;
+ * Escande and Weiss 2017). A pixel's place between the first kernel and the last is its distance from the middle, or a
+ * map's grey. The kernels are gaussians, or files. The prox is left to conjugate gradients. */
 #include <math.h>
 #include <string.h>
 
@@ -56,7 +56,8 @@ static void naive(const ltn_operator *op, const float *y, float *x)
 /* Gaussian k of n: its deviation goes evenly from sigma to corner. All have the size of the widest. */
 static ltn_status gaussian(ltn_ctx *ctx, const ltn_spec *s, int k, int n, ltn_kernel *out)
 {
-    const double from = ltn__num(s, "sigma"), to = ltn__num(s, "corner"), sigma = from + (to - from) * k / LTN_MAX(n - 1, 1);
+    const double from = ltn__num(s, "sigma"), to = ltn__num(s, "corner"),
+                 sigma = from + (to - from) * k / LTN_MAX(n - 1, 1);
     const int c = (int)(LTN_MAX(from, to) / 0.3 + 1), side = 2 * c + 1;
     const ltn_status st = ltn__kernel_new(ctx, side, side, out);
     for (int i = 0; !st && i < side * side; i++) {
@@ -176,7 +177,8 @@ static const ltn_param params[] = {
      .min = 0.05, .max = 100},
     {.name = "levels", .help = "gaussians from one to the other, between which it is linear", .type = LTN_INT, .def = 4,
      .min = 1, .max = MOST},
-    {.name = "map", .help = "a picture of the same size: black is the first kernel, white the last", .type = LTN_STRING},
+    {.name = "map", .help = "a picture of the same size: black is the first kernel, white the last",
+     .type = LTN_STRING},
     {.name = "kernels", .help = "files in the gaussians' place, FILE:FILE", .type = LTN_STRING},
     LTN_BORDER_PARAM,
     {0},

@@ -115,7 +115,8 @@ ltn_ctx *ltn__tensors_ctx(const ltn_tensors *t);
 ltn_status ltn__tensors_view(ltn_ctx *ctx, const char *path, int room, ltn_tensors **out);
 ltn_status ltn__tensors_lend(ltn_tensors *view, const ltn_weight *w, const char *name);
 /* Rows [first, first + rows) of w. */
-ltn_status ltn__tensors_lend_rows(ltn_tensors *view, const ltn_weight *w, int64_t first, int64_t rows, const char *name);
+ltn_status ltn__tensors_lend_rows(ltn_tensors *view, const ltn_weight *w, int64_t first, int64_t rows,
+                                  const char *name);
 /* The matrix w turned, as a copy in f32. */
 ltn_status ltn__tensors_lend_transposed(ltn_tensors *view, const ltn_weight *w, const char *name);
 bool ltn__weight_finite(const ltn_weight *w); /* no NaN, no infinity */

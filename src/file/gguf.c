@@ -1,5 +1,5 @@
-/* gguf.c - weights where they lie in a GGUF file: "GGUF", version, numbers of tensors and of settings, the settings, the
- * tensors' names, shapes (last dimension first), types and places, and the data. Format: github.com/ggml-org/ggml,
+/* gguf.c - weights where they lie in a GGUF file: "GGUF", version, numbers of tensors and of settings, the settings,
+ * the tensors' names, shapes (last dimension first), types and places, and the data. Format: github.com/ggml-org/ggml,
  * docs/gguf.md; the shapes that a writer had to change are a setting "comfy.gguf.orig_shape.NAME"
  * (github.com/city96/ComfyUI-GGUF). */
 #include "tensors.h"
@@ -134,11 +134,13 @@ static ltn_status read_setting(reader *r)
     if (!s) s = number(r, 4, &type);
     if (s) return s;
     const char *key = r->at ? r->at : "";
-    if (type == ARRAY && !strncmp(key, shape_key, sizeof shape_key - 1)) return take_shape(r, key + sizeof shape_key - 1);
+    if (type == ARRAY && !strncmp(key, shape_key, sizeof shape_key - 1))
+        return take_shape(r, key + sizeof shape_key - 1);
     if (!strcmp(key, "general.alignment")) {
         if (type != 4) return bad(r, "expected a number of 32 bits");
         s = number(r, 4, &r->align);
-        if (!s && (!r->align || r->align > 1 << 20 || r->align & (r->align - 1))) return bad(r, "expected a power of two");
+        if (!s && (!r->align || r->align > 1 << 20 || r->align & (r->align - 1)))
+            return bad(r, "expected a power of two");
         return s;
     }
     return skip(r, type, 0);
@@ -150,14 +152,16 @@ static ltn_status read_type(reader *r, entry *e, uint64_t code)
     int i = 0;
     while (i < LTN_COUNT(types) && types[i].code != code) i++;
     if (i == LTN_COUNT(types))
-        return ltn__fail(r->t->ctx, LTN_EFORMAT, "%s: %s: type %" PRIu64 " is not supported", r->t->path, e->name, code);
+        return ltn__fail(r->t->ctx, LTN_EFORMAT, "%s: %s: type %" PRIu64 " is not supported", r->t->path, e->name,
+                         code);
     e->dtype = types[i].dtype;
     const ltn_block_type *b = ltn__block_type(e->dtype);
     double count = 1;
     for (int k = 0; k < e->rank; k++) count *= (double)e->dim[k];
     if (count > 1e12) return bad(r, "more values than any file has");
     if (b && e->dim[e->rank - 1] % b->values) return bad(r, "its rows are no whole blocks");
-    const ltn_weight w = {.dtype = (ltn_dtype)e->dtype, .rank = e->rank, .dim = {e->dim[0], e->dim[1], e->dim[2], e->dim[3]}};
+    const ltn_weight w = {.dtype = (ltn_dtype)e->dtype, .rank = e->rank,
+                          .dim = {e->dim[0], e->dim[1], e->dim[2], e->dim[3]}};
     e->bytes = ltn__weight_bytes(&w);
     return LTN_OK;
 }
@@ -197,7 +201,8 @@ static ltn_status check_places(reader *r, const entry *e, size_t n, uint64_t siz
         r->at = e[i].name;
         if (e[i].offset % r->align) return bad(r, "its place is no multiple of the file's alignment");
         if (e[i].offset < end) return bad(r, "overlaps another tensor");
-        if (e[i].offset > size || e[i].bytes > size - e[i].offset) return bad(r, "ends beyond the file's end (truncated?)");
+        if (e[i].offset > size || e[i].bytes > size - e[i].offset)
+            return bad(r, "ends beyond the file's end (truncated?)");
         end = e[i].offset + e[i].bytes;
     }
     return LTN_OK;
@@ -242,21 +247,24 @@ static ltn_status parse(reader *r, const uint8_t *first, entry **list)
     uint64_t version, tensors, settings;
     ltn_status s = number(r, 4, &version);
     if (!s && version != 2 && version != 3)
-        return ltn__fail(r->t->ctx, LTN_EFORMAT, "%s: GGUF of version %" PRIu64 ", expected 2 or 3", r->t->path, version);
+        return ltn__fail(r->t->ctx, LTN_EFORMAT, "%s: GGUF of version %" PRIu64 ", expected 2 or 3", r->t->path,
+                         version);
     if (!s) s = number(r, 8, &tensors);
     if (!s) s = number(r, 8, &settings);
     if (s) return s;
     const uint64_t left = (uint64_t)(r->end - r->p); /* an entry takes at least 24 bytes, a setting 13 */
     if (tensors > LTN_MIN(left / 24, MOST) || settings > LTN_MIN(left / 13, MOST))
-        return ltn__fail(r->t->ctx, LTN_EFORMAT, "%s: %" PRIu64 " tensors and %" PRIu64 " settings are more than it can hold",
-                         r->t->path, tensors, settings);
+        return ltn__fail(r->t->ctx, LTN_EFORMAT,
+                         "%s: %" PRIu64 " tensors and %" PRIu64 " settings are more than it can hold", r->t->path,
+                         tensors, settings);
     for (uint64_t i = 0; i < settings && !s; i++) s = read_setting(r);
     entry *e = *list = s ? NULL : ltn__alloc(r->t->ctx, (size_t)tensors + 1, sizeof *e);
     if (!e) return s ? s : LTN_ENOMEM;
     for (uint64_t i = 0; i < tensors && !s; i++) s = read_entry(r, &e[i]);
     if (s) return s;
     r->at = NULL;
-    const uint64_t at = ((uint64_t)(r->p - first) + r->align - 1) / r->align * r->align, size = (uint64_t)(r->end - first);
+    const uint64_t at = ((uint64_t)(r->p - first) + r->align - 1) / r->align * r->align,
+                   size = (uint64_t)(r->end - first);
     if (at > size) return bad(r, "truncated behind its header");
     qsort(e, (size_t)tensors, sizeof *e, by_place);
     s = check_places(r, e, (size_t)tensors, size - at);

@@ -147,7 +147,8 @@ static ltn_status take_quality(job *j, j_decompress_ptr d)
 {
     const jpeg_component_info *luma = d->comp_info;
     const bool full = d->num_components == 1 ||
-                      (luma[0].h_samp_factor == luma[1].h_samp_factor && luma[0].v_samp_factor == luma[1].v_samp_factor);
+                      (luma[0].h_samp_factor == luma[1].h_samp_factor &&
+                       luma[0].v_samp_factor == luma[1].v_samp_factor);
     const int quality = d->num_components > 3 ? 0 : nearest_quality(d, &j->tables);
     return quality ? ltn__meta_add_jpeg(j->ctx, &j->im, quality, full) : LTN_OK;
 }

@@ -1,6 +1,6 @@
 /* json.c - JSON texts (RFC 8259) as a read-only tree in an arena. Strict: UTF-8, no duplicate keys, no U+0000
- * in strings, at most 64 levels; numbers are doubles whatever the locale. Beyond the RFC, -Infinity, which Python writes for "no
- * lower bound" (lambda_min_clipped), reads as null. */
+ * in strings, at most 64 levels; numbers are doubles whatever the locale. Beyond the RFC, -Infinity, which Python
+ * writes for "no lower bound" (lambda_min_clipped), reads as null. */
 #include "file.h"
 
 #include <string.h>
@@ -199,7 +199,8 @@ static ltn_status members(parser *j, ltn_json *to, char close)
 static ltn_status value(parser *j, ltn_json **out)
 {
     static const struct { const char *word; ltn_json_type type; double number; } words[] = {
-        {"null", LTN_JSON_NULL, 0}, {"true", LTN_JSON_BOOL, 1}, {"false", LTN_JSON_BOOL, 0}, {"-Infinity", LTN_JSON_NULL, 0}};
+        {"null", LTN_JSON_NULL, 0}, {"true", LTN_JSON_BOOL, 1}, {"false", LTN_JSON_BOOL, 0},
+        {"-Infinity", LTN_JSON_NULL, 0}};
     ltn_json *v = *out = ltn__arena_alloc(j->arena, 1, sizeof *v);
     const char c = peek(j);
     if (!v) return LTN_ENOMEM;

@@ -27,7 +27,8 @@ typedef struct type {
 static const type types[] = {
     {"F32", 4, LTN_F32}, {"F16", 2, LTN_F16}, {"BF16", 2, LTN_BF16}, {"F64", 8, LTN_F64}, {"I64", 8, -1},
     {"I32", 4, -1},      {"I16", 2, -1},      {"I8", 1, -1},         {"U64", 8, -1},      {"U32", 4, -1},
-    {"U16", 2, -1},      {"U8", 1, -1},       {"BOOL", 1, -1},       {"F8_E4M3", 1, LTN_F8_E4M3},  {"F8_E5M2", 1, LTN_F8_E5M2},
+    {"U16", 2, -1},      {"U8", 1, -1},       {"BOOL", 1, -1},       {"F8_E4M3", 1, LTN_F8_E4M3},
+     {"F8_E5M2", 1, LTN_F8_E5M2},
 };
 
 static const type *find_type(const char *name)

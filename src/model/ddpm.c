@@ -50,7 +50,8 @@ static block_type type_of(ltn_nn b, const char *key, int i, const block_type typ
     for (int k = 0; k < 3; k++)
         if (ltn__config_is(b, key, i, type[k].name)) {
             block_type t = type[k];
-            if (t.attends) t.resnet = ltn__config_has(b, ends) && !strcmp(ltn__json_str(b.config, ends, "conv"), "resnet");
+            if (t.attends)
+                t.resnet = ltn__config_has(b, ends) && !strcmp(ltn__json_str(b.config, ends, "conv"), "resnet");
             return t;
         }
     ltn__graph_fail(b.g, LTN_EFORMAT, "config.json: %s[%d]: expected %s, %s or %s", key, i, type[0].name, type[1].name,
@@ -162,7 +163,8 @@ static void build(ltn_nn b, ltn_part_kind part, ltn_part_size s)
     middle(b, &u);
     for (int i = 0; i < u.levels; i++) up(b, &u, i);
     u.x = ltn__silu(b.g, ltn__nn_group_norm(ltn__in(b, "conv_norm_out"), u.x));
-    ltn__output(b.g, "out", ltn__nn_conv(ltn__in(b, "conv_out"), u.x, ltn__config_int(b, "out_channels", 3, MAX_WIDTH), 3));
+    ltn__output(b.g, "out",
+                ltn__nn_conv(ltn__in(b, "conv_out"), u.x, ltn__config_int(b, "out_channels", 3, MAX_WIDTH), 3));
 }
 
 const ltn_arch ltn__arch_ddpm = {

@@ -1,5 +1,5 @@
-/* describe.c - what a weight file is, by its tensors: a whole model, a UNet, an autoencoder, half of a tiny one, a text encoder;
- * its family, its numbers of parameters, their type, and what it is good for. */
+/* describe.c - what a weight file is, by its tensors: a whole model, a UNet, an autoencoder, half of a tiny one, a text
+ * encoder, an adapter (lora.c); its family, its numbers of parameters, their type, and what it is good for. */
 #include "layout.h"
 
 #include <stdio.h>
@@ -75,22 +75,30 @@ static ltn_status write(ltn_ctx *ctx, ltn_tensors *t, const part *p, char *json,
     int n = 0, only = -1;
     for (int f = 0; f < PARTS; f++)
         if (p[f].layout) n++, only = f;
-    if (!n) return ltn__fail(ctx, LTN_EFORMAT, "%s: no part of a model that is known by its tensors", ltn__tensors_path(t));
+    if (!n)
+        return ltn__fail(ctx, LTN_EFORMAT, "%s: no part of a model that is known by its tensors", ltn__tensors_path(t));
     const bool whole = p[LTN_AT_TEXT].layout && p[LTN_AT_UNET].layout && p[LTN_AT_VAE].layout;
     const char *family = p[LTN_AT_UNET].layout ? p[LTN_AT_UNET].family : NULL;
-    size_t at = (size_t)snprintf(json, room, "{\n  \"kind\": \"%s\",\n", whole ? "whole model" : n == 1 ? kinds[only].kind : "parts of a model");
+    size_t at = (size_t)snprintf(json, room, "{\n  \"kind\": \"%s\",\n",
+                                 whole    ? "whole model"
+                                 : n == 1 ? kinds[only].kind
+                                          : "parts of a model");
     if (family && at < room)
-        at += (size_t)snprintf(json + at, room - at, "  \"family\": \"%s%s\",\n", family, p[LTN_AT_UNET].guided ? ", guided (LCM)" : "");
+        at += (size_t)snprintf(json + at, room - at, "  \"family\": \"%s%s\",\n", family,
+                               p[LTN_AT_UNET].guided ? ", guided (LCM)" : "");
     for (int f = 0; f < PARTS; f++)
         if (p[f].layout && at < room)
-            at += (size_t)snprintf(json + at, room - at,
-                                   "  \"%s\": {\"architecture\": \"%s\", \"parameters\": %lld, \"type\": \"%s\", \"prefix\": \"%s\"},\n",
-                                   keys[f], p[f].architecture, (long long)p[f].parameters, p[f].type, p[f].layout->prefix);
+            at += (size_t)snprintf(
+                json + at, room - at,
+                "  \"%s\": {\"architecture\": \"%s\", \"parameters\": %lld, \"type\": \"%s\", \"prefix\": \"%s\"},\n",
+                keys[f], p[f].architecture, (long long)p[f].parameters, p[f].type, p[f].layout->prefix);
     if (at < room && ltn__tensors_marked(t, "v_pred"))
         at += (size_t)snprintf(json + at, room - at, "  \"prediction\": \"v_prediction\",\n");
     if (at < room)
         at += (size_t)snprintf(json + at, room - at, "  \"use\": \"%s\"\n}",
-                               whole ? "--model FILE" : n == 1 ? kinds[only].use : "--unet FILE or --vae FILE beside a whole model");
+                               whole    ? "--model FILE"
+                               : n == 1 ? kinds[only].use
+                                        : "--unet FILE or --vae FILE beside a whole model");
     return at < room ? LTN_OK : ltn__fail(ctx, LTN_EINVAL, "%s: its description needs more room", ltn__tensors_path(t));
 }
 
@@ -101,9 +109,16 @@ ltn_status ltn_file_describe(ltn_ctx *ctx, const char *path, char *json, size_t 
     part p[PARTS] = {{0}};
     ltn_status s = ltn__tensors_open(ctx, path, &t);
     const bool guided = !s && ltn__guided_matches(t); /* it has no parts */
-    if (guided) snprintf(json, room, "{\n  \"kind\": \"whole model\",\n  \"family\": \"guided-diffusion\",\n  \"use\": \"--model FILE\"\n}");
-    for (int f = 0; f < PARTS && !s && !guided; f++) s = look(t, f, &arena, &p[f]);
-    if (!s && !guided) s = write(ctx, t, p, json, room);
+    if (guided)
+        snprintf(json, room, "{\n  \"kind\": \"whole model\",\n  \"family\": \"guided-diffusion\",\n"
+                 "  \"use\": \"--model FILE\"\n}");
+    bool parts = false;
+    for (int f = 0; f < PARTS && !s && !guided; f++) {
+        s = look(t, f, &arena, &p[f]);
+        parts |= p[f].layout != NULL;
+    }
+    if (!s && !guided)
+        s = parts || !ltn__lora_matches(t) ? write(ctx, t, p, json, room) : ltn__lora_describe(ctx, t, json, room);
     ltn__arena_free(&arena);
     ltn__tensors_close(&t);
     return s;

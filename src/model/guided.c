@@ -1,6 +1,7 @@
-/* guided.c - the UNet of guided-diffusion's files (Dhariwal & Nichol 2021, arXiv 2105.05233; FFHQ and ImageNet 256 as users of
- * DPS have them), in pixels. The file is a state dict alone: levels, widths, attention and the way of resampling are found
- * from its tensors; heads are 64 wide and in the order of QKVAttentionLegacy, as in all that was released. */
+/* guided.c - the UNet of guided-diffusion's files (Dhariwal & Nichol 2021, arXiv 2105.05233; FFHQ and ImageNet 256 as
+ * users of DPS have them), in pixels. The file is a state dict alone: levels, widths, attention and the way of
+ * resampling are found from its tensors; heads are 64 wide and in the order of QKVAttentionLegacy, as in all that was
+ * released. */
 #include "model.h"
 
 #include <stdio.h>
@@ -54,9 +55,11 @@ static ltn_node *attention(ltn_nn b, ltn_node *x)
     const ltn_dims s = x->dims;
     const int64_t c = s.d[3], heads = c / HEAD;
     if (c % HEAD) return ltn__graph_fail(b.g, LTN_ESHAPE, "%s: %d channels in heads of %d", b.path, (int)c, HEAD);
-    ltn_node *h = ltn__reshape(b.g, ltn__nn_group_norm(ltn__in(b, "norm"), x), ltn__dims(s.d[0], 1, s.d[1] * s.d[2], c));
+    ltn_node *h = ltn__reshape(b.g, ltn__nn_group_norm(ltn__in(b, "norm"), x),
+                               ltn__dims(s.d[0], 1, s.d[1] * s.d[2], c));
     h = ltn__nn_linear(ltn__in(b, "qkv"), h, 3 * c);
-    h = ltn__attention(b.g, part_of(b.g, h, heads, 0), part_of(b.g, h, heads, 1), part_of(b.g, h, heads, 2), (int)heads, false);
+    h = ltn__attention(b.g, part_of(b.g, h, heads, 0), part_of(b.g, h, heads, 1), part_of(b.g, h, heads, 2), (int)heads,
+                       false);
     return ltn__add(b.g, x, ltn__reshape(b.g, ltn__nn_linear(ltn__in(b, "proj_out"), h, c), s));
 }
 
@@ -90,7 +93,8 @@ static void count_blocks(ltn_nn b, guided *u)
     char name[64];
     bool goes_up = false;
     do snprintf(name, sizeof name, "input_blocks.%d.0.%s", ++u->blocks, "in_layers.2.weight");
-    while (u->blocks < MAX_BLOCKS && (ltn__has(b, name) || ltn__has(ltn__in_i(b, "input_blocks", u->blocks), "0.op.weight")));
+    while (u->blocks < MAX_BLOCKS &&
+           (ltn__has(b, name) || ltn__has(ltn__in_i(b, "input_blocks", u->blocks), "0.op.weight")));
     for (u->layers = 0; !goes_up && u->layers < u->blocks; u->layers++)
         for (int k = 1; k <= 2; k++) {
             const ltn_nn last = second_or_third(ltn__in_i(b, "output_blocks", u->layers), k);
@@ -98,7 +102,8 @@ static void count_blocks(ltn_nn b, guided *u)
         }
     u->layers = LTN_MAX(u->layers - 1, 1);
     if (!goes_up || u->blocks % (u->layers + 1))
-        ltn__graph_fail(b.g, LTN_EFORMAT, "%d input blocks, %d layers a level: not guided-diffusion's UNet", u->blocks, u->layers);
+        ltn__graph_fail(b.g, LTN_EFORMAT, "%d input blocks, %d layers a level: not guided-diffusion's UNet", u->blocks,
+                        u->layers);
 }
 
 static ltn_node *embed_time(ltn_nn b, int64_t n, int64_t width)
@@ -123,7 +128,8 @@ static void build(ltn_nn b, ltn_part_kind part, ltn_part_size s)
         ltn__graph_fail(b.g, LTN_ESHAPE, "pictures of %lld x %lld: sides must be divisible by %d", (long long)s.w,
                         (long long)s.h, (int)factor);
     u.emb = embed_time(b, s.n, width);
-    u.x = ltn__nn_conv(ltn__in(b, "input_blocks.0.0"), ltn__input(b.g, "sample", ltn__dims(s.n, s.h, s.w, 3)), width, 3);
+    u.x = ltn__nn_conv(ltn__in(b, "input_blocks.0.0"), ltn__input(b.g, "sample", ltn__dims(s.n, s.h, s.w, 3)), width,
+                       3);
     u.skip[0] = u.x;
     for (int i = 1; i < u.blocks; i++) down(b, &u, i), u.skip[i] = u.x;
     u.x = residual(ltn__in(b, "middle_block.0"), u.x, u.emb, 0);
@@ -142,8 +148,8 @@ bool ltn__guided_matches(const ltn_tensors *t)
            ltn__tensors_find(w, "out.2.weight") && ltn__tensors_find(w, "middle_block.1.qkv.weight");
 }
 
-/* As many levels as there are, all as wide as the first; the picture's side is what guided-diffusion gives models of as many
- * levels. */
+/* As many levels as there are, all as wide as the first; the picture's side is what guided-diffusion gives models of as
+ * many levels. */
 ltn_status ltn__guided_config(ltn_ctx *ctx, ltn_tensors *t, ltn_arena *arena, ltn_json **out)
 {
     guided u = {0};

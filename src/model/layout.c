@@ -1,7 +1,7 @@
-/* layout.c - the parts that a weight file holds, known by their tensors whatever the file is called: each is brought under
- * diffusers' names (its bytes stay where they are), and its configuration is read off its shapes. Layouts: the original code's
- * (latent-diffusion; open_clip, whose q, k and v stand in one matrix), transformers', diffusers', and the two halves of a tiny
- * autoencoder as their author saves them. */
+/* layout.c - the parts that a weight file holds, known by their tensors whatever the file is called: each is brought
+ * under diffusers' names (its bytes stay where they are), and its configuration is read off its shapes. Layouts: the
+ * original code's (latent-diffusion; open_clip, whose q, k and v stand in one matrix), transformers', diffusers', and
+ * the two halves of a tiny autoencoder as their author saves them. */
 #include "layout.h"
 
 #include <stdio.h>
@@ -124,9 +124,11 @@ static void unet_original(job *j)
 }
 
 /* ---- The original autoencoder, whose decoder counts its levels from the picture's side ---- */
-static const pair vae_ends[] = {{"conv_in", "conv_in"}, {"norm_out", "conv_norm_out"}, {"conv_out", "conv_out"}, {NULL, NULL}};
+static const pair vae_ends[] = {
+    {"conv_in", "conv_in"}, {"norm_out", "conv_norm_out"}, {"conv_out", "conv_out"}, {NULL, NULL}};
 static const pair vae_resnet[] = {
-    {"norm1", "norm1"}, {"conv1", "conv1"}, {"norm2", "norm2"}, {"conv2", "conv2"}, {"nin_shortcut", "conv_shortcut"}, {NULL, NULL}};
+    {"norm1", "norm1"}, {"conv1", "conv1"}, {"norm2", "norm2"}, {"conv2", "conv2"}, {"nin_shortcut", "conv_shortcut"},
+    {NULL, NULL}};
 static const pair vae_attention[] = {
     {"norm", "group_norm"}, {"q", "to_q"}, {"k", "to_k"}, {"v", "to_v"}, {"proj_out", "to_out.0"}, {NULL, NULL}};
 
@@ -249,7 +251,8 @@ static void as_it_is(job *j)
     }
 }
 
-/* The halves of a tiny autoencoder: layers by their numbers; the decoder's first clamps and is no layer of diffusers'. */
+/* The halves of a tiny autoencoder: layers by their numbers; the decoder's first clamps and is no layer of
+ * diffusers'. */
 static void tiny_half(job *j, const char *to, int first)
 {
     for (int i = first; i < MOST; i++) move(j, at("%d", i).s, at("%s.layers.%d", to, i - first).s);
@@ -307,7 +310,8 @@ static int count(ltn_tensors *t, const char *before, const char *after, int most
     return n;
 }
 
-static void put_blocks(text *o, ltn_tensors *t, const char *key, const char *blocks, const char *cross, const char *plain, int n)
+static void put_blocks(text *o, ltn_tensors *t, const char *key, const char *blocks, const char *cross,
+                       const char *plain, int n)
 {
     put(o, ", \"%s\": [", key);
     for (int i = 0; i < n; i++) {
@@ -335,7 +339,8 @@ static void unet_config(text *o, ltn_tensors *t, const ltn_hints *h)
     const int64_t cross = dim(t, 1, at("%.150s.transformer_blocks.0.attn2.to_k.weight", some.s).s);
     const ltn_weight *in = ltn__tensors_find(t, at("%.150s.proj_in.weight", some.s).s);
     const bool eight = cross == 768 || (in && in->rank == 4);
-    const int64_t placed = dim(t, 1, "add_embedding.linear_1.weight"), guided = dim(t, 1, "time_embedding.cond_proj.weight");
+    const int64_t placed = dim(t, 1, "add_embedding.linear_1.weight"),
+                  guided = dim(t, 1, "time_embedding.cond_proj.weight");
     int64_t width[LEVELS] = {0}, heads[LEVELS], depth[LEVELS];
     for (int i = 0; i < levels; i++) {
         const name here = i == levels - 1 ? at("mid_block.attentions.0") : at("down_blocks.%d.attentions.0", i);
@@ -350,8 +355,8 @@ static void unet_config(text *o, ltn_tensors *t, const ltn_hints *h)
     put_list(o, "transformer_layers_per_block", depth, levels);
     put_blocks(o, t, "down_block_types", "down_blocks", "CrossAttnDownBlock2D", "DownBlock2D", levels);
     put_blocks(o, t, "up_block_types", "up_blocks", "CrossAttnUpBlock2D", "UpBlock2D", levels);
-    put(o, ", \"layers_per_block\": %d, \"cross_attention_dim\": %lld, \"norm_num_groups\": 32, \"sample_size\": %d", layers,
-        (long long)cross, placed ? 128 : cross == 1024 && !h->epsilon ? 96 : 64);
+    put(o, ", \"layers_per_block\": %d, \"cross_attention_dim\": %lld, \"norm_num_groups\": 32, \"sample_size\": %d",
+        layers, (long long)cross, placed ? 128 : cross == 1024 && !h->epsilon ? 96 : 64);
     put(o, ", \"time_embedding_dim\": %lld", (long long)dim(t, 0, "time_embedding.linear_1.weight"));
     if (!has(t, "mid_block.resnets.0.conv1.weight")) put(o, ", \"mid_block_type\": null");
     if (guided) put(o, ", \"time_cond_proj_dim\": %lld", (long long)guided);
@@ -367,8 +372,10 @@ static void vae_config(text *o, ltn_tensors *t, const ltn_hints *h)
     const int levels = count(t, "encoder.down_blocks", "resnets.0.conv1.weight", LEVELS);
     const int64_t latent = dim(t, 1, "decoder.conv_in.weight");
     int64_t width[LEVELS] = {0};
-    put(o, "{\"_class_name\": \"AutoencoderKL\", \"in_channels\": %lld, \"out_channels\": %lld, \"latent_channels\": %lld",
-        (long long)dim(t, 1, "encoder.conv_in.weight"), (long long)dim(t, 0, "decoder.conv_out.weight"), (long long)latent);
+    put(o,
+        "{\"_class_name\": \"AutoencoderKL\", \"in_channels\": %lld, \"out_channels\": %lld, \"latent_channels\": %lld",
+        (long long)dim(t, 1, "encoder.conv_in.weight"), (long long)dim(t, 0, "decoder.conv_out.weight"),
+        (long long)latent);
     for (int i = 0; i < levels; i++) width[i] = dim(t, 0, at("encoder.down_blocks.%d.resnets.0.conv1.weight", i).s);
     put_list(o, "block_out_channels", width, levels);
     put_blocks(o, t, "down_block_types", "encoder.down_blocks", "?", "DownEncoderBlock2D", levels);
@@ -380,7 +387,8 @@ static void vae_config(text *o, ltn_tensors *t, const ltn_hints *h)
         has(t, "decoder.mid_block.attentions.0.group_norm.weight") ? "true" : "false");
 }
 
-/* The first encoder of SD1 and SDXL is OpenAI's, with its own activation and 768 channels; open_clip's have the exact one. */
+/* The first encoder of SD1 and SDXL is OpenAI's, with its own activation and 768 channels; open_clip's have the exact
+ * one. */
 static void clip_config(text *o, ltn_tensors *t, bool quick, bool projected)
 {
     const ltn_weight *table = table_of(t);
@@ -440,9 +448,10 @@ static void tiny_config(text *o, ltn_tensors *t, const ltn_hints *h)
 
 /* ---- The table ---- */
 static const char unet_mark[] = "input_blocks.0.0.weight", unet_own[] = "down_blocks.0.resnets.0.conv1.weight",
-                  vae_mark[] = "encoder.down.0.block.0.conv1.weight", vae_own[] = "encoder.down_blocks.0.resnets.0.conv1.weight",
-                  clip_own[] = "text_model.embeddings.token_embedding.weight", clip_old[] = "embeddings.token_embedding.weight",
-                  clip_mark[] = "token_embedding.weight";
+                  vae_mark[] = "encoder.down.0.block.0.conv1.weight",
+                  vae_own[] = "encoder.down_blocks.0.resnets.0.conv1.weight",
+                  clip_own[] = "text_model.embeddings.token_embedding.weight",
+                  clip_old[] = "embeddings.token_embedding.weight", clip_mark[] = "token_embedding.weight";
 static const ltn_layout layouts[] = {
     {LTN_AT_UNET, "model.diffusion_model.", unet_mark, NULL, unet_original, unet_config},
     {LTN_AT_UNET, "diffusion_model.", unet_mark, NULL, unet_original, unet_config},

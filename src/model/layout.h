@@ -4,7 +4,8 @@
 
 #include "model.h"
 
-/* The parts of a model, in the order of its folders; then the two halves of a tiny autoencoder, in files of their own. */
+/* The parts of a model, in the order of its folders; then the two halves of a tiny autoencoder, in files of their
+ * own. */
 enum { LTN_AT_TEXT, LTN_AT_UNET, LTN_AT_VAE, LTN_AT_TEXT_2, LTN_AT_HALF_ENCODER, LTN_AT_HALF_DECODER };
 
 /* What the shapes of a part alone do not say. */
@@ -27,7 +28,8 @@ const ltn_layout *ltn__layout_find(ltn_tensors *t, int part);
 /* The part's tensors of a file into a view, under diffusers' names; those taken are marked as used. */
 ltn_status ltn__layout_move(const ltn_layout *l, ltn_tensors *from, ltn_tensors *to);
 /* The configuration of a view, as its config.json would say it. */
-ltn_status ltn__layout_config(const ltn_layout *l, ltn_tensors *t, const ltn_hints *h, ltn_arena *arena, ltn_json **out);
+ltn_status ltn__layout_config(const ltn_layout *l, ltn_tensors *t, const ltn_hints *h, ltn_arena *arena,
+                              ltn_json **out);
 
 /* ---- describe.c ---- */
 const char *ltn__family(const ltn_json *unet); /* by its configuration: "SD1", "SD2", "SDXL" or "other" */

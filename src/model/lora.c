@@ -2,8 +2,8 @@
  *
  *     W += scale alpha / rank up down          Hu et al. 2021, arXiv 2106.09685
  *
- * and for convolutions up mid down, each a convolution after the other (LoCon). Only the weights touched are copied. Files
- * name a layer in many ways; all are brought to one: the name of the diffusers' layer with _ for its dots.
+ * and for convolutions up mid down, each a convolution after the other (LoCon). Only the weights touched are copied.
+ * Files name a layer in many ways; all are brought to one: the name of the diffusers' layer with _ for its dots.
  *
  *     lora_unet_down_blocks_0_attentions_0_proj_in.lora_down.weight      kohya's scripts, LCM-LoRA
  *     lora_unet_input_blocks_1_1_proj_in.lora_down.weight                the same, by the original model's names
@@ -89,9 +89,15 @@ static const char *part_of(const char *name, int *folder)
     static const struct {
         const char *prefix;
         int folder;
-    } parts[] = {{"lora_unet_", LTN_AT_UNET}, {"lora_te_", LTN_AT_TEXT}, {"lora_te1_", LTN_AT_TEXT}, {"lora_te2_", LTN_AT_TEXT_2},
-                 {"unet.", LTN_AT_UNET}, {"diffusion_model.", LTN_AT_UNET}, {"model.diffusion_model.", LTN_AT_UNET},
-                 {"text_encoder.", LTN_AT_TEXT}, {"text_encoder_2.", LTN_AT_TEXT_2}};
+    } parts[] = {{"lora_unet_", LTN_AT_UNET},
+                 {"lora_te_", LTN_AT_TEXT},
+                 {"lora_te1_", LTN_AT_TEXT},
+                 {"lora_te2_", LTN_AT_TEXT_2},
+                 {"unet.", LTN_AT_UNET},
+                 {"diffusion_model.", LTN_AT_UNET},
+                 {"model.diffusion_model.", LTN_AT_UNET},
+                 {"text_encoder.", LTN_AT_TEXT},
+                 {"text_encoder_2.", LTN_AT_TEXT_2}};
     *folder = ANY;
     for (int i = 0; i < LTN_COUNT(parts); i++) {
         const char *rest = after(name, parts[i].prefix);
@@ -138,7 +144,8 @@ static int layers_per_block(const ltn_model *m)
 
 static void resnet_layer(char *rest)
 {
-    static const char *const names[][2] = {{"in_layers_0", "norm1"}, {"in_layers_2", "conv1"}, {"emb_layers_1", "time_emb_proj"},
+    static const char *const names[][2] = {{"in_layers_0", "norm1"}, {"in_layers_2", "conv1"},
+                                           {"emb_layers_1", "time_emb_proj"},
                                            {"out_layers_0", "norm2"}, {"out_layers_3", "conv2"},
                                            {"skip_connection", "conv_shortcut"}};
     for (int i = 0; i < LTN_COUNT(names); i++)
@@ -166,7 +173,8 @@ static void block_layer(char out[NAME], bool down, int layers, int block, int me
 
 static void from_original(const ltn_model *m, char name[NAME])
 {
-    static const char *const names[][2] = {{"time_embed_0", "time_embedding_linear_1"}, {"time_embed_2", "time_embedding_linear_2"},
+    static const char *const names[][2] = {{"time_embed_0", "time_embedding_linear_1"},
+                                           {"time_embed_2", "time_embedding_linear_2"},
                                            {"label_emb_0_0", "add_embedding_linear_1"},
                                            {"label_emb_0_2", "add_embedding_linear_2"}, {"out_0", "conv_norm_out"},
                                            {"out_2", "conv_out"}};
@@ -252,7 +260,8 @@ static ltn_status find_layers(lora *l)
         } else if (e->role == REFUSED) {
             s = ltn__fail(l->ctx, LTN_EFORMAT, "%s: %s: %s is not supported", l->path, w->name, e->what);
         } else {
-            f[n] = (found){ltn__arena_format(&l->arena, "%.*s", (int)(strlen(w->name) - strlen(e->text)), w->name), e->role, w};
+            f[n] = (found){ltn__arena_format(&l->arena, "%.*s", (int)(strlen(w->name) - strlen(e->text)), w->name),
+                           e->role, w};
             if (!f[n++].name) s = LTN_ENOMEM;
         }
     }
@@ -299,7 +308,8 @@ static ltn_status read_configuration(lora *l, const ltn_json **out)
     const bool bare = l->layers && after(l->layer[0].name, "base_model.model.");
     if (s || text || !bare) return s;
     const char *slash = strrchr(l->path, '/');
-    const char *beside = ltn__arena_format(&l->arena, "%.*sadapter_config.json", slash ? (int)(slash - l->path) + 1 : 0, l->path);
+    const char *beside = ltn__arena_format(&l->arena, "%.*sadapter_config.json", slash ? (int)(slash - l->path) + 1 : 0,
+                                           l->path);
     if (!beside) return LTN_ENOMEM;
     if (ltn__file_exists(beside)) s = ltn__json_read(l->ctx, beside, &l->arena, &c);
     else ltn__log(l->ctx, 0, "%s: no adapter_config.json beside it: alpha is taken to be the rank", l->path);
@@ -316,7 +326,8 @@ static ltn_status check_layer(lora *l, const ltn_json *config, adapted *a)
     real value = 0;
     if (!down || !up)
         return ltn__fail(l->ctx, LTN_EFORMAT, "%s: %s: %s", l->path, a->name,
-                         down ? "no lora_up beside its lora_down" : up ? "no lora_down beside its lora_up" : "an alpha alone");
+                         down ? "no lora_up beside its lora_down"
+                              : up ? "no lora_down beside its lora_up" : "an alpha alone");
     for (int k = 0; k < ROLES; k++)
         if (a->weight[k] && !ltn__weight_finite(a->weight[k]))
             return ltn__fail(l->ctx, LTN_EFORMAT, "%s: %s: not finite", l->path, a->weight[k]->name);
@@ -328,7 +339,8 @@ static ltn_status check_layer(lora *l, const ltn_json *config, adapted *a)
     if (after(a->name, "base_model.")) prefix[0] = 0;
     if (config) return configure(l, config, prefix, a);
     if (!alpha) return LTN_OK;
-    if (ltn__weight_count(alpha) != 1) return ltn__fail(l->ctx, LTN_EFORMAT, "%s: %s: not one number", l->path, alpha->name);
+    if (ltn__weight_count(alpha) != 1)
+        return ltn__fail(l->ctx, LTN_EFORMAT, "%s: %s: not one number", l->path, alpha->name);
     ltn__weight_widen(alpha, 0, 1, &value);
     a->alpha = value;
     return LTN_OK;
@@ -414,7 +426,8 @@ static ltn_weight *target(const ltn_model *m, const places *p, const adapted *a)
 static const char *dims_text(char out[96], const ltn_weight *w)
 {
     size_t n = (size_t)snprintf(out, 96, "(");
-    for (int k = 0; k < w->rank; k++) n += (size_t)snprintf(out + n, 96 - n, "%s%lld", k ? ", " : "", (long long)w->dim[k]);
+    for (int k = 0; k < w->rank; k++)
+        n += (size_t)snprintf(out + n, 96 - n, "%s%lld", k ? ", " : "", (long long)w->dim[k]);
     snprintf(out + n, 96 - n, ")");
     return out;
 }
@@ -425,10 +438,13 @@ static bool fits(const adapted *a, const ltn_weight *w)
     const ltn_weight *down = a->weight[DOWN], *up = a->weight[UP], *mid = a->weight[MID];
     const int64_t rank = a->rank, in = w->dim[1], kernel = ltn__weight_count(w) / (w->dim[0] * in);
     if (up->dim[0] != w->dim[0] || down->dim[1] != in) return false;
-    if (!mid) return up->dim[1] == rank && ltn__weight_count(up) == w->dim[0] * rank && ltn__weight_count(down) == rank * in * kernel &&
-                     (kernel == 1 || (down->rank == 4 && w->rank == 4 && down->dim[2] == w->dim[2]));
-    return mid->rank == 4 && w->rank == 4 && mid->dim[1] == rank && mid->dim[2] == w->dim[2] && mid->dim[3] == w->dim[3] &&
-           ltn__weight_count(down) == rank * in && up->dim[1] == mid->dim[0] && ltn__weight_count(up) == w->dim[0] * mid->dim[0];
+    if (!mid)
+        return up->dim[1] == rank && ltn__weight_count(up) == w->dim[0] * rank &&
+               ltn__weight_count(down) == rank * in * kernel &&
+               (kernel == 1 || (down->rank == 4 && w->rank == 4 && down->dim[2] == w->dim[2]));
+    return mid->rank == 4 && w->rank == 4 && mid->dim[1] == rank && mid->dim[2] == w->dim[2] &&
+           mid->dim[3] == w->dim[3] && ltn__weight_count(down) == rank * in && up->dim[1] == mid->dim[0] &&
+           ltn__weight_count(up) == w->dim[0] * mid->dim[0];
 }
 
 static ltn_status misfit(const lora *l, const adapted *a, const ltn_weight *w)
@@ -463,8 +479,8 @@ LTN_KERNEL static void add_rows(const real *c, const real *row, int64_t rows, in
         for (int64_t i = 0; i < n; i++) sum[i] += c[r] * row[r * n + i];
 }
 
-/* The weight's own copy, which the merge is written into: of two bytes where the file has no more, so that a large model
- * stays as large as it is; rounded as every f16 model is. */
+/* The weight's own copy, which the merge is written into: of two bytes where the file has no more, so that a large
+ * model stays as large as it is; rounded as every f16 model is. */
 static void *own_copy(ltn_ctx *ctx, ltn_weight *w, bool *half)
 {
     static const char key[] = "lora";
@@ -474,8 +490,8 @@ static void *own_copy(ltn_ctx *ctx, ltn_weight *w, bool *half)
 }
 
 /* W += factor up down, up (out, rank), down (rank, columns); room: two rows for each thread. */
-static void add_product(ltn_ctx *ctx, ltn_weight *w, const real *up, const real *down, int64_t rank, double factor, void *copy,
-                        bool half, real *room)
+static void add_product(ltn_ctx *ctx, ltn_weight *w, const real *up, const real *down, int64_t rank, double factor,
+                        void *copy, bool half, real *room)
 {
     const int64_t rows = w->dim[0], n = ltn__weight_count(w) / rows;
     const int threads = ctx->threads;
@@ -537,7 +553,8 @@ static ltn_status merge_all(const lora *l, ltn_model *m, const places *p, double
         merged += w != NULL;
     }
     if (!s && !merged)
-        return ltn__fail(l->ctx, LTN_EFORMAT, "%s: %s: no layer of this model, nor is any other of the file", l->path, missing);
+        return ltn__fail(l->ctx, LTN_EFORMAT, "%s: %s: no layer of this model, nor is any other of the file", l->path,
+                         missing);
     if (!s && merged < l->layers)
         ltn__log(l->ctx, 0, "%s: %d of %d layers are not in this model, the first is %s", l->path, l->layers - merged,
                  l->layers, missing);
@@ -613,21 +630,32 @@ static void describe(const lora *l, char *json, size_t room)
     char touches[160] = "";
     size_t n = 0;
     for (int f = 0; f < LTN_COUNT(ltn__folders); f++)
-        if (s.layers[f]) n += (size_t)snprintf(touches + n, sizeof touches - n, "%s\"%s\": %d", n ? ", " : "", ltn__folders[f], s.layers[f]);
+        if (s.layers[f])
+            n += (size_t)snprintf(touches + n, sizeof touches - n, "%s\"%s\": %d", n ? ", " : "", ltn__folders[f],
+                                  s.layers[f]);
     if (s.unknown) snprintf(touches + n, sizeof touches - n, "%s\"unnamed\": %d", n ? ", " : "", s.unknown);
     snprintf(json, room,
              "{\n  \"family\": \"LoRA\",\n  \"layers\": {%s},\n  \"convolutions\": %d,\n  \"least_rank\": %d,\n"
-             "  \"rank\": %d,\n  \"least_alpha\": %g,\n  \"alpha\": %g,\n  \"parameters\": %lld,\n  \"type\": \"%s\"\n}",
+             "  \"rank\": %d,\n  \"least_alpha\": %g,\n  \"alpha\": %g,\n  \"parameters\": %lld,\n"
+             "  \"type\": \"%s\"\n}",
              touches, s.convolutions, s.rank[0], s.rank[1], s.alpha[0], s.alpha[1], (long long)s.parameters,
              ltn__dtype_name(l->layer[0].weight[DOWN]->dtype));
 }
 
+ltn_status ltn__lora_describe(ltn_ctx *ctx, ltn_tensors *t, char *json, size_t room)
+{
+    lora l = {.ctx = ctx, .arena.ctx = ctx, .path = ltn__tensors_path(t), .tensors = t};
+    const ltn_status s = understand(&l);
+    if (!s) describe(&l, json, room);
+    ltn__arena_free(&l.arena);
+    return s;
+}
+
 ltn_status ltn_lora_describe(ltn_ctx *ctx, const char *path, char *json, size_t room)
 {
-    lora l = {.ctx = ctx, .arena.ctx = ctx, .path = path};
-    ltn_status s = ltn__tensors_open(ctx, path, &l.tensors);
-    if (!s) s = understand(&l);
-    if (!s) describe(&l, json, room);
-    lora_close(&l);
+    ltn_tensors *t;
+    ltn_status s = ltn__tensors_open(ctx, path, &t);
+    if (!s) s = ltn__lora_describe(ctx, t, json, room);
+    ltn__tensors_close(&t);
     return s;
 }

@@ -1,6 +1,6 @@
-/* model.c - a model's parts as graphs. Opening maps the weights (source.c knows where they lie) and builds every part once,
- * small, so that whatever is missing, misshapen or left over is said at once; parts are planned on first use and kept by
- * shape. */
+/* model.c - a model's parts as graphs. Opening maps the weights (source.c knows where they lie) and builds every part
+ * once, small, so that whatever is missing, misshapen or left over is said at once; parts are planned on first use and
+ * kept by shape. */
 #include "source.h"
 
 #include <math.h>
@@ -242,9 +242,10 @@ static ltn_status describe(ltn_model *m)
         "\"train_steps\": %d, \"consistency\": %s},\n"
         "  \"calibrated\": %s\n"
         "}",
-        ltn__family(m->config[LTN_AT_UNET]), text, second, unet, vae, m->tokens, m->text_width, m->pooled_width, m->latent_channels, m->factor,
-        m->sample_size, m->sample_size * m->factor, c->name, predictions[c->prediction], c->train_steps,
-        c->consistency ? "true" : "false", m->calibration ? "true" : "false");
+        ltn__family(m->config[LTN_AT_UNET]), text, second, unet, vae, m->tokens, m->text_width, m->pooled_width,
+        m->latent_channels, m->factor, m->sample_size, m->sample_size * m->factor, c->name,
+        predictions[c->prediction], c->train_steps, c->consistency ? "true" : "false",
+        m->calibration ? "true" : "false");
     return m->description ? LTN_OK : LTN_ENOMEM;
 }
 
@@ -264,7 +265,8 @@ static ltn_status open_all(ltn_model *m, const ltn_model_options *opt)
     m->sample_size = sample_size(m);
     if ((s = probe_all(m))) return s;
     if ((s = check_unused(m))) return s;
-    if (m->pixels && opt->loras) return ltn__fail(m->ctx, LTN_EINVAL, "%s: adapters are for models that take text", opt->lora[0]);
+    if (m->pixels && opt->loras)
+        return ltn__fail(m->ctx, LTN_EINVAL, "%s: adapters are for models that take text", opt->lora[0]);
     for (int i = 0; i < opt->loras; i++)
         if ((s = ltn__lora_merge(m, opt->lora[i]))) return s;
     return describe(m);
@@ -521,7 +523,8 @@ ltn_status ltn_model_tokens(ltn_model *m, const char *prompt, int *ids, int n)
     return tokenize(m, 0, prompt, ids);
 }
 
-/* transformers' rule: the first that is eos_token_id; where that is 2, as old configurations have it, of the largest id. */
+/* transformers' rule: the first that is eos_token_id; where that is 2, as old configurations have it, of the largest
+ * id. */
 static int end_of(const ltn_model *m, const int *ids)
 {
     const double eos = ltn__json_num(m->config[LTN_AT_TEXT_2], "eos_token_id", 2);
@@ -590,7 +593,8 @@ ltn_status ltn_model_unet(ltn_model *m, const ltn_array *sample, double t, const
     if (s) return s;
     const int64_t n = sample->dim[0], hw = sample->dim[2] * sample->dim[3];
     if (m->pixels != !text)
-        return ltn__fail(m->ctx, LTN_EINVAL, m->pixels ? "the model works in pixels and takes no text" : "a text is missing");
+        return ltn__fail(m->ctx, LTN_EINVAL,
+                         m->pixels ? "the model works in pixels and takes no text" : "a text is missing");
     if (text && (text->rank != 3 || (text->dim[0] != 1 && text->dim[0] != n) || text->dim[1] != m->text_length ||
         text->dim[2] != m->text_width))
         return ltn__fail(m->ctx, LTN_ESHAPE, "text: expected an array (1, %d, %d)", m->text_length,

@@ -9,7 +9,8 @@
 
 /* ---- Tokenizer: CLIP's byte-pair encoding (tokenizer.c) ---- */
 typedef struct ltn_tokenizer ltn_tokenizer;
-ltn_status ltn__tokenizer_open(ltn_ctx *ctx, const char *dir, ltn_tokenizer **out); /* vocab.json, merges.txt, tokenizer_config.json */
+/* From vocab.json, merges.txt, tokenizer_config.json. */
+ltn_status ltn__tokenizer_open(ltn_ctx *ctx, const char *dir, ltn_tokenizer **out);
 /* From the files' bytes; config and map may be missing (no data). dir is for messages only. */
 typedef struct ltn_tokenizer_files {
     ltn_bytes vocab, merges, config, map; /* vocab.json, merges.txt, tokenizer_config.json, special_tokens_map.json */
@@ -100,8 +101,8 @@ typedef enum ltn_part_kind {
     LTN_UNET,
     LTN_ENCODE,
     LTN_DECODE,
-    /* The same with gradients: for the input "cotangent" of out's shape, the outputs "d_sample" and "d_text", "d_picture",
-     * "d_latent". */
+    /* The same with gradients: for the input "cotangent" of out's shape, the outputs "d_sample" and "d_text",
+     * "d_picture", "d_latent". */
     LTN_UNET_BY_SAMPLE,
     LTN_UNET_BY_TEXT,
     LTN_UNET_BY_BOTH,
@@ -116,10 +117,10 @@ typedef struct ltn_part_size {
 typedef struct ltn_arch {
     ltn_entry entry;         /* name: the _class_name or architectures[0] in config.json */
     /* Builds this part's graph. Inputs, channels last: "ids" (n,1,tokens,1), "end" (n,1,1,tokens), one at the prompt's
-     * end token, else zero; "sample", "time" (the sinusoid, (n,1,1,c)), "text" (n,1,tokens,c), SDXL: one token more, which
-     * holds the pooled text and zeros, and "place" (n,1,1,6 c), ltn__place_sinusoids; "picture" in [-1,1]; "latent".
-     * Output: "out". Latents are the UNet's everywhere: what the autoencoder gives, minus its shift factor, times its
-     * scaling factor. */
+     * end token, else zero; "sample", "time" (the sinusoid, (n,1,1,c)), "text" (n,1,tokens,c), SDXL: one token more,
+     * which holds the pooled text and zeros, and "place" (n,1,1,6 c), ltn__place_sinusoids; "picture" in [-1,1];
+     * "latent". Output: "out". Latents are the UNet's everywhere: what the autoencoder gives, minus its shift factor,
+     * times its scaling factor. */
     void (*build)(ltn_nn b, ltn_part_kind part, ltn_part_size s);
 } ltn_arch;
 /* guided.c: is this file of weights one of guided-diffusion's? Its configuration, found from its tensors. */
@@ -166,11 +167,12 @@ struct ltn_model {
 /* ---- lora.c: adapters. FILE or FILE:scale, merged into the model's weights, before the first plan. ---- */
 ltn_status ltn__lora_merge(ltn_model *m, const char *spec);
 bool ltn__lora_matches(ltn_tensors *t); /* is this file an adapter? */
+ltn_status ltn__lora_describe(ltn_ctx *ctx, ltn_tensors *t, char *json, size_t room); /* as ltn_lora_describe */
 /* The plan of a part for this shape, made on first use. */
 ltn_status ltn__model_part(ltn_model *m, ltn_part_kind kind, int64_t n, int64_t h, int64_t w, ltn_part **out);
 const ltn_entry *ltn__part_entry(int i); /* the parts by name, as ltn_bench_part takes them */
-/* The autoencoder's half for one picture of this shape, LTN_ENCODE or LTN_DECODE: in stripes where the context's bound on
- * memory leaves too little for a plan. Its arrays by name; its run. */
+/* The autoencoder's half for one picture of this shape, LTN_ENCODE or LTN_DECODE: in stripes where the context's bound
+ * on memory leaves too little for a plan. Its arrays by name; its run. */
 ltn_status ltn__model_coder(ltn_model *m, ltn_part_kind kind, int64_t h, int64_t w, ltn_part **out);
 float *ltn__coder_data(ltn_part *p, const char *name);
 ltn_status ltn__coder_run(ltn_model *m, ltn_part *p);
@@ -182,8 +184,8 @@ int ltn__unet_factor(const ltn_model *m);          /* divides the sides of its l
 /* Tells a UNet's plan the guidance w, if it takes that; it stays until another is told. */
 void ltn__tell_guidance(ltn_plan *unet, double w);
 bool ltn__unet_takes_guidance(const ltn_model *m); /* as an input (LCM): time_cond_proj_dim */
-/* Those of SDXL's six numbers, in pixels: height and width of the whole picture, top and left of the part of it that the
- * UNet sees, height and width of that part. */
+/* Those of SDXL's six numbers, in pixels: height and width of the whole picture, top and left of the part of it that
+ * the UNet sees, height and width of that part. */
 void ltn__place_sinusoids(const ltn_model *m, const int64_t place[6], float *out);
 /* The text that stands for no text: the null of guidance, from which others are counted. */
 ltn_status ltn__model_empty(ltn_model *m, ltn_array *out);

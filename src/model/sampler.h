@@ -136,6 +136,8 @@ void ltn__sampler_shift(ltn_sampler *s, int n);
 #define LTN_TRUTH(what, index, words)                                                                                \
     {.name = what, .help = words, .type = LTN_CHOICE, .def = index, .choices = "false|true"}
 #define LTN_NEVER(what, words) {.name = what, .help = words, .type = LTN_CHOICE, .choices = "false"}
+#define LTN_NO_FLOW                                                                                                  \
+    LTN_NEVER("use_flow_sigmas", "of flow matching"), LTN_NEVER("use_dynamic_shifting", "of flow matching")
 #define LTN_ZERO_SNR LTN_TRUTH("rescale_betas_zero_snr", 0, "betas scaled so that the last time step is noise alone")
 #define LTN_CLIPS(index)                                                                                             \
     LTN_TRUTH("clip_sample", index, "the clean latent is clipped"),                                                  \

@@ -1,6 +1,7 @@
 /* source.c - where a model's parts come from: a diffusers folder (model_index.json beside text_encoder/, unet/, vae/,
- * tokenizer/ and scheduler/; SDXL has text_encoder_2/ and tokenizer_2/ too, diffusions in pixels only unet/ and scheduler/, or
- * both at the top), or one file that holds all of them; and files or folders that stand in for its UNet or its autoencoder. */
+ * tokenizer/ and scheduler/; SDXL has text_encoder_2/ and tokenizer_2/ too, diffusions in pixels only unet/ and
+ * scheduler/, or both at the top), or one file that holds all of them; and files or folders that stand in for its UNet
+ * or its autoencoder. */
 #include "source.h"
 
 #include <stdio.h>
@@ -181,7 +182,8 @@ static ltn_status take_part(ltn_model *m, int f, const ltn_layout *l, ltn_tensor
     return s ? s : ltn__source_arch(m, f, ltn__tensors_path(from));
 }
 
-/* Of what no part took, that which stands where a part does is an error; the rest is the training's, and others' business. */
+/* Of what no part took, that which stands where a part does is an error; the rest is the training's, and others'
+ * business. */
 static ltn_status check_left(ltn_model *m, ltn_tensors *from, const char *prefix)
 {
     for (int i = 0; i < ltn__tensors_count(from); i++) {
@@ -201,7 +203,8 @@ static void note_rest(ltn_model *m, ltn_tensors *from)
         const ltn_weight *w = ltn__tensors_at(from, i);
         if (!w->used && !n++) first = w;
     }
-    if (n) ltn__log(m->ctx, 1, "%s: %d tensors belong to no part, %s the first", ltn__tensors_path(from), n, first->name);
+    if (n)
+        ltn__log(m->ctx, 1, "%s: %d tensors belong to no part, %s the first", ltn__tensors_path(from), n, first->name);
 }
 
 /* The pooled text's width, which open_clip's projection and transformers' both have as their first dimension's. */
@@ -294,7 +297,8 @@ static ltn_status open_tokenizers(ltn_model *m, const ltn_model_options *opt)
 {
     ltn_status s = LTN_OK;
     for (int k = 0; k < m->folders - 2 && !s; k++) {
-        const bool open_clip = !strcmp(ltn__json_str(m->config[k ? LTN_AT_TEXT_2 : LTN_AT_TEXT], "hidden_act", ""), "gelu");
+        const bool open_clip = !strcmp(ltn__json_str(m->config[k ? LTN_AT_TEXT_2 : LTN_AT_TEXT], "hidden_act", ""),
+                                       "gelu");
         if (opt->tokenizer) s = open_given_tokenizer(m, k, opt->tokenizer, open_clip);
         else if (m->index) {
             const char *path = ltn__arena_format(&m->arena, k ? "%s/tokenizer_2" : "%s/tokenizer", m->path);
@@ -327,8 +331,10 @@ static bool predicts_v(ltn_model *m, ltn_tensors *t)
     if (said) return !strcmp(said, "v");
     const bool two = ltn__json_num(m->config[LTN_AT_TEXT], "hidden_size", 0) == 1024 && m->folders == 3;
     if (two)
-        ltn__log(m->ctx, 0, "%s: SD2, taken to predict v as those for 768 pixels do; those for 512 predict epsilon, which "
-                 "has to be said", m->path);
+        ltn__log(m->ctx, 0,
+                 "%s: SD2, taken to predict v as those for 768 pixels do; those for 512 predict epsilon, which "
+                 "has to be said",
+                 m->path);
     return two;
 }
 
@@ -336,7 +342,8 @@ static ltn_status make_schedule(ltn_model *m, ltn_tensors *t, const ltn_model_op
 {
     const bool zero = ltn__tensors_marked(t, "ztsnr");
     if (ltn__tensors_marked(t, "edm_mean") || ltn__tensors_marked(t, "edm_vpred.sigma_max"))
-        return ltn__fail(m->ctx, LTN_EFORMAT, "%s: edm_mean or edm_vpred: EDM's noise levels are not supported", m->path);
+        return ltn__fail(m->ctx, LTN_EFORMAT, "%s: edm_mean or edm_vpred: EDM's noise levels are not supported",
+                         m->path);
     const bool v = opt->prediction ? !strcmp(opt->prediction, "v_prediction") : predicts_v(m, t);
     char text[512];
     snprintf(text, sizeof text,
@@ -413,8 +420,10 @@ static ltn_status open_pixels_folder(ltn_model *m)
                                         : ltn__arena_format(&m->arena, "%s/%s", m->path, ltn__folders[LTN_AT_UNET]);
     const ltn_status s = folder ? open_folder_part(m, LTN_AT_UNET, folder) : LTN_ENOMEM;
     if (s || m->arch[LTN_AT_UNET] == arch_named("UNet2DModel")) return s;
-    return ltn__fail(m->ctx, LTN_EFORMAT, "%s: model_index.json has neither text_encoder nor vae, and %s is no network for "
-                     "pixels", m->path, m->arch[LTN_AT_UNET]->entry.name);
+    return ltn__fail(m->ctx, LTN_EFORMAT,
+                     "%s: model_index.json has neither text_encoder nor vae, and %s is no network for "
+                     "pixels",
+                     m->path, m->arch[LTN_AT_UNET]->entry.name);
 }
 
 /* ---- A folder ---- */
@@ -473,8 +482,10 @@ static ltn_status open_others(ltn_model *m, const ltn_model_options *opt)
     if (m->pixels) {
         m->arch[LTN_AT_VAE] = arch_named("pixels");
         if (!opt->unet && !opt->vae && !opt->tokenizer) return LTN_OK;
-        return ltn__fail(m->ctx, LTN_EINVAL, "%s: the model works in pixels: nothing can stand in for its UNet, and it has neither "
-                         "autoencoder nor tokenizer", m->path);
+        return ltn__fail(m->ctx, LTN_EINVAL,
+                         "%s: the model works in pixels: nothing can stand in for its UNet, and it has neither "
+                         "autoencoder nor tokenizer",
+                         m->path);
     }
     ltn_status s = opt->unet ? open_part(m, LTN_AT_UNET, opt->unet) : LTN_OK;
     if (!s && opt->vae) s = open_part(m, LTN_AT_VAE, opt->vae);

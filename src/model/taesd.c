@@ -1,7 +1,7 @@
 /* taesd.c - AutoencoderTiny: stacks of small residual blocks relu(x + conv relu conv relu conv x), halved and
  * doubled between stages. Bohan's TAESD, https://github.com/madebyollin/taesd; names as in diffusers, which
- * numbers the layers of encoder and decoder through. Whether a block has a branch more, and how an encoder begins, is seen
- * by the weights. */
+ * numbers the layers of encoder and decoder through. Whether a block has a branch more, and how an encoder begins, is
+ * seen by the weights. */
 #include "model.h"
 
 enum { MAX_STAGES = 8, MAX_BLOCKS = 64, MAX_WIDTH = 1 << 14 };
@@ -41,10 +41,12 @@ static ltn_node *blocks(ltn_nn b, const char *key, int stage, ltn_node *x, int *
     return x;
 }
 
-/* Encoders of 32 pixels to a latent (TAESANA) begin with convolutions that halve, each with a relu, a layer of its own. */
+/* Encoders of 32 pixels to a latent (TAESANA) begin with convolutions that halve, each with a relu, a layer of its
+ * own. */
 static bool halves_at_once(ltn_nn b, int layer)
 {
-    return !ltn__has(ltn__in_i(b, "layers", 1), "conv.0.weight") && ltn__has(ltn__in_i(b, "layers", 2), "bias") && layer <= 2;
+    return !ltn__has(ltn__in_i(b, "layers", 1), "conv.0.weight") && ltn__has(ltn__in_i(b, "layers", 2), "bias") &&
+           layer <= 2;
 }
 
 /* Pictures come in [-1,1] and are turned to [0,1]. */
@@ -58,7 +60,8 @@ static ltn_node *encoder(ltn_nn b, ltn_node *x, int64_t latent)
         const int64_t width = ltn__config_at(b, "encoder_block_out_channels", i, 0, MAX_WIDTH);
         const bool stem = halves_at_once(b, layer);
         ltn_nn conv = ltn__in_i(b, "layers", layer++);
-        x = i || stem ? ltn__nn_conv_down(stem ? conv : ltn__plain(conv), x, width, 1) : ltn__nn_conv(conv, x, width, 3);
+        x = i || stem ? ltn__nn_conv_down(stem ? conv : ltn__plain(conv), x, width, 1)
+                      : ltn__nn_conv(conv, x, width, 3);
         if (stem) x = ltn__relu(b.g, x), layer++;
         if (!stem || i) x = blocks(b, "num_encoder_blocks", i, x, &layer);
     }

@@ -160,7 +160,8 @@ static void up(ltn_nn b, unet *u, int i)
     u->x = ltn__nn_conv(ltn__in(b, "upsamplers.0.conv"), ltn__upsample(b.g, u->x, 2), width, 3);
 }
 
-/* Models distilled with guidance as an input (LCM) are told it as ltn__tell_guidance writes it: added to the time, projected. */
+/* Models distilled with guidance as an input (LCM) are told it as ltn__tell_guidance writes it: added to the time,
+ * projected. */
 static ltn_node *guidance(ltn_nn b, ltn_node *time)
 {
     const int64_t n = ltn__config_int(b, "time_cond_proj_dim", 0, 4096);

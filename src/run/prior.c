@@ -1,9 +1,9 @@
 /* prior.c - a model as a prior on pictures of any size.
  *
- * The picture is continued by reflection to a canvas that the autoencoder's factor divides and that is at least as large
- * as the UNet's training size. The autoencoder sees the whole canvas; the UNet runs on overlapping windows of its training
- * size, in batches, and the predictions z0 are blended with weights that fall linearly towards a window's border:
- * z0 = sum_k w_k z0_k / sum_k w_k. Solvers blend in every step, so no border can survive to show as a seam. */
+ * The picture is continued by reflection to a canvas that the autoencoder's factor divides and that is at least as
+ * large as the UNet's training size. The autoencoder sees the whole canvas; the UNet runs on overlapping windows of its
+ * training size, in batches, and the predictions z0 are blended with weights that fall linearly towards a window's
+ * border: z0 = sum_k w_k z0_k / sum_k w_k. Solvers blend in every step, so no border can survive to show as a seam. */
 #include "prior.h"
 
 #include <math.h>
@@ -164,7 +164,8 @@ static void predict_batch(const model_prior *p, ltn_part *unet, const float *z, 
     take_windows(p, z, first, in);
     set_places(p, unet, first);
     ltn__plan_run_to(unet->plan, "out");
-    ltn__schedule_predict(&p->m->schedule, t, in, ltn__plan_data(unet->plan, "out"), p->clean, window_count(p) * (size_t)p->batch);
+    ltn__schedule_predict(&p->m->schedule, t, in, ltn__plan_data(unet->plan, "out"), p->clean,
+                          window_count(p) * (size_t)p->batch);
 }
 
 /* The blended prediction of all windows. */
@@ -194,7 +195,9 @@ static ltn_status encode_kept(ltn_prior *base, const float *x, float *z)
 {
     model_prior *p = (model_prior *)base;
     int64_t f = p->m->factor;
-    ltn_status s = p->encode_back ? LTN_OK : ltn__model_part(p->m, LTN_ENCODE_BACK, 1, p->y.length * f, p->x.length * f, &p->encode_back);
+    ltn_status s = p->encode_back
+                       ? LTN_OK
+                       : ltn__model_part(p->m, LTN_ENCODE_BACK, 1, p->y.length * f, p->x.length * f, &p->encode_back);
     if (s) return s;
     to_canvas(p, x, ltn__plan_data(p->encode_back->plan, "picture"));
     ltn__plan_run_to(p->encode_back->plan, "out");
@@ -205,7 +208,8 @@ static ltn_status encode_kept(ltn_prior *base, const float *x, float *z)
 /* The adjoint of to_canvas: what was continued by reflection is added up. */
 static void to_canvas_back(const model_prior *p, const float *canvas, float *dx)
 {
-    int64_t f = p->m->factor, rows = p->y.length * f, columns = p->x.length * f, w = p->picture.width, h = p->picture.height;
+    int64_t f = p->m->factor, rows = p->y.length * f, columns = p->x.length * f, w = p->picture.width,
+            h = p->picture.height;
     int64_t plane = p->picture.channels == 1 ? 0 : w * h;
     memset(dx, 0, ltn__size_count(p->picture) * sizeof *dx);
     for (int64_t i = 0; i < rows; i++) {
@@ -229,7 +233,9 @@ static ltn_status encode_back(ltn_prior *base, const float *dz, float *dx)
 static ltn_status decode_kept(ltn_prior *base, const float *z, float *x)
 {
     model_prior *p = (model_prior *)base;
-    ltn_status s = p->decode_back ? LTN_OK : ltn__model_part(p->m, LTN_DECODE_BACK, 1, p->y.length, p->x.length, &p->decode_back);
+    ltn_status s = p->decode_back
+                       ? LTN_OK
+                       : ltn__model_part(p->m, LTN_DECODE_BACK, 1, p->y.length, p->x.length, &p->decode_back);
     if (s) return s;
     memcpy(ltn__plan_data(p->decode_back->plan, "latent"), z, base->latent_count * sizeof *z);
     ltn__plan_run_to(p->decode_back->plan, "out");
@@ -245,7 +251,8 @@ static void from_canvas_back(const model_prior *p, const float *dx, float *canva
     memset(canvas, 0, (size_t)(p->y.length * f * columns * 3) * sizeof *canvas);
     for (int64_t i = 0; i < h; i++)
         for (int64_t j = 0; j < w; j++)
-            for (int c = 0; c < 3; c++) canvas[3 * (i * columns + j) + c] = grey ? dx[i * w + j] / 3 : dx[(c * h + i) * w + j];
+            for (int c = 0; c < 3; c++)
+                canvas[3 * (i * columns + j) + c] = grey ? dx[i * w + j] / 3 : dx[(c * h + i) * w + j];
 }
 
 static ltn_status decode_back(ltn_prior *base, const float *dx, float *dz)
@@ -279,7 +286,9 @@ static void blend_back(const model_prior *p, const float *dz0, int first)
         for (int64_t r = 0; r < p->y.window; r++, out += side * c) {
             size_t at = counts ? window_row(p, first + b, r) : 0;
             for (int64_t i = 0; i < side * c; i++)
-                out[i] = counts ? dz0[at + (size_t)i] * p->weight[r * side + i / c] / p->sum[(at + (size_t)i) / (size_t)c] : 0;
+                out[i] = counts
+                             ? dz0[at + (size_t)i] * p->weight[r * side + i / c] / p->sum[(at + (size_t)i) / (size_t)c]
+                             : 0;
         }
     }
 }
@@ -289,8 +298,8 @@ static void batch_back(const model_prior *p, const float *dz0, int first, float 
 {
     ltn_plan *plan = p->kept->plan;
     blend_back(p, dz0, first);
-    ltn__schedule_back(&p->m->schedule, p->t, ltn__plan_data(plan, "sample"), ltn__plan_data(plan, "out"), p->clean, p->clean,
-                       ltn__plan_data(plan, "cotangent"), window_count(p) * (size_t)p->batch);
+    ltn__schedule_back(&p->m->schedule, p->t, ltn__plan_data(plan, "sample"), ltn__plan_data(plan, "out"), p->clean,
+                       p->clean, ltn__plan_data(plan, "cotangent"), window_count(p) * (size_t)p->batch);
     ltn__plan_run_on(plan, "out");
     if (dz) {
         add_windows(p, p->clean, first, false, dz);
@@ -336,8 +345,9 @@ static void make_weights(model_prior *p)
         }
 }
 
-/* The calibration in latino.json, beside model_index.json: rows of numbers sorted by the first; column `of` at x, linear
- * between (of the logarithm of x, of the logarithm of the column), ends held; absent where there is no such table. */
+/* The calibration in latino.json, beside model_index.json: rows of numbers sorted by the first; column `of` at x,
+ * linear between (of the logarithm of x, of the logarithm of the column), ends held; absent where there is no such
+ * table. */
 enum { LOG_X = 1, LOG_Y = 2 };
 static double calibrated(const ltn_prior *base, const char *table, int of, double x, int scale, double absent)
 {
@@ -373,8 +383,8 @@ static double latent_error(const ltn_prior *p, int t)
     return calibrated(p, "latent_error", 1, t, LOG_Y, 0.8 * (1 - p->alpha_bar[t]));
 }
 
-/* Without a table: latents have unit variance and pictures a deviation of about 1/2, so noise e on a picture is noise 2 e
- * on its latent, and the t is sought where sqrt((1 - ab) / ab) = 2 e; in pixels, e. */
+/* Without a table: latents have unit variance and pictures a deviation of about 1/2, so noise e on a picture is noise 2
+ * e on its latent, and the t is sought where sqrt((1 - ab) / ab) = 2 e; in pixels, e. */
 static int uncalibrated_time(const ltn_prior *p, double e)
 {
     const double noise = ((const model_prior *)p)->m->pixels ? e : 2 * e;
@@ -385,7 +395,8 @@ static int uncalibrated_time(const ltn_prior *p, double e)
 
 static int time_of(const ltn_prior *p, double e)
 {
-    return (int)lrint(LTN_MIN(LTN_MAX(calibrated(p, "noisy_picture", 1, e, LOG_X, uncalibrated_time(p, e)), 1), p->train_steps - 1));
+    return (int)lrint(
+        LTN_MIN(LTN_MAX(calibrated(p, "noisy_picture", 1, e, LOG_X, uncalibrated_time(p, e)), 1), p->train_steps - 1));
 }
 
 static double error_at(const ltn_prior *p, double e)
@@ -460,7 +471,8 @@ ltn_status ltn__prior_open(ltn_model *m, ltn_size picture, const char *prompt, l
 {
     *out = NULL;
     if (picture.channels != 1 && picture.channels != 3)
-        return ltn__fail(m->ctx, LTN_ESHAPE, "the model restores grey and RGB pictures, not %d channels", picture.channels);
+        return ltn__fail(m->ctx, LTN_ESHAPE, "the model restores grey and RGB pictures, not %d channels",
+                         picture.channels);
     if (m->schedule.thresholding)
         return ltn__fail(m->ctx, LTN_EINVAL, "%s: its scheduler has thresholding, which no solver can follow", m->path);
     model_prior *p = ltn__alloc(m->ctx, 1, sizeof *p);
@@ -473,11 +485,12 @@ ltn_status ltn__prior_open(ltn_model *m, ltn_size picture, const char *prompt, l
     int windows = p->y.count * p->x.count, rounds = (windows + MAXBATCH - 1) / MAXBATCH;
     p->batch = (windows + rounds - 1) / rounds;
     size_t places = (size_t)(p->y.length * p->x.length);
-    p->base = (ltn_prior){.pixels = m->pixels, .latent_count = places * (size_t)m->latent_channels, .train_steps = m->schedule.train_steps,
+    p->base = (ltn_prior){.pixels = m->pixels, .latent_count = places * (size_t)m->latent_channels,
+                          .train_steps = m->schedule.train_steps,
                           .alpha_bar = m->schedule.alpha_bar, .encode = encode, .decode = decode, .predict = predict,
                           .encode_kept = encode_kept, .decode_kept = decode_kept, .predict_kept = predict_kept,
-                          .encode_back = encode_back, .decode_back = decode_back, .predict_back = predict_back, .error = error, .latent_error = latent_error,
-                          .time_of = time_of, .error_at = error_at};
+                          .encode_back = encode_back, .decode_back = decode_back, .predict_back = predict_back,
+                          .error = error, .latent_error = latent_error, .time_of = time_of, .error_at = error_at};
     if (ltn__json_get(m->calibration, "error_spectrum")) p->base.spectrum = spectrum;
     ltn_status s = LTN_ENOMEM;
     p->weight = ltn__alloc(m->ctx, (size_t)(p->y.window * p->x.window), sizeof *p->weight);

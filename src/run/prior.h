@@ -14,7 +14,8 @@ void ltn__prior_close(ltn_prior **p);
 void ltn__prior_latent(const ltn_prior *p, int64_t dim[3]);
 /* The columns of the picture where windows begin or end; returns how many. */
 int ltn__prior_edges(const ltn_prior *p, int *column, int max);
-/* Picture, planar -> canvas of rows x columns, channels last, continued by reflection; grey becomes three equal channels. */
+/* Picture, planar -> canvas of rows x columns, channels last, continued by reflection; grey becomes three equal
+ * channels. */
 void ltn__to_canvas(const float *x, ltn_size picture, int64_t rows, int64_t columns, float *canvas);
 /* Back: what lies outside the picture is left out, grey is the mean. */
 void ltn__from_canvas(const float *canvas, int64_t columns, ltn_size picture, float *x);

@@ -34,12 +34,13 @@ static ltn_status check_task(ltn_ctx *ctx, const ltn_task *t)
     if (!d || !t->y) return ltn__fail(ctx, LTN_EINVAL, "a task needs a degradation and a measurement");
     const ltn_image *y = t->y;
     if (y->width != d->y.width || y->height != d->y.height || (y->channels != d->y.channels && !has_alpha(y, d)))
-        return ltn__fail(ctx, LTN_ESHAPE, "the measurement is %d x %d with %d channels; \"%s\" gives %d x %d with %d", y->width,
-                         y->height, y->channels, d->spec, d->y.width, d->y.height, d->y.channels);
+        return ltn__fail(ctx, LTN_ESHAPE, "the measurement is %d x %d with %d channels; \"%s\" gives %d x %d with %d",
+                         y->width, y->height, y->channels, d->spec, d->y.width, d->y.height, d->y.channels);
     if (isnan(t->sigma) || isinf(t->sigma)) return ltn__fail(ctx, LTN_EINVAL, "sigma is not a number");
     size_t n = (size_t)y->width * (size_t)y->height * (size_t)y->channels;
     for (size_t i = 0; i < n; i++)
-        if (!isfinite(y->data[i])) return ltn__fail(ctx, LTN_EINVAL, "the measurement holds values that are not finite");
+        if (!isfinite(y->data[i]))
+            return ltn__fail(ctx, LTN_EINVAL, "the measurement holds values that are not finite");
     return LTN_OK;
 }
 
@@ -77,8 +78,8 @@ static ltn_status take_noise(ltn_run *r, const ltn_array *a)
     int64_t l[3];
     ltn__prior_latent(r->prior, l);
     if (a->rank != 4 || a->dim[0] < 1 || a->dim[1] != l[2] || a->dim[2] != l[0] || a->dim[3] != l[1])
-        return ltn__fail(r->ctx, LTN_ESHAPE, "the noise must be draws of %lld x %lld x %lld", (long long)l[2], (long long)l[0],
-                         (long long)l[1]);
+        return ltn__fail(r->ctx, LTN_ESHAPE, "the noise must be draws of %lld x %lld x %lld", (long long)l[2],
+                         (long long)l[0], (long long)l[1]);
     r->noise = ltn__alloc(r->ctx, (size_t)a->dim[0] * r->prior->latent_count, sizeof *r->noise);
     if (!r->noise) return LTN_ENOMEM;
     ltn__to_last(a->data, r->noise, a->dim[0], l[2], l[0] * l[1]);
@@ -95,7 +96,8 @@ static ltn_status take_text(ltn_run *r, const ltn_array *a)
     if (!p->tokens) return ltn__fail(r->ctx, LTN_EINVAL, "the model works in pixels and takes no text");
     int64_t width = (int64_t)(p->text_count / (size_t)p->tokens);
     if (a->rank != 3 || a->dim[0] != 1 || a->dim[1] != p->tokens || a->dim[2] != width)
-        return ltn__fail(r->ctx, LTN_ESHAPE, "the text must be 1 x %d x %lld for this model", p->tokens, (long long)width);
+        return ltn__fail(r->ctx, LTN_ESHAPE, "the text must be 1 x %d x %lld for this model", p->tokens,
+                         (long long)width);
     for (size_t i = 0; i < p->text_count; i++)
         if (!isfinite(a->data[i])) return ltn__fail(r->ctx, LTN_EINVAL, "the text holds values that are not finite");
     memcpy(p->text, a->data, p->text_count * sizeof *p->text);
@@ -105,7 +107,8 @@ static ltn_status take_text(ltn_run *r, const ltn_array *a)
 static ltn_status open_solver(ltn_run *r, const ltn_task *t)
 {
     ltn_spec spec;
-    ltn_status s = ltn__spec_parse(r->ctx, "solver", ltn__solver_entry, t->solver ? t->solver : "latino", &r->arena, &spec);
+    ltn_status s = ltn__spec_parse(r->ctx, "solver", ltn__solver_entry, t->solver ? t->solver : "latino", &r->arena,
+                                   &spec);
     if (s) return s;
     r->solver = ltn__solver_row(spec.row);
     if (!r->solver->nonlinear && (s = ltn__linear_needed(&r->a, r->solver->entry.name))) return s;

@@ -22,7 +22,8 @@ static double cosine(const float *a, const float *b, const float *e, size_t n)
 ltn_status ltn_words(ltn_model *m, const ltn_array *text, const char *const *caption, int n, double *score)
 {
     if (text->rank != 3 || text->dim[0] != 1 || text->dim[1] != m->text_length || text->dim[2] != m->text_width)
-        return ltn__fail(m->ctx, LTN_ESHAPE, "the text must be 1 x %d x %d for this model", m->text_length, m->text_width);
+        return ltn__fail(m->ctx, LTN_ESHAPE, "the text must be 1 x %d x %d for this model", m->text_length,
+                         m->text_width);
     const size_t count = (size_t)m->text_length * (size_t)m->text_width;
     ltn_array empty, words;
     ltn_status s = ltn__model_empty(m, &empty);

@@ -1,10 +1,11 @@
-/* coloured.c - the prox for an error u - x of covariance C that is diagonal on the cosine basis, grey apart from colour:
+/* coloured.c - the prox for an error u - x of covariance C, diagonal on the cosine basis, grey apart from colour:
  *
  *     x = argmin |W (A x - y)|^2 / 2 sigma^2 + 1/2 (x - u)^T C^-1 (x - u)
  *     x = u + d,   (A^T W^2 A + sigma^2 C^-1) d = A^T W^2 (y - A u)
  *
- * by conjugate gradients (Hestenes and Stiefel 1952), made fast by (tr(A^T A) / n + sigma^2 C^-1)^-1: one step where A = 1.
- * W are the weights of a likelihood. Without noise sigma is small enough to be felt nowhere, and a last prox makes A x = y. */
+ * by conjugate gradients (Hestenes and Stiefel 1952), made fast by (tr(A^T A) / n + sigma^2 C^-1)^-1: one step where
+ * A = 1. W are the weights of a likelihood. Without noise sigma is small enough to be felt nowhere, and a last prox
+ * makes A x = y. */
 #include "coloured.h"
 
 #include <math.h>
@@ -37,10 +38,12 @@ static void filter(ltn_coloured *c, factor f, const float *x, float *out)
     const size_t n = ltn__plane_floats(&c->plane), channels = (size_t)c->q->a->x.channels;
     for (size_t k = 0; k < channels; k++) ltn__plane_forward(&c->plane, x + k * n, c->s + k * n);
     for (size_t i = 0; i < n; i++) {
-        const double grey = factor_of(&f, c->variance[LTN_GREY][i]), colour = factor_of(&f, c->variance[LTN_COLOUR][i]);
+        const double grey = factor_of(&f, c->variance[LTN_GREY][i]);
+        const double colour = factor_of(&f, c->variance[LTN_COLOUR][i]);
         double mean = 0;
         for (size_t k = 0; k < channels; k++) mean += c->s[k * n + i] / (double)channels;
-        for (size_t k = 0; k < channels; k++) c->s[k * n + i] = (float)(colour * (c->s[k * n + i] - mean) + grey * mean);
+        for (size_t k = 0; k < channels; k++)
+            c->s[k * n + i] = (float)(colour * (c->s[k * n + i] - mean) + grey * mean);
     }
     for (size_t k = 0; k < channels; k++) ltn__plane_inverse(&c->plane, c->s + k * n, out + k * n);
 }
@@ -114,10 +117,12 @@ double ltn__coloured_gain(ltn_coloured *c)
 void ltn__coloured_prox(ltn_coloured *c, const float *y, double scale, const float *u, float *x)
 {
     const ltn_problem *q = c->q;
-    const size_t n = ltn__size_count(q->a->x), m = ltn__size_count(q->a->y), modes = ltn__plane_floats(&c->plane);
+    const size_t n = ltn__size_count(q->a->x), m = ltn__size_count(q->a->y);
+    const size_t modes = ltn__plane_floats(&c->plane);
     double mean = 0;
     for (size_t i = 0; i < modes; i++) mean += c->variance[LTN_GREY][i] / (double)modes;
-    const double gain = probe(c), noise2 = fmax(q->sigma * q->sigma, least_noise * gain * scale * mean) / scale;
+    const double gain = probe(c);
+    const double noise2 = fmax(q->sigma * q->sigma, least_noise * gain * scale * mean) / scale;
     ltn__forward(q->a, u, c->t);
     for (size_t i = 0; i < m; i++) c->t[i] = y[i] - c->t[i];
     ltn__measured(q->a, c->t);
@@ -128,7 +133,8 @@ void ltn__coloured_prox(ltn_coloured *c, const float *y, double scale, const flo
     if (q->sigma == 0) ltn__prox(q->a, y, INFINITY, x, x);
 }
 
-/* Of the cosine of a and b half periods; the table's values stand at frequencies of 1/128, 1/64 .. 1/2 of a period a pixel. */
+/* Of the cosine of a and b half periods; the table's values stand at frequencies of 1/128, 1/64 .. 1/2 of a period a
+ * pixel. */
 void ltn__coloured_at(ltn_coloured *c, const ltn_prior *p, int t)
 {
     const ltn_plane *f = &c->plane;
@@ -139,7 +145,8 @@ void ltn__coloured_at(ltn_coloured *c, const ltn_prior *p, int t)
             for (int b = 0; b < f->height; b++) {
                 const double at = ltn__band((double)a / f->width, (double)b / f->height);
                 const int k = LTN_MIN((int)at, LTN_BANDS - 2);
-                c->variance[part][(size_t)a * (size_t)f->height + (size_t)b] = (float)(band[k] * pow(band[k + 1] / band[k], at - k));
+                const double v = band[k] * pow(band[k + 1] / band[k], at - k);
+                c->variance[part][(size_t)a * (size_t)f->height + (size_t)b] = (float)v;
             }
     }
 }
@@ -162,7 +169,8 @@ ltn_status ltn__coloured_open(ltn_coloured *c, const ltn_problem *q)
     float **const picture[] = {&c->s, &c->b, &c->d, &c->r, &c->p, &c->mp, &c->z};
     float **const spectrum[] = {&c->variance[0], &c->variance[1]};
     if (ltn__alloc_each(q->ctx, ltn__size_count(size), picture, LTN_COUNT(picture))) return LTN_ENOMEM;
-    if (ltn__alloc_each(q->ctx, ltn__plane_floats(&c->plane), spectrum, LTN_COUNT(spectrum))) return LTN_ENOMEM;
+    const size_t modes = ltn__plane_floats(&c->plane);
+    if (ltn__alloc_each(q->ctx, modes, spectrum, LTN_COUNT(spectrum))) return LTN_ENOMEM;
     c->t = ltn__alloc(q->ctx, ltn__size_count(q->a->y), sizeof *c->t);
     return c->t ? LTN_OK : LTN_ENOMEM;
 }

@@ -8,7 +8,7 @@
 typedef struct ltn_coloured {
     const ltn_problem *q;
     ltn_plane plane;
-    float *variance[LTN_PARTS_OF_COLOUR]; /* of every orthonormal cosine coefficient of the error, in a spectrum's order */
+    float *variance[LTN_PARTS_OF_COLOUR]; /* of the error's orthonormal cosine coefficients, in a spectrum's order */
     float *s;                             /* the spectra of a picture's channels */
     float *b, *d, *r, *p, *mp, *z;        /* pictures: conjugate gradients' own */
     float *t;                             /* a measurement */

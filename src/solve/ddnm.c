@@ -1,12 +1,14 @@
-/* ddnm.c - denoising diffusion null-space models (Wang et al. 2022, arXiv 2212.00490): what A sees of a prediction is replaced
- * by the data,
+/* ddnm.c - denoising diffusion null-space models (Wang et al. 2022, arXiv 2212.00490): what A sees of a prediction is
+ * replaced by the data,
  *
  *     x0' = x0 + A^+ (y - A x0),      z <- sqrt(ab') x0' + sqrt(1 - ab') (eta eps + sqrt(1 - eta^2) eps_hat).
  *
- * With noise in y (ddnm+, by singular values s, in units of x = z / sqrt(ab), level l', deviation e = sigma / s of the data d):
+ * With noise in y (ddnm+, by singular values s, in units of x = z / sqrt(ab), level l', deviation e = sigma / s of the
+ * data d):
  *     c' = c0 + lambda (d - c0) + phi eps,     lambda = 1, phi^2 = l'^2 - e^2                       where l' >= e,
  *                                              lambda = sqrt(1 - eta^2) l' / e, phi = eta l'        elsewhere.
- * Time travel: every `travel` steps the last `travel` are gone again, `repeat` times in all, from z noised back to there. */
+ * Time travel: every `travel` steps the last `travel` are gone again, `repeat` times in all, from z noised back to
+ * there. */
 #include "spectral.h"
 
 #include <math.h>
@@ -121,8 +123,8 @@ static const ltn_param ddnm_params[] = {
     LTN_SPACING_PARAM,
     {.name = "eta", .help = "fresh noise in every step", .type = LTN_FLOAT, .def = 0.85, .max = 1},
     {.name = "travel", .help = "steps that time travel goes back", .type = LTN_INT, .def = 1, .min = 1, .max = 1000},
-    {.name = "repeat", .help = "times that every stretch of time travel is gone; 1: no time travel", .type = LTN_INT, .def = 1,
-     .min = 1, .max = 100},
+    {.name = "repeat", .help = "times that every stretch of time travel is gone; 1: no time travel", .type = LTN_INT,
+     .def = 1, .min = 1, .max = 100},
     {0},
 };
 

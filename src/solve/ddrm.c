@@ -1,6 +1,6 @@
-/* ddrm.c - denoising diffusion restoration models (Kawar et al. 2022, arXiv 2201.11793): in the coefficients c = V^T x of the
- * degradation A = U diag(s) V^T, with x = z / sqrt(ab), level l = sqrt((1 - ab) / ab), data d = U^T y / s of deviation e = sigma / s,
- * the prediction c0 and the next level l',
+/* ddrm.c - denoising diffusion restoration models (Kawar et al. 2022, arXiv 2201.11793): in the coefficients c = V^T x
+ * of the degradation A = U diag(s) V^T, with x = z / sqrt(ab), level l = sqrt((1 - ab) / ab), data d = U^T y / s of
+ * deviation e = sigma / s, the prediction c0 and the next level l',
  *
  *     s = 0:    c' ~ N(c0 + sqrt(1 - eta^2) l' (c - c0) / l,  eta^2 l'^2)
  *     l' < e:   c' ~ N(c0 + sqrt(1 - eta^2) l' (d - c0) / e,  eta^2 l'^2)
@@ -82,7 +82,8 @@ static ltn_status ddrm_open(const ltn_problem *q, ltn_prior *p, const ltn_spec *
 static const ltn_param ddrm_params[] = {
     {.name = "steps", .help = "network calls", .type = LTN_INT, .def = 100, .min = 1, .max = 1000},
     LTN_SPACING_PARAM,
-    {.name = "eta", .help = "fresh noise where the data say less than the prior", .type = LTN_FLOAT, .def = 0.85, .max = 1},
+    {.name = "eta", .help = "fresh noise where the data say less than the prior", .type = LTN_FLOAT, .def = 0.85,
+     .max = 1},
     {.name = "eta_b", .help = "weight of the data where they say more", .type = LTN_FLOAT, .def = 1, .max = 1},
     {0},
 };

@@ -1,7 +1,8 @@
 /* diffpir.c - DiffPIR: a diffusion as the denoiser of half-quadratic splitting (Zhu et al. 2023, arXiv 2305.08995):
  *
  *     x0 = D(f(z, t)),      u = argmin |y - A x|^2 + rho |x - x0|^2,      rho = lambda sigma^2 ab / (1 - ab)
- *     z <- sqrt(ab') E(u) + sqrt(1 - ab') (sqrt(1 - zeta) eps_hat + sqrt(zeta) eps),   eps_hat = (z - sqrt(ab) E(u)) / sqrt(1 - ab).
+ *     z <- sqrt(ab') E(u) + sqrt(1 - ab') (sqrt(1 - zeta) eps_hat + sqrt(zeta) eps),
+ *     eps_hat = (z - sqrt(ab) E(u)) / sqrt(1 - ab).
  *
  * The picture is the last u. The release's lambda goes with a sigma of pictures in [0, 1] beside an ab of pictures in
  * [-1, 1]; here both are of [-1, 1], which makes the paper's 7 a 7 / 4. */
@@ -78,12 +79,14 @@ static const ltn_param diffpir_params[] = {
     LTN_SPACING_PARAM,
     {.name = "lambda", .help = "weight of the prediction beside the data; the paper's 7 is 1.75 in these units",
      .type = LTN_FLOAT, .def = 1.75, .min = 1e-6, .max = 1e6},
-    {.name = "zeta", .help = "part of the noise that is drawn anew in every step", .type = LTN_FLOAT, .def = 0.3, .max = 1},
+    {.name = "zeta", .help = "part of the noise that is drawn anew in every step", .type = LTN_FLOAT, .def = 0.3,
+     .max = 1},
     {0},
 };
 
 const ltn_solver_row ltn__solver_diffpir = {
-    .entry = {.name = "diffpir", .help = "a diffusion as plug-and-play denoiser: the prox of the data after every prediction",
+    .entry = {.name = "diffpir",
+              .help = "a diffusion as plug-and-play denoiser: the prox of the data after every prediction",
               .cite = "arXiv 2305.08995", .param = diffpir_params},
     .needs_prior = true,
     .open = diffpir_open,

@@ -1,4 +1,5 @@
-/* diffusion.c - the grid of times, one step backwards along a diffusion, the gradient of the data term, Adam (diffusion.h). */
+/* diffusion.c - the grid of times, one step backwards along a diffusion, the gradient of the data term, Adam
+ * (diffusion.h). */
 #include "diffusion.h"
 
 #include <math.h>
@@ -16,7 +17,8 @@ double ltn__grid_alpha_bar(const ltn_prior *p, int steps, double spacing, int k)
     return k < steps ? p->alpha_bar[ltn__grid_time(p, steps, spacing, k)] : 1;
 }
 
-void ltn__diffusion_step(const ltn_prior *p, double ab, double next, double eta, const float *z0, const float *eps, float *z)
+void ltn__diffusion_step(const ltn_prior *p, double ab, double next, double eta, const float *z0, const float *eps,
+                         float *z)
 {
     const double s = eta * sqrt((1 - next) / (1 - ab) * (1 - ab / next));
     const double b = sqrt(fmax(1 - next - s * s, 0) / (1 - ab));

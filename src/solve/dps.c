@@ -1,5 +1,5 @@
-/* dps.c - diffusion posterior sampling (Chung et al., arXiv 2209.14687), in its latent form through the decoder D, which is the
- * identity in pixels:
+/* dps.c - diffusion posterior sampling (Chung et al., arXiv 2209.14687), in its latent form through the decoder D,
+ * which is the identity in pixels:
  *
  *     z0 = f(z, t, c),  x = D(z0)
  *     z <- ancestral step from (z, z0) to the next time (diffusion.h)  -  zeta g,      g = grad_z |A x - y|

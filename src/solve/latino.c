@@ -1,13 +1,14 @@
-/* latino.c - LATINO: a latent consistency model as prior, the data kept by a proximal step (arXiv 2503.12615, ICCV 2025).
+/* latino.c - LATINO: a latent consistency model as prior, the data kept by a proximal step (arXiv 2503.12615, ICCV
+ * 2025).
  *
  *     z  = sqrt(ab_t) E(x) + sqrt(1 - ab_t) eps       encode, noise
  *     z0 = f(z, t, c)                                 consistency map
  *     u  = D(z0)                                      decode
  *     x  = argmin_x gamma/2 |A x - y|^2 + 1/2 |x - u|^2
  *
- * for t_1 > ... > t_N, with gamma by a rule of rule.c. That is the paper's loop; the default, rule=matched, finds gamma and t
- * from the error that x carries and adds no noise to it (matched.c). There what the autoencoder cannot keep is not lost
- * again in every step: the latent moves by what the prox changed, z0 + E(x) - E(u). */
+ * for t_1 > ... > t_N, with gamma by a rule of rule.c. That is the paper's loop; the default, rule=matched, finds gamma
+ * and t from the error that x carries and adds no noise to it (matched.c). There what the autoencoder cannot keep is
+ * not lost again in every step: the latent moves by what the prox changed, z0 + E(x) - E(u). */
 #include "latino.h"
 
 #include <math.h>
@@ -173,13 +174,19 @@ static ltn_status take_times(latino *l, const ltn_spec *s)
     const char *list = ltn__str(s, "times");
     int train = l->loop.p->train_steps;
     if (!(l->t = ltn__alloc(ctx, (size_t)train, sizeof *l->t))) return LTN_ENOMEM;
-    l->steps = list ? ltn__times_by_list(list, train, l->t) : ltn__times_by_default((int)ltn__num(s, "steps"), train, l->t);
+    l->steps = list ? ltn__times_by_list(list, train, l->t)
+                    : ltn__times_by_default((int)ltn__num(s, "steps"), train, l->t);
     if (!l->loop.rule && ltn__num(s, "start") != LTN_START_OWN)
-        return ltn__fail(ctx, LTN_EINVAL, "start=%s: rule=matched has its own start; give rule=discrepancy, bayes or released", ltn__str(s, "start"));
+        return ltn__fail(ctx, LTN_EINVAL,
+                         "start=%s: rule=matched has its own start; give rule=discrepancy, bayes or released",
+                         ltn__str(s, "start"));
     if (list && !l->loop.rule)
-        return ltn__fail(ctx, LTN_EINVAL, "times=%s: rule=matched finds its own time steps; give rule=discrepancy, bayes or released", list);
+        return ltn__fail(ctx, LTN_EINVAL,
+                         "times=%s: rule=matched finds its own time steps; give rule=discrepancy, bayes or released",
+                         list);
     if (l->steps) return LTN_OK;
-    return ltn__fail(ctx, LTN_EINVAL, "times=%s: expected falling time steps below %d such as 999/749/499/249", list, train);
+    return ltn__fail(ctx, LTN_EINVAL, "times=%s: expected falling time steps below %d such as 999/749/499/249", list,
+                     train);
 }
 
 static ltn_status latino_open(const ltn_problem *q, ltn_prior *p, const ltn_spec *s, void **state, int *steps)
@@ -198,17 +205,20 @@ static ltn_status latino_open(const ltn_problem *q, ltn_prior *p, const ltn_spec
 
 static const ltn_param latino_params[] = {
     {.name = "steps", .help = "network calls", .type = LTN_INT, .def = 8, .min = 1, .max = 1000},
-    {.name = "times", .help = "time steps by hand, 999/749/499/249 (not with rule=matched, which finds its own)", .type = LTN_STRING},
-    {.name = "rule", .help = "how the weight gamma of the data is found", .type = LTN_CHOICE, .def = 0, .choices = "matched|discrepancy|bayes|released"},
-    {.name = "start", .help = "own: of the rule; the paper's rules may start from a naive inverse (their own) or A^T y", .type = LTN_CHOICE,
-     .choices = "own|naive|adjoint"},
-    {.name = "output", .help = "the last prox or the last decoded prediction", .type = LTN_CHOICE, .def = 0, .choices = "prox|decoded"},
+    {.name = "times", .help = "time steps by hand, 999/749/499/249 (not with rule=matched, which finds its own)",
+     .type = LTN_STRING},
+    {.name = "rule", .help = "how the weight gamma of the data is found", .type = LTN_CHOICE, .def = 0,
+     .choices = "matched|discrepancy|bayes|released"},
+    {.name = "start", .help = "own: of the rule; the paper's rules may start from a naive inverse (their own) or A^T y",
+     .type = LTN_CHOICE, .choices = "own|naive|adjoint"},
+    {.name = "output", .help = "the last prox or the last decoded prediction", .type = LTN_CHOICE, .def = 0,
+     .choices = "prox|decoded"},
     {0},
 };
 
 const ltn_solver_row ltn__solver_latino = {
-    .entry = {.name = "latino", .help = "latent consistency model with a proximal data step", .cite = "arXiv 2503.12615",
-              .param = latino_params},
+    .entry = {.name = "latino", .help = "latent consistency model with a proximal data step",
+              .cite = "arXiv 2503.12615", .param = latino_params},
     .needs_prior = true,
     .nonlinear = true,
     .open = latino_open,

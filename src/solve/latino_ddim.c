@@ -8,9 +8,9 @@
  *
  * along times that fall evenly to 0. With rule=matched they begin where matched.c's start x is as noisy as the
  * prior expects, z = sqrt(ab) E(x), so that the steps are all that differs from `latino`; with the paper's rules at
- * the last time step, z = sqrt(ab) E(x) + sqrt(1 - ab) eps with the naive inverse x. The last x is the result. z0' = E(x) goes
- * through the autoencoder once more in every step, and what that loses adds up over many (the small prior's gives
- * a picture back with 36 dB after one round, 10 dB after fifty); z0' = z0 + E(x) - E(u), the default, loses
+ * the last time step, z = sqrt(ab) E(x) + sqrt(1 - ab) eps with the naive inverse x. The last x is the result. z0' =
+ * E(x) goes through the autoencoder once more in every step, and what that loses adds up over many (the small prior's
+ * gives a picture back with 36 dB after one round, 10 dB after fifty); z0' = z0 + E(x) - E(u), the default, loses
  * nothing where the prox changes nothing. */
 #include "diffusion.h"
 #include "latino.h"

@@ -296,7 +296,8 @@ static const ltn_param pro_params[] = {
      .max = 10000},
     {.name = "score", .help = "of a transition: its mean over the noise, or with the noise drawn (the paper's)",
      .type = LTN_CHOICE, .choices = "mean|sampled"},
-    {.name = "estimator", .help = "sapg, or Adam on the misfit of samples", .type = LTN_CHOICE, .choices = "sapg|samples"},
+    {.name = "estimator", .help = "sapg, or Adam on the misfit of samples", .type = LTN_CHOICE,
+     .choices = "sapg|samples"},
     {.name = "samples", .help = "chains of a round; 0: 1, or 2 with estimator=samples", .type = LTN_INT, .max = 1000},
     {0},
 };

@@ -1,18 +1,19 @@
-/* latino_sde.c - LATINO with noise where a posterior has it: a draw from p(x | y) in the place of one good picture. For
- * falling times t,
+/* latino_sde.c - LATINO with noise where a posterior has it: a draw from p(x | y) in the place of one good picture.
+ * For falling times t,
  *
  *     z0 ~ p(z0 | z_t)                                       ancestral sampling from t to 0 in `inner` network calls
  *     u  = D(z0)
  *     x  = argmin_x |A x - (y + sigma n)|^2 / 2 sigma^2 + 1/2 (x - u)^T C_t^-1 (x - u)
  *     z' = sqrt(ab') (z0 + E(x) - E(u)) + sqrt(1 - ab') eps
  *
- * with n and eps white, C_t the covariance of the error of D(f(z_t, t)). A draw u of N(m, C_t) that is corrected by noisy data
- * is a draw of the product of that gaussian and the likelihood (Papandreou and Yuille, NIPS 2010), so x ~ p(x | z_t, y) and
- * z' ~ p(z_t' | y) follow exactly from z ~ p(z_t | y) where pixels are independent gaussians and D = E = 1, with any number
- * of steps (the decoupled steps of arXiv 2407.01521); elsewhere as well as the prior's own draws and C_t describe what is not
- * known. C_t is the prior's calibrated spectrum (coloured.c), or white, r_t^2, where the prior has none or A is not linear; it
- * grows to what the residual A u - y shows. The reverse steps have the variance that the error of f adds (arXiv 2201.06503). In
- * the last step u also errs by what the autoencoder cannot keep, drawn from C_0 unless detail=none. */
+ * with n and eps white, C_t the covariance of the error of D(f(z_t, t)). A draw u of N(m, C_t) that is corrected by
+ * noisy data is a draw of the product of that gaussian and the likelihood (Papandreou and Yuille, NIPS 2010), so
+ * x ~ p(x | z_t, y) and z' ~ p(z_t' | y) follow exactly from z ~ p(z_t | y) where pixels are independent gaussians and
+ * D = E = 1, with any number of steps (the decoupled steps of arXiv 2407.01521); elsewhere as well as the prior's own
+ * draws and C_t describe what is not known. C_t is the prior's calibrated spectrum (coloured.c), or white, r_t^2, where
+ * the prior has none or A is not linear; it grows to what the residual A u - y shows. The reverse steps have the
+ * variance that the error of f adds (arXiv 2201.06503). In the last step u also errs by what the autoencoder cannot
+ * keep, drawn from C_0 unless detail=none. */
 #include "coloured.h"
 #include "diffusion.h"
 
@@ -30,8 +31,8 @@ typedef struct latino_sde {
     float *x, *u, *w;       /* pictures: the draw, the prior's, its noise */
     float *z, *z0, *eps;    /* latents */
     float *n, *r;           /* measurements */
-    double gain;            /* tr(A C A^T) / m, C = 1 where the prior's error is taken for white, by a probe; 0: A is not linear */
-    ltn_coloured colour;    /* where it is not */
+    double gain;            /* tr(A C A^T) / m by a probe, C = 1 where the error is white; 0: A is not linear */
+    ltn_coloured colour;    /* where it is not white */
 } latino_sde;
 
 /* z from ab to next: the ancestral step, and what the error of its z0 adds. */
@@ -60,12 +61,13 @@ static ltn_status draw_clean(latino_sde *l, int from)
 
 static void pixel_noise(latino_sde *l, size_t n, float *out)
 {
-    ltn__normals((ltn_rng){l->q->rng.seed, l->q->rng.stream + PIXEL_STREAM + (uint64_t)l->pixel_draws++}, 0, out, n);
+    const uint64_t stream = l->q->rng.stream + PIXEL_STREAM + (uint64_t)l->pixel_draws++;
+    ltn__normals((ltn_rng){l->q->rng.seed, stream}, 0, out, n);
 }
 
-/* Mean squared error of the prior's mean that the residual of a draw u shows: E |A u - y|^2 = 2 r^2 tr(A A^T) + m sigma^2, for
- * u and the picture behind y both stray from the mean by r^2. Errors of real priors are not white, and greatest where most
- * degradations look. */
+/* The r^2 that the residual of a draw u shows: E |A u - y|^2 = 2 r^2 tr(A C A^T) + m sigma^2, for u and the picture
+ * behind y both stray from the prior's mean by r^2 C. Where C = 1 that is an error; errors of real priors are not white,
+ * and greatest where most degradations look. */
 static double seen_error(const latino_sde *l)
 {
     const ltn_problem *q = l->q;
@@ -172,26 +174,30 @@ static ltn_status latino_sde_open(const ltn_problem *q, ltn_prior *p, const ltn_
     *state = l;
     *l = (latino_sde){.q = q, .p = p, .inner = (int)ltn__num(s, "inner"), .detail = (int)ltn__num(s, "detail")};
     *steps = l->steps = LTN_MIN((int)ltn__num(s, "steps"), p->train_steps);
-    float **const picture[] = {&l->x, &l->u, &l->w}, **const latent[] = {&l->z, &l->z0, &l->eps}, **const data[] = {&l->n, &l->r};
+    float **const picture[] = {&l->x, &l->u, &l->w}, **const latent[] = {&l->z, &l->z0, &l->eps};
+    float **const data[] = {&l->n, &l->r};
     if (ltn__alloc_each(q->ctx, ltn__size_count(q->a->x), picture, LTN_COUNT(picture))) return LTN_ENOMEM;
     if (ltn__alloc_each(q->ctx, p->latent_count, latent, LTN_COUNT(latent))) return LTN_ENOMEM;
     if (ltn__alloc_each(q->ctx, ltn__size_count(q->a->y), data, LTN_COUNT(data))) return LTN_ENOMEM;
     if (!ltn__measured(q->a, NULL))
-        return ltn__fail(q->ctx, LTN_EINVAL, "\"%s\" measures nothing: there is nothing to restore from", q->a->spec);
+        return ltn__fail(q->ctx, LTN_EINVAL, "\"%s\" measures nothing: there is nothing to restore from",
+                         q->a->spec);
     if (q->a->linear) find_gain(l);
     return q->a->linear && p->spectrum ? ltn__coloured_open(&l->colour, q) : LTN_OK;
 }
 
 static const ltn_param latino_sde_params[] = {
     {.name = "steps", .help = "data steps", .type = LTN_INT, .def = 10, .min = 1, .max = 1000},
-    {.name = "inner", .help = "network calls in each of them", .type = LTN_INT, .def = 3, .min = 1, .max = 1000},
+    {.name = "inner", .help = "network calls in each of them", .type = LTN_INT, .def = 3, .min = 1,
+     .max = 1000},
     {.name = "detail", .help = "what the autoencoder cannot keep: drawn, or left out", .type = LTN_CHOICE,
      .choices = "drawn|none"},
     {0},
 };
 
 const ltn_solver_row ltn__solver_latino_sde = {
-    .entry = {.name = "latino-sde", .help = "LATINO as a sampler: each seed draws another picture that explains the measurement",
+    .entry = {.name = "latino-sde",
+              .help = "LATINO as a sampler: each seed draws another picture that explains the measurement",
               .cite = "arXiv 2503.12615, 2407.01521", .param = latino_sde_params},
     .needs_prior = true,
     .nonlinear = true,

@@ -1,12 +1,14 @@
 /* matched.c - LATINO's step sizes from measured errors, without a constant that depends on the task.
  *
- *   r^2 = max((|A u - y|^2 - m sigma^2) / tr(A A^T), rho^2(e))   what u errs by: seen in the residual, at least the prior's own
+ *   r^2 = max((|A u - y|^2 - m sigma^2) / tr(A A^T), rho^2(e))   what u errs by: seen in the residual, at least
+ *                                                                the prior's own
  *   gamma = r^2 / sigma^2                                        the weight of the posterior mean if u's error is white
- *   e^2 = r^2 |P w|^2 + sigma^2 |Q n|^2, never growing           what x then errs by: both errors through the linear prox
+ *   e^2 = r^2 |P w|^2 + sigma^2 |Q n|^2, never growing           what x then errs by: both errors through the
+ *                                                                linear prox
  *   t = t*(e)                                                    the step at which the prior expects an error like that
  *
- * with x = P u + Q y, w and n white probes of unit mean square. x is not renoised: the error that it carries takes the place
- * of the noise. The start is the same loop with a Gaussian smoother in the network's place. */
+ * with x = P u + Q y, w and n white probes of unit mean square. x is not renoised: the error that it carries takes the
+ * place of the noise. The start is the same loop with a Gaussian smoother in the network's place. */
 #include "matched.h"
 
 #include <math.h>
@@ -43,7 +45,8 @@ static void smooth_row(const float *kernel, const float *x, float *padded, float
     weigh(kernel, before, after, out, n);
 }
 
-/* out = x convolved with a Gaussian of deviation 1, nine taps each way, reflected at the borders without repeating the edge. */
+/* out = x convolved with a Gaussian of deviation 1, nine taps each way, reflected at the borders without repeating the
+ * edge. */
 static void smooth(const ltn_matched *m, const float *x, float *out)
 {
     const ltn_size s = m->q->a->x;
@@ -56,7 +59,8 @@ static void smooth(const ltn_matched *m, const float *x, float *out)
         const float *before[SMOOTH_REACH + 1], *after[SMOOTH_REACH + 1], *plane = m->b + i / h * h * w;
         int r = (int)(i % h);
         for (int k = 0; k <= SMOOTH_REACH; k++)
-            before[k] = plane + (int64_t)ltn__mirror(r - k, h) * w, after[k] = plane + (int64_t)ltn__mirror(r + k, h) * w;
+            before[k] = plane + (int64_t)ltn__mirror(r - k, h) * w,
+            after[k] = plane + (int64_t)ltn__mirror(r + k, h) * w;
         weigh(kernel, before, after, out + i * w, w);
     }
 }
@@ -178,7 +182,8 @@ ltn_status ltn__matched_open(ltn_matched *m, const ltn_problem *q, const ltn_pri
     if (!q->a->linear && !(m->c = ltn__alloc(q->ctx, ltn__size_count(q->a->x), sizeof *m->c))) return LTN_ENOMEM;
     draw_probes(m);
     size_t count = ltn__measured(q->a, NULL);
-    if (!count) return ltn__fail(q->ctx, LTN_EINVAL, "\"%s\" measures nothing: there is nothing to restore from", q->a->spec);
+    if (!count)
+        return ltn__fail(q->ctx, LTN_EINVAL, "\"%s\" measures nothing: there is nothing to restore from", q->a->spec);
     if (!q->a->linear) return LTN_OK;
     ltn__forward(q->a, m->w, m->r);
     m->gain = mean_square(m->r, ltn__size_count(q->a->y)) * (double)ltn__size_count(q->a->y) / (double)count;

@@ -1,10 +1,12 @@
 /* pigdm.c - pseudo-inverse guidance (Song et al. 2023, ICLR): the data's likelihood with the prediction's own spread,
  *
  *     x0 = D(f(z, t)),      log p(y | z) = -1/2 |y - A x0|^2 in the metric of r^2 A A^T + sigma^2,      r^2 = 1 - ab,
- *     g = r^2 grad_z log p(y | z) = J^T (u - x0),    J = dx0 / dz,    u = argmin r^2 / sigma^2 |A x - y|^2 + |x - x0|^2,
+ *     g = r^2 grad_z log p(y | z) = J^T (u - x0),    J = dx0 / dz,
+ *     u = argmin r^2 / sigma^2 |A x - y|^2 + |x - x0|^2,
  *     z <- DDIM(z, z0; eta) + sqrt(ab ab') g.
  *
- * u - x0 is r^2 A^T (r^2 A A^T + sigma^2)^-1 (y - A x0), without noise A^+ (y - A x0): the prox knows it for any linear A. */
+ * u - x0 is r^2 A^T (r^2 A A^T + sigma^2)^-1 (y - A x0), without noise A^+ (y - A x0): the prox knows it for any linear
+ * A. */
 #include "diffusion.h"
 
 #include <math.h>
@@ -81,9 +83,11 @@ static ltn_status pigdm_open(const ltn_problem *q, ltn_prior *p, const ltn_spec 
 }
 
 static const ltn_param pigdm_params[] = {
-    {.name = "steps", .help = "network calls, each with a gradient", .type = LTN_INT, .def = 100, .min = 1, .max = 1000},
+    {.name = "steps", .help = "network calls, each with a gradient", .type = LTN_INT, .def = 100, .min = 1,
+     .max = 1000},
     LTN_SPACING_PARAM,
-    {.name = "eta", .help = "fresh noise in every step: 1 ancestral sampling, 0 none (DDIM)", .type = LTN_FLOAT, .def = 1, .max = 1},
+    {.name = "eta", .help = "fresh noise in every step: 1 ancestral sampling, 0 none (DDIM)", .type = LTN_FLOAT,
+     .def = 1, .max = 1},
     {0},
 };
 

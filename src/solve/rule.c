@@ -1,7 +1,8 @@
 /* rule.c - how much the data weigh in a step: gamma in x = argmin gamma/2 |A x - y|^2 + 1/2 |x - u|^2, by name.
  *
  *   discrepancy  |A prox_gamma(u) - y|^2 = m sigma^2 (Morozov 1966); 0 if u already explains y so well
- *   bayes        r_t^2 / sigma^2, with r_t^2 the prior's own mean squared error at t: the posterior mean if u's error were white
+ *   bayes        r_t^2 / sigma^2, with r_t^2 the prior's own mean squared error at t: the posterior mean if u's
+ *                error were white
  *   released     delta_t (1 - ab_t) / sigma^2 with the table of arXiv 2503.12615's code, which knows some tasks only
  *
  * In the released code df = |A x - y| is taken with fresh noise added to y, so it is random; here it is the root of the
@@ -56,8 +57,8 @@ static double bayes(const ltn_rule_input *in)
     return sigma == 0 ? INFINITY : in->p->error(in->p, in->t) / (sigma * sigma);
 }
 
-/* The released table: delta_t = (df, or 1) * early for t > switch_at, else * late. The task is the first row whose operator
- * and range of the parameter fit; "other" is for operators that have no row of their own. */
+/* The released table: delta_t = (df, or 1) * early for t > switch_at, else * late. The task is the first row whose
+ * operator and range of the parameter fit; "other" is for operators that have no row of their own. */
 typedef struct preset {
     const char *task, *param;
     double from, to;
@@ -65,7 +66,8 @@ typedef struct preset {
     double switch_at, early, late;
 } preset;
 static const preset presets[] = {
-#define PRESET(task, param, from, to, times_df, switch_at, early, late) {task, param, from, to, times_df, switch_at, early, late},
+#define PRESET(task, param, from, to, times_df, switch_at, early, late)                                                \
+    {task, param, from, to, times_df, switch_at, early, late},
 #include "preset.def"
 #undef PRESET
 };
@@ -92,7 +94,8 @@ static ltn_status released_open(const ltn_problem *q, const void **data)
     ltn_status s = LTN_OK;
     if (q->a->n == 1) s = ltn__spec_parse(q->ctx, "degradation", ltn__degradation_entry, q->a->spec, &arena, &spec);
     if (!s && !(*data = find_preset(q->a->n == 1 ? spec.entry->name : "other", &spec)))
-        s = ltn__fail(q->ctx, LTN_EINVAL, "rule=released: the released table has no row for \"%s\"; take another rule", q->a->spec);
+        s = ltn__fail(q->ctx, LTN_EINVAL, "rule=released: the released table has no row for \"%s\"; take another rule",
+                      q->a->spec);
     ltn__arena_free(&arena);
     return s;
 }

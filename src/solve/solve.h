@@ -1,4 +1,5 @@
-/* solve.h - solvers see a problem (A, y, sigma) and a prior (encode, decode, predict), never a file or an architecture. */
+/* solve.h - solvers see a problem (A, y, sigma) and a prior (encode, decode, predict), never a file or an
+ * architecture. */
 #ifndef LTN_SOLVE_H
 #define LTN_SOLVE_H
 
@@ -12,8 +13,9 @@ enum { LTN_BANDS = 7 };
 /* The octave, 0 .. LTN_BANDS - 1 and between, of a cosine whose frequencies are x and y of the highest there is. */
 double ltn__band(double x, double y);
 
-/* A latent prior. Pictures are planar, in [-1, 1], of the problem's size; latents are `latent_count` numbers whose order is
- * the prior's own business. All memory exists when it is opened. t is a training time step, 0 .. train_steps - 1. */
+/* A latent prior. Pictures are planar, in [-1, 1], of the problem's size; latents are `latent_count` numbers whose
+ * order is the prior's own business. All memory exists when it is opened. t is a training time step, 0 .. train_steps -
+ * 1. */
 typedef struct ltn_prior ltn_prior;
 struct ltn_prior {
     size_t latent_count;
@@ -29,24 +31,26 @@ struct ltn_prior {
     ltn_status (*encode)(ltn_prior *p, const float *x, float *z);
     ltn_status (*decode)(ltn_prior *p, const float *z, float *x);
     ltn_status (*predict)(ltn_prior *p, const float *z, int t, float *z0); /* f(z, t, c): the clean latent */
-    /* The same three, keeping what their gradient needs until the next call of the same function; wrt: LTN_WRT_ or-ed. */
+    /* The same three, keeping what their gradient needs until the next call of the same function; wrt: LTN_WRT_
+     * or-ed. */
     ltn_status (*encode_kept)(ltn_prior *p, const float *x, float *z);
     ltn_status (*decode_kept)(ltn_prior *p, const float *z, float *x);
     ltn_status (*predict_kept)(ltn_prior *p, const float *z, int t, int wrt, float *z0);
-    /* Vector-Jacobian products there: a cotangent of the result gives one of the argument. dz or dtext NULL: not wanted;
-     * what was not in wrt may not be. */
+    /* Vector-Jacobian products there: a cotangent of the result gives one of the argument. dz or dtext NULL: not
+     * wanted; what was not in wrt may not be. */
     ltn_status (*encode_back)(ltn_prior *p, const float *dz, float *dx);
     ltn_status (*decode_back)(ltn_prior *p, const float *dx, float *dz);
     ltn_status (*predict_back)(ltn_prior *p, const float *dz0, float *dz, float *dtext);
-    /* Calibrated once per prior on clean pictures: the mean squared error, in [-1, 1] pixels, of D(f(noised E(x), t)). */
+    /* Calibrated once per prior on clean pictures: the mean squared error, in [-1, 1] pixels, of D(f(noised E(x),
+     * t)). */
     double (*error)(const ltn_prior *p, int t);
     /* And that of the clean latent f(z, t) itself. */
     double (*latent_error)(const ltn_prior *p, int t);
     /* The variance of that picture error's orthonormal cosine coefficients in an octave, whose mean is error(t); part:
      * LTN_GREY or LTN_COLOUR. NULL: it is not known, and taken for white. */
     double (*spectrum)(const ltn_prior *p, int t, int part, int band);
-    /* And for pictures with white noise of deviation e, in [-1, 1]: the t at which one call f(sqrt(ab) E(x + e n), t) errs
-     * least, and its mean squared error there. */
+    /* And for pictures with white noise of deviation e, in [-1, 1]: the t at which one call f(sqrt(ab) E(x + e n), t)
+     * errs least, and its mean squared error there. */
     int (*time_of)(const ltn_prior *p, double e);
     double (*error_at)(const ltn_prior *p, double e);
 };
@@ -94,7 +98,8 @@ typedef struct ltn_rule_input {
 } ltn_rule_input;
 typedef struct ltn_rule {
     const char *name, *help;
-    ltn_status (*open)(const ltn_problem *q, const void **data); /* refuses a task that it does not know; NULL: it knows all */
+    /* Refuses a task that it does not know; NULL: it knows all. */
+    ltn_status (*open)(const ltn_problem *q, const void **data);
     double (*gamma)(const ltn_rule_input *in); /* INFINITY: A x = y exactly; 0: x = u */
 } ltn_rule;
 const ltn_rule *ltn__rule(int i); /* NULL past the last */

@@ -1,4 +1,5 @@
-/* spectral.c - a diffusion's step by singular values: what A does not see follows the prior, what it sees a rule (spectral.h). */
+/* spectral.c - a diffusion's step by singular values: what A does not see follows the prior, what it sees a rule
+ * (spectral.h). */
 #include "spectral.h"
 
 #include <math.h>
@@ -51,7 +52,8 @@ static void go_on(ltn_spectral *d, double ab, double next, double eta)
     }
 }
 
-ltn_status ltn__spectral_step(ltn_spectral *d, double ab, double next, double eta, ltn_coefficient *rule, const void *how)
+ltn_status ltn__spectral_step(ltn_spectral *d, double ab, double next, double eta, ltn_coefficient *rule,
+                              const void *how)
 {
     const ltn_degradation *a = d->q->a;
     const double to = d->noise * sqrt((1 - next) / next);

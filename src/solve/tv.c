@@ -206,8 +206,8 @@ static void tv_close(ltn_ctx *ctx, void *state)
     ltn__free(ctx, t);
 }
 
-/* Where no weight is given: the deviation of A^T n (J^T n at x), n the noise, which the variation has to outweigh; a small
- * number where there is none. Uses v and r as scratch. */
+/* Where no weight is given: the deviation of A^T n (J^T n at x), n the noise, which the variation has to outweigh; a
+ * small number where there is none. Uses v and r as scratch. */
 static double default_weight(const tv *t)
 {
     const ltn_problem *q = t->q;

@@ -25,6 +25,12 @@ for sampler in $("$latino" list samplers | sed -n 's/^  \([a-z][a-z_]*\) .*/\1/p
     claim "sampler $sampler" size "$sampler.png" 64 64 3
 done
 
+"$latino" generate --model "$root/models/pixel" --steps 2 --seed 1 -o pixel.png > /dev/null
+claim "a model without text needs no prompt" size pixel.png 64 64 3
+refuses "and takes none" 2 "models/pixel: the model works in pixels and takes no text" \
+    "$latino" generate --model "$root/models/pixel" --prompt a -o x.png
+refuses "other models need one" 2 "generate needs --prompt TEXT: the model takes text" "$latino" generate -o x.png
+
 refuse() { name=$1 code=$2 text=$3; shift 3; refuses "$name" "$code" "$text" "$latino" generate -o x.png --prompt a "$@"; }
 refuse "a size in words" 2 "--size large: expected WIDTHxHEIGHT, each from 8 to 8192" --size large
 refuse "half a size" 2 "--size 64x: expected WIDTHxHEIGHT" --size 64x

@@ -36,6 +36,7 @@ row 1.5 latino:steps=4 clip gaussian:sigma=0.01
 row 1 tv mri:acceleration=3 gaussian:sigma=0.01
 row 10 tv compressed:ratio=0.4 gaussian:sigma=0.01
 row 5 tv phase gaussian:sigma=0.05
+row 0.7 tv phase:oversample=2,turned=1 gaussian:sigma=0.02
 row 1 tv blur:sigma=1.5+downsample:factor=2 gaussian:sigma=0.01
 row 2 tv:iterations=60 blur:sigma=1+clip gaussian:sigma=0.01
 row 0.1 tv:iterations=60 blur:sigma=1+jpeg:quality=30
@@ -62,6 +63,10 @@ refuses "its noise is not estimated" 2 "measures no picture, so its noise cannot
 refuses "other noise is one of pictures" 2 "poisson noise is one of pictures" \
     "$latino" restore y.npy -o x.png --degradation mri --solver tv --noise poisson:peak=30
 refuses "a picture is no spectrum" 1 "real and imaginary" "$latino" restore "$photo" -o x.png --degradation mri --sigma 0 --solver tv
+"$latino" degrade "$photo" -o y.npy --degradation phase:oversample=1.5 > /dev/null
+claim "a spectrum amid zeros is larger" size y.npy 192 192 3
+refuses "and no other oversampling's" 1 "phase: the measurement is 192 x 192, which no picture gives with oversample=2.3" \
+    "$latino" restore y.npy -o x.png --degradation phase:oversample=2.3 --sigma 0 --solver tv
 refuses "projections of a square" 1 "expected a square" "$latino" degrade "$root/examples/photos/chelsea.png" -o t.npy --degradation tomography
 refuses "who needs a linear one" 2 'wiener needs a linear degradation, and "clip" is none' \
     "$latino" restore "$photo" -o x.png --degradation clip --sigma 0.01 --solver wiener

@@ -242,7 +242,7 @@ def probed(y, op, sigma, p):
 
 @torch.no_grad()
 def latino_matched(y, op, sigma, c, p, rule):
-    x, z0 = rule.start, None
+    x, u, z0 = rule.start, None, None
     for k in range(8):
         t = rule.time()
         latent = p.E(x) if z0 is None else z0 + p.E(x) - p.E(u)

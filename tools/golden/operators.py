@@ -104,6 +104,17 @@ def phase(x, masks, seed=0):
     return np.stack([np.abs(f(m * c)) / np.sqrt(masks) for c in x for m in sign])
 
 
+def amid_zeros(x, oversample):
+    """Zeros on all sides, as DPS lays them; deepinv's phase retrieval has squares."""
+    h, w = x.shape[1:]
+    height, width = int(oversample * h + 0.5), int(oversample * w + 0.5)
+    top, left = (height - h) // 2, (width - w) // 2
+    f = lambda z: torch.fft.fftshift(torch.fft.fft2(z, norm="ortho"), dim=(-2, -1))  # noqa: E731
+    pad = lambda z: torch.nn.functional.pad(z, (left, width - w - left, top, height - h - top))  # noqa: E731
+    p = dinv.physics.PhaseRetrieval(dinv.physics.LinearPhysics(A=lambda z, **_: f(pad(z))))
+    return p.A(torch.tensor(x, dtype=torch.float64)[None])[0].sqrt().numpy()
+
+
 def jpeg(x, quality, subsampling):
     file = io.BytesIO()
     bytes_ = (x.transpose(1, 2, 0) * 255 + 0.5).astype(np.uint8)
@@ -151,6 +162,7 @@ def make(out):
     t["inside"] = inside.astype(np.float32)
     t["limited"] = radon(t["inside"], 15, 90, True)
     t["magnitudes"] = phase(odd, 3, seed=5)
+    t["amid_zeros"], t["amid_zeros_odd"] = amid_zeros(t["odd_square"], 2), amid_zeros(odd, 1.5)
     t["clipped"] = np.clip(3 * (odd - 0.4) + 0.4, 0, 1)
     exact = {}
     photo = given["photo"].astype(np.float32)[:, 20:84, 30:110]

@@ -119,7 +119,7 @@ def learn_matched(L, p, y, op, sigma, a, o, start):
 
 
 def learn_paper(L, p, y, op, sigma, a, o, x):
-    k = 0
+    k, last = 0, None
     for _ in range(o["rounds"]):
         for i, t in enumerate(o["times"]):
             with torch.no_grad():

@@ -1,11 +1,10 @@
 /* attention.c - softmax(q k^T / sqrt(d)) v by heads, q (n,1,t,c), k and v (n,1,s,c), c = heads d. The scores
  * exist for a few queries and a few keys at a time, and never leave the cache; when a higher score comes, what was
  * summed so far is scaled down to it (Milakov and Gimelshein 2018, arXiv 1805.02867; Dao et al. 2022, arXiv
- * 2205.14135). Where pairs of terms pay (pairs.h) and d divides by sixteen, both products are made so. i[0]: heads,
+ * 2205.14135). Where pairs of terms pay (pairs.h), both products are made so. i[0]: heads,
  * i[1]: 1 if causal. The node's value is one row of numbers: the result y, and behind it, for the gradient,
  * L = log sum over the keys of exp(q k^T / sqrt(d)), (n,heads,t,1). */
 #include "attention.h"
-#include "pairs.h"
 #include "real_math.h"
 
 enum { KEYS = 192, N = LTN_TILE_N };
@@ -69,30 +68,22 @@ void ltn__attention_hide(ltn_panels score, int64_t j, int64_t count, int64_t fir
 
 /* What one thread works with. */
 typedef struct workplace {
-    ltn_panels k, vt;  /* of a head: (keys, d), (d, keys) */
-    ltn_panels qt;     /* of a block: (d, QUERIES) */
-    ltn_panels score;  /* (KEYS, QUERIES) */
-    ltn_panels yt;     /* (d, QUERIES) */
-    /* Pairs: the heads of k's strips; of vt's, for each KEYS; of qt's and score's panels. */
-    real *k_heads, *vt_heads, *qt_heads, *score_heads;
+    ltn_paired k, vt; /* of a head: (keys, d), (d, keys), whose heads are of KEYS keys each */
+    ltn_paired qt;    /* of a block: (d, QUERIES) */
+    ltn_paired score; /* (KEYS, QUERIES) */
+    ltn_panels yt;    /* (d, QUERIES) */
 } workplace;
-
-static bool by_pairs(const ltn_attention *a) { return ltn__pairs() && a->d % N == 0; }
-static int64_t heads_of(int64_t rows) { return ltn__strips(rows) * LTN_STRIP_HEAD; }
 
 static workplace workplace_at(const ltn_attention *a, real *scratch, int64_t *at)
 {
     const int64_t wide = ltn__panels(a->d) * N, keys = ltn__panels(a->keys) * N;
+    const int64_t blocks = (a->keys + KEYS - 1) / KEYS, queries = LTN_MIN(LTN_QUERIES, ltn__panels(a->queries) * N);
     workplace w;
-    w.k = (ltn_panels){ltn__take(scratch, at, wide * a->rows), a->rows};
-    w.vt = (ltn_panels){ltn__take(scratch, at, keys * a->tall), a->tall};
-    w.qt = (ltn_panels){ltn__take(scratch, at, LTN_QUERIES * a->d), a->d};
-    w.score = (ltn_panels){ltn__take(scratch, at, LTN_QUERIES * KEYS), KEYS};
-    w.yt = (ltn_panels){ltn__take(scratch, at, LTN_QUERIES * a->tall), a->tall};
-    w.k_heads = ltn__take(scratch, at, heads_of(a->keys));
-    w.vt_heads = ltn__take(scratch, at, (a->keys + KEYS - 1) / KEYS * heads_of(a->d));
-    w.qt_heads = ltn__take(scratch, at, LTN_QUERIES / N * LTN_PANEL_HEAD);
-    w.score_heads = ltn__take(scratch, at, LTN_QUERIES / N * LTN_PANEL_HEAD);
+    w.k = ltn__take_paired(scratch, at, a->rows, wide, ltn__strip_heads(a->keys));
+    w.vt = ltn__take_paired(scratch, at, a->tall, keys, blocks * ltn__strip_heads(a->d));
+    w.qt = ltn__take_paired(scratch, at, wide, queries, ltn__panel_heads(queries));
+    w.score = ltn__take_paired(scratch, at, KEYS, queries, ltn__panel_heads(queries));
+    w.yt = (ltn_panels){ltn__take(scratch, at, queries * a->tall), a->tall};
     return w;
 }
 
@@ -152,66 +143,37 @@ LTN_KERNEL static void finish(softmax *m, real scale, real *restrict yt, int64_t
     for (int r = 0; r < N; r++) m->weight[r] = m->highest[r] * scale + fast_log(m->weight[r]);
 }
 
-/* ---- Pairs ---- */
-
-/* The first `rows` rows of a, and `depth` of its columns from `at` on, become strips; their heads. */
-static void make_strips(ltn_panels a, int64_t rows, int64_t at, int64_t depth, real *heads)
-{
-    for (int64_t r = 0; r < rows; r += LTN_TILE_M, heads += LTN_STRIP_HEAD)
-        ltn__pairs_strip(LTN_MIN(rows - r, LTN_TILE_M), ltn__sixteens(depth), a.v + at * a.rows + r * N, a.rows, heads);
-}
-
-/* The panels of n columns of b: `there` of `depth` rows are there, zeros make the rest, and up to the sixteenth. */
-static void make_panels(ltn_panels b, int64_t n, int64_t there, int64_t depth, real *heads)
-{
-    for (int64_t p = 0; p < ltn__panels(n); p++) {
-        real *panel = b.v + p * b.rows * N;
-        memset(panel + there * N, 0, (size_t)((ltn__sixteens(depth) - there) * N) * sizeof *panel);
-        ltn__pairs_panel(ltn__sixteens(depth), panel, heads + p * LTN_PANEL_HEAD);
-    }
-}
-
-static void pairs_product(int64_t rows, int64_t n, int64_t depth, ltn_panels a, const real *a_heads, ltn_panels b,
-                          const real *b_heads, ltn_panels c, bool add)
-{
-    for (int64_t p = 0; p < ltn__panels(n); p++)
-        for (int64_t r = 0; r < rows; r += LTN_TILE_M)
-            ltn__pairs_product(LTN_MIN(rows - r, LTN_TILE_M), ltn__sixteens(depth), a.v + r * N, a.rows,
-                               a_heads + r / LTN_TILE_M * LTN_STRIP_HEAD, b.v + p * b.rows * N,
-                               b_heads + p * LTN_PANEL_HEAD, c.v + (p * c.rows + r) * N, N, add);
-}
-
 /* ---- A head ---- */
+
+/* The values of the keys from j on, a multiple of KEYS. */
+static ltn_paired values_at(const ltn_attention *a, int64_t j, const workplace *w)
+{
+    const ltn_panels vt = {w->vt.at.v + j * w->vt.at.rows, w->vt.at.rows};
+    return (ltn_paired){vt, w->vt.heads ? w->vt.heads + j / KEYS * ltn__strip_heads(a->d) : NULL};
+}
+
+static ltn_paired keys_at(int64_t j, const workplace *w)
+{
+    const ltn_panels k = {w->k.at.v + j * N, w->k.at.rows};
+    return (ltn_paired){k, w->k.heads ? w->k.heads + ltn__strip_heads(j) : NULL};
+}
 
 static void pack_head(const ltn_attention *a, const real *k, const real *v, const workplace *w)
 {
-    ltn__attention_pack(a, k, a->keys, w->k);
-    ltn__attention_pack_transposed(a, v, a->keys, w->vt);
-    if (!by_pairs(a)) return;
-    make_strips(w->k, a->keys, 0, a->d, w->k_heads);
+    ltn__attention_pack(a, k, a->keys, w->k.at);
+    ltn__attention_pack_transposed(a, v, a->keys, w->vt.at);
+    ltn__paired_left(w->k, a->keys, a->d);
     for (int64_t j = 0; j < a->keys; j += KEYS)
-        make_strips(w->vt, a->d, j, LTN_MIN(KEYS, a->keys - j), w->vt_heads + j / KEYS * heads_of(a->d));
+        ltn__paired_left(values_at(a, j, w), a->d, LTN_MIN(KEYS, a->keys - j));
 }
 
-/* Scores of the keys [j, j + count) and m queries; and values weighed by what they became. */
-static void score(const ltn_attention *a, int64_t j, int64_t count, int64_t m, const workplace *w)
-{
-    const ltn_panels k = {w->k.v + j * N, w->k.rows};
-    if (by_pairs(a))
-        pairs_product(count, m, a->d, k, w->k_heads + j / LTN_TILE_M * LTN_STRIP_HEAD, w->qt, w->qt_heads, w->score, false);
-    else ltn__panel_product(0, count, m, a->d, k, w->qt, w->score, false);
-}
-
+/* yt += the values of keys [j, j + count), weighed by what became of m queries' scores. A causal block sees less than
+ * the strips have. */
 static void weigh(const ltn_attention *a, int64_t j, int64_t count, int64_t m, const workplace *w)
 {
-    const ltn_panels vt = {w->vt.v + j * w->vt.rows, w->vt.rows};
-    if (!by_pairs(a)) {
-        ltn__panel_product(0, a->d, m, count, vt, w->score, w->yt, true);
-        return;
-    }
-    const int64_t depth = LTN_MIN(KEYS, a->keys - j); /* of vt's strips; a causal block may see less */
-    make_panels(w->score, m, count, depth, w->score_heads);
-    pairs_product(a->d, m, depth, vt, w->vt_heads + j / KEYS * heads_of(a->d), w->score, w->score_heads, w->yt, true);
+    const int64_t depth = w->vt.heads ? LTN_MIN(KEYS, a->keys - j) : count;
+    ltn__paired_right(w->score, m, count, depth);
+    ltn__paired_product(a->d, m, depth, values_at(a, j, w), w->score, w->yt, true);
 }
 
 /* The queries [first, first + m) of the head whose keys and values are packed. */
@@ -221,19 +183,20 @@ static void block(const ltn_attention *a, const real *q, real *y, real *l, int64
     const double scale = 1 / sqrt((double)a->d);
     const int64_t end = a->causal ? first + m : a->keys;
     softmax state[LTN_QUERIES / N];
-    ltn__attention_pack_transposed(a, q + first * a->c, m, w->qt);
-    if (by_pairs(a)) make_panels(w->qt, m, a->d, a->d, w->qt_heads);
-    memset(w->yt.v, 0, (size_t)(LTN_QUERIES * a->tall) * sizeof(real));
+    ltn__attention_pack_transposed(a, q + first * a->c, m, w->qt.at);
+    ltn__paired_right(w->qt, m, a->d, a->d);
+    memset(w->yt.v, 0, (size_t)(ltn__panels(m) * N * a->tall) * sizeof(real));
     for (int64_t r = 0; r < LTN_QUERIES; r++) {
         state[r / N].highest[r % N] = -(real)1e30;
         state[r / N].weight[r % N] = 0;
     }
     for (int64_t j = 0; j < end; j += KEYS) {
         const int64_t count = LTN_MIN(KEYS, end - j);
-        score(a, j, count, m, w);
-        if (a->causal) ltn__attention_hide(w->score, j, count, first, m);
+        ltn__paired_product(count, m, a->d, keys_at(j, w), w->qt, w->score.at, false);
+        if (a->causal) ltn__attention_hide(w->score.at, j, count, first, m);
         for (int64_t p = 0; p < ltn__panels(m); p++)
-            soften(w->score.v + p * KEYS * N, count, (real)(scale * LTN_LOG2_E), &state[p], w->yt.v + p * a->tall * N, a->d);
+            soften(w->score.at.v + p * KEYS * N, count, (real)(scale * LTN_LOG2_E), &state[p],
+                   w->yt.v + p * a->tall * N, a->d);
         weigh(a, j, count, m, w);
     }
     for (int64_t p = 0; p < ltn__panels(m); p++) {
@@ -262,7 +225,8 @@ static void attention_run(const ltn_node *n, const real *const *src, real *dst, 
                 pack_head(&a, src[1] + from, src[2] + from, &w);
                 packed = head;
             }
-            block(&a, src[0] + to, dst + to, dst + values + head * a.queries, first, LTN_MIN(LTN_QUERIES, a.queries - first), &w);
+            block(&a, src[0] + to, dst + to, dst + values + head * a.queries, first,
+                  LTN_MIN(LTN_QUERIES, a.queries - first), &w);
         }
     }
 }

@@ -3,9 +3,9 @@
 #ifndef LTN_ATTENTION_H
 #define LTN_ATTENTION_H
 
-#include "tile.h"
+#include "pairs.h"
 
-enum { LTN_QUERIES = 64 };
+enum { LTN_QUERIES = 256 };
 
 typedef struct ltn_attention {
     int64_t images, heads, c, d, queries, keys; /* numbers of a token, of a head; tokens */
@@ -21,6 +21,14 @@ static inline real *ltn__take(real *scratch, int64_t *at, int64_t numbers)
     real *part = scratch ? scratch + *at : NULL;
     *at += (numbers + 15) / 16 * 16;
     return part;
+}
+
+/* A matrix in panels, with its heads where pairs pay. */
+static inline ltn_paired ltn__take_paired(real *scratch, int64_t *at, int64_t rows, int64_t columns, int64_t heads)
+{
+    ltn_paired p = {{ltn__take(scratch, at, rows * ltn__panels(columns) * LTN_TILE_N), rows}, NULL};
+    if (ltn__pairs()) p.heads = ltn__take(scratch, at, heads);
+    return p;
 }
 
 /* x, `count` tokens c apart, into panels with room for out.rows: as it is (count, d), or transposed (d,

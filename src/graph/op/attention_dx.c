@@ -3,7 +3,8 @@
  *     dS = P . (dP - rowsum(dy . y) + dL) / sqrt(d):
  *     dq = dS k,   dk = dS^T q,   dv = P^T dy
  * (Dao et al. 2022, arXiv 2205.14135, appendix B). The scores are made again, for a few keys and a few queries at a
- * time, and meet all that is done with them in the cache.
+ * time, and meet all that is done with them in the cache. Where pairs of terms pay (pairs.h) the five products are
+ * made so; dS is kept twice then, since it meets k as a right side and q as a left one, which differ in scale.
  * Sources dy, q, k, v, what attention's kernel made (y and L), dL or NULL; i[0]: heads, i[1]: 1 if causal, i[2]: what
  * is wanted, 1 dq + 2 dk + 4 dv. The result is what is wanted as one row of numbers, in this order; if that is one
  * gradient it has its shape. */
@@ -11,7 +12,7 @@
 #include "real_math.h"
 
 enum { DY, Q, K, V, MADE, DL, SOURCES };
-enum { KEYS = 192, N = LTN_TILE_N };
+enum { KEYS = 96, N = LTN_TILE_N };
 
 /* Numbers of each gradient. */
 static void counts(const ltn_node *q, const ltn_node *k, int64_t wanted, int64_t count[3])
@@ -57,29 +58,36 @@ static ltn_attention attention_of(const ltn_node *n)
 
 /* What one thread works with. */
 typedef struct workplace {
-    ltn_panels qt, yt, q, y; /* of a head, or where all keys are one block of QUERIES: (d, queries), (queries, d) */
+    ltn_paired qt, yt, q, y; /* of a head, or where all keys are one block of QUERIES: (d, queries), (queries, d) */
     ltn_panels dqt;          /* (d, queries) */
     real *sum, *slope;       /* by query: L, in powers of two; rowsum(dy . y) - dL */
-    ltn_panels k, v, kt;     /* of a block of keys, KEYS at most: (keys, d), (d, keys) */
+    ltn_paired k, v, kt;     /* of a block of keys, KEYS at most: (keys, d), (d, keys) */
     ltn_panels dk, dv;       /* (keys, d) */
-    ltn_panels p, ds;        /* (keys, QUERIES) */
+    ltn_paired p, ds, ds2;   /* (keys, QUERIES): P and dS as left sides, dS as a right one */
 } workplace;
 
 static workplace workplace_at(const ltn_attention *a, real *scratch, int64_t *at)
 {
-    const int64_t wide = ltn__panels(a->d) * N, keys = LTN_MIN(KEYS, a->rows);
-    const int64_t queries = a->keys > KEYS ? ltn__panels(a->queries) * N : LTN_QUERIES;
+    const int64_t wide = ltn__panels(a->d) * N, keys = ltn__panels(LTN_MIN(KEYS, a->keys)) * N;
+    const int64_t all = ltn__panels(a->queries) * N, some = LTN_MIN(all, LTN_QUERIES);
+    const int64_t queries = a->keys > KEYS ? all : some, blocks = (queries + LTN_QUERIES - 1) / LTN_QUERIES;
     workplace w;
-    ltn_panels *const by_query[] = {&w.q, &w.y}, *const by_key[] = {&w.k, &w.v, &w.dk, &w.dv};
-    ltn_panels *const transposed[] = {&w.qt, &w.yt}, *const scores[] = {&w.p, &w.ds};
-    for (int i = 0; i < 2; i++) *by_query[i] = (ltn_panels){ltn__take(scratch, at, wide * queries), queries};
-    for (int i = 0; i < 2; i++) *transposed[i] = (ltn_panels){ltn__take(scratch, at, queries * a->d), a->d};
+    ltn_paired *const by_query[] = {&w.q, &w.y}, *const transposed[] = {&w.qt, &w.yt};
+    ltn_paired *const by_key[] = {&w.k, &w.v}, *const scores[] = {&w.p, &w.ds};
+    for (int i = 0; i < 2; i++) {
+        *by_query[i] = ltn__take_paired(scratch, at, queries, wide, blocks * ltn__panel_heads(wide));
+        *transposed[i] = ltn__take_paired(scratch, at, wide, queries, ltn__panel_heads(queries));
+        *by_key[i] = ltn__take_paired(scratch, at, keys, wide, ltn__strip_heads(keys));
+        *scores[i] = ltn__take_paired(scratch, at, keys, some, ltn__strip_heads(keys));
+    }
+    w.ds2 = w.ds;
+    if (ltn__pairs()) w.ds2 = ltn__take_paired(scratch, at, keys, some, ltn__panel_heads(some));
+    w.kt = ltn__take_paired(scratch, at, a->tall, keys, ltn__strip_heads(a->tall));
     w.dqt = (ltn_panels){ltn__take(scratch, at, queries * a->tall), a->tall};
+    w.dk = (ltn_panels){ltn__take(scratch, at, keys * wide), keys};
+    w.dv = (ltn_panels){ltn__take(scratch, at, keys * wide), keys};
     w.sum = ltn__take(scratch, at, queries);
     w.slope = ltn__take(scratch, at, queries);
-    for (int i = 0; i < 4; i++) *by_key[i] = (ltn_panels){ltn__take(scratch, at, wide * keys), keys};
-    w.kt = (ltn_panels){ltn__take(scratch, at, ltn__panels(keys) * N * a->tall), a->tall};
-    for (int i = 0; i < 2; i++) *scores[i] = (ltn_panels){ltn__take(scratch, at, LTN_QUERIES * keys), keys};
     return w;
 }
 
@@ -102,9 +110,10 @@ typedef struct part {
     real *dq, *dk, *dv;
 } part;
 
-/* A panel of scores, (keys, 16), becomes P, and dP becomes dS. factor: of scores in powers of two. */
-LTN_KERNEL static void differentiate(real *restrict p, real *restrict ds, int64_t keys, real scale, real factor,
-                                     const real *restrict sum, const real *restrict slope)
+/* A panel of scores, (keys, 16), becomes P, and dP becomes dS, once more in ds2 unless that is NULL. factor: of scores
+ * in powers of two. */
+LTN_KERNEL static void differentiate(real *restrict p, real *restrict ds, real *restrict ds2, int64_t keys, real scale,
+                                     real factor, const real *restrict sum, const real *restrict slope)
 {
     for (int64_t j = 0; j < keys; j++) {
 #pragma omp simd
@@ -113,17 +122,24 @@ LTN_KERNEL static void differentiate(real *restrict p, real *restrict ds, int64_
             p[j * N + r] = e;
             ds[j * N + r] = e * (ds[j * N + r] - slope[r]) * scale;
         }
+        if (ds2) memcpy(ds2 + j * N, ds + j * N, N * sizeof *ds);
     }
 }
 
-/* Where the queries from `first` on are: what belongs to them alone. */
+/* Where the queries from `first` on are, a multiple of QUERIES: what belongs to them alone. */
 static workplace at_queries(const ltn_attention *a, const workplace *w, int64_t first)
 {
     workplace x = *w;
     if (a->keys <= KEYS) return x;
-    ltn_panels *const transposed[] = {&x.qt, &x.yt, &x.dqt}, *const by_query[] = {&x.q, &x.y};
-    for (int i = 0; i < 3; i++) transposed[i]->v += first * transposed[i]->rows;
-    for (int i = 0; i < 2; i++) by_query[i]->v += first * N;
+    ltn_paired *const transposed[] = {&x.qt, &x.yt}, *const by_query[] = {&x.q, &x.y};
+    for (int i = 0; i < 2; i++) {
+        transposed[i]->at.v += first * transposed[i]->at.rows;
+        by_query[i]->at.v += first * N;
+        if (!x.q.heads) continue;
+        transposed[i]->heads += ltn__panel_heads(first);
+        by_query[i]->heads += first / LTN_QUERIES * ltn__panel_heads(a->d);
+    }
+    x.dqt.v += first * x.dqt.rows;
     x.sum += first;
     x.slope += first;
     return x;
@@ -137,17 +153,26 @@ LTN_KERNEL static real dot(const real *x, const real *y, int64_t n)
     return sum;
 }
 
+/* Behind the m queries there are others up to the sixteenth, whose P and dS are zeros. */
 static void pack_queries(const ltn_attention *a, const part *h, int64_t first, int64_t m, const workplace *w)
 {
     const int64_t at = first * a->c;
-    ltn__attention_pack_transposed(a, h->q + at, m, w->qt);
-    ltn__attention_pack_transposed(a, h->dy + at, m, w->yt);
-    if (h->dk) ltn__attention_pack(a, h->q + at, m, w->q);
-    if (h->dv) ltn__attention_pack(a, h->dy + at, m, w->y);
+    ltn__attention_pack_transposed(a, h->q + at, m, w->qt.at);
+    ltn__attention_pack_transposed(a, h->dy + at, m, w->yt.at);
+    ltn__paired_right(w->qt, m, a->d, a->d);
+    ltn__paired_right(w->yt, m, a->d, a->d);
+    if (h->dk) {
+        ltn__attention_pack(a, h->q + at, m, w->q.at);
+        ltn__paired_right(w->q, a->d, m, m);
+    }
+    if (h->dv) {
+        ltn__attention_pack(a, h->dy + at, m, w->y.at);
+        ltn__paired_right(w->y, a->d, m, m);
+    }
     for (int64_t r = 0; r < ltn__panels(m) * N; r++) {
         const int64_t i = first + LTN_MIN(r, m - 1);
         w->slope[r] = dot(h->dy + i * a->c, h->y + i * a->c, a->d) - (h->dl ? h->dl[i] : 0);
-        w->sum[r] = h->l[i] * (real)LTN_LOG2_E;
+        w->sum[r] = r < m ? h->l[i] * (real)LTN_LOG2_E : (real)INFINITY;
     }
 }
 
@@ -156,24 +181,38 @@ static void meet(const ltn_attention *a, const part *h, int64_t j, int64_t count
                  const workplace *w)
 {
     const double scale = 1 / sqrt((double)a->d);
-    ltn__panel_product(0, count, m, a->d, w->k, w->qt, w->p, false);
-    ltn__panel_product(0, count, m, a->d, w->v, w->yt, w->ds, false);
-    if (a->causal) ltn__attention_hide(w->p, j, count, first, m);
-    for (int64_t p = 0; p < ltn__panels(m); p++)
-        differentiate(w->p.v + p * w->p.rows * N, w->ds.v + p * w->ds.rows * N, count, (real)scale,
+    ltn__paired_product(count, m, a->d, w->k, w->qt, w->p.at, false);
+    ltn__paired_product(count, m, a->d, w->v, w->yt, w->ds.at, false);
+    if (a->causal) ltn__attention_hide(w->p.at, j, count, first, m);
+    for (int64_t p = 0; p < ltn__panels(m); p++) {
+        const int64_t at = p * w->p.at.rows * N;
+        differentiate(w->p.at.v + at, w->ds.at.v + at, h->dq && w->ds2.heads ? w->ds2.at.v + at : NULL, count, (real)scale,
                       (real)(scale * LTN_LOG2_E), w->sum + p * N, w->slope + p * N);
-    if (h->dk) ltn__panel_product(0, count, a->d, m, w->ds, w->q, w->dk, !fresh);
-    if (h->dv) ltn__panel_product(0, count, a->d, m, w->p, w->y, w->dv, !fresh);
-    if (h->dq) ltn__panel_product(0, a->d, m, count, w->kt, w->ds, w->dqt, j > 0);
+    }
+    if (h->dq) {
+        ltn__paired_right(w->ds2, m, count, count);
+        ltn__paired_product(a->d, m, count, w->kt, w->ds2, w->dqt, j > 0);
+    }
+    if (h->dk) {
+        ltn__paired_left(w->ds, count, m);
+        ltn__paired_product(count, a->d, m, w->ds, w->q, w->dk, !fresh);
+    }
+    if (h->dv) {
+        ltn__paired_left(w->p, count, m);
+        ltn__paired_product(count, a->d, m, w->p, w->y, w->dv, !fresh);
+    }
 }
 
 /* All queries that see keys of the block [j, j + count) meet them. */
 static void block(const ltn_attention *a, const part *h, int64_t j, int64_t count, const workplace *w)
 {
     const int64_t start = a->causal ? j / LTN_QUERIES * LTN_QUERIES : 0;
-    ltn__attention_pack(a, h->k + j * a->c, count, w->k);
-    ltn__attention_pack(a, h->v + j * a->c, count, w->v);
-    if (h->dq) ltn__attention_pack_transposed(a, h->k + j * a->c, count, w->kt);
+    ltn__attention_pack(a, h->k + j * a->c, count, w->k.at);
+    ltn__attention_pack(a, h->v + j * a->c, count, w->v.at);
+    ltn__attention_pack_transposed(a, h->k + j * a->c, count, w->kt.at);
+    ltn__paired_left(w->k, count, a->d);
+    ltn__paired_left(w->v, count, a->d);
+    ltn__paired_left(w->kt, a->d, count);
     for (int64_t first = start; first < a->queries; first += LTN_QUERIES) {
         const int64_t m = LTN_MIN(LTN_QUERIES, a->queries - first), end = a->causal ? first + m : a->keys;
         const workplace x = at_queries(a, w, first);

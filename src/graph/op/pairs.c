@@ -34,21 +34,29 @@ static inline real power_below(real mean)
     return power;
 }
 
+static inline real sum_of(const real x[N])
+{
+    real sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (int l = 0; l < N; l++) sum += x[l];
+    return sum;
+}
+
 LTN_KERNEL void ltn__pairs_strip(int64_t rows, int64_t k, real *a, int64_t tile, real *head)
 {
     for (int64_t r = 0; r < rows; r++) {
-        real size[N] = {0}, product[N] = {0}, total = 0, sum = 0;
+        real size[N] = {0}, product[N] = {0};
         for (int64_t i = 0; i < k; i += N)
             for (int l = 0; l < N; l++) size[l] += fabs(a[i * tile + r * N + l]);
-        for (int l = 0; l < N; l++) total += size[l];
+        const real total = sum_of(size);
         const real power = power_below(total / (real)k), scale = 1 / power;
         for (int64_t i = 0; i < k; i += N) {
             real *x = a + i * tile + r * N;
             for (int l = 0; l < N; l++) x[l] *= scale;
             for (int l = 0; l < N - 1; l++) product[l] += x[l] * x[l + 1];
         }
-        for (int l = 0; l < PAIRS; l++) sum += product[APART * l];
-        head[r] = sum;
+        for (int l = 0; l < N; l++) product[l] = l % APART == 0 && l < PAIRS * APART ? product[l] : 0;
+        head[r] = sum_of(product);
         head[M + r] = total > 0 || total != total ? power : 0;
     }
 }
@@ -77,11 +85,13 @@ typedef void strip(int64_t k, const real *a, int64_t next, const real *a_head, c
                    real *c, int64_t ldc, bool add);
 
 /* Terms i and i + 1 of the sixteen as a pair, and i + 2, so that additions and multiplications alternate. */
+#define ONE(r, i) sum[r] += a[r * N + i] * row[i]
+#define PAIR(r, i) sum[r] += (row[i + 1] + a[r * N + i]) * (row[i] + a[r * N + i + 1])
 #define PAIR_AND_ONE(i)                                                                                       \
     UNROLL for (int r = 0; r < ROWS; r++)                                                                     \
     {                                                                                                         \
-        sum[r] += a[r * N + i + 2] * row[i + 2];                                                              \
-        sum[r] += (row[i + 1] + a[r * N + i]) * (row[i] + a[r * N + i + 1]);                                  \
+        ONE(r, i + 2);                                                                                        \
+        PAIR(r, i);                                                                                           \
     }
 #define STRIP(name, rows)                                                                                     \
     LTN_KERNEL_V4 static void name(int64_t k, const real *restrict a, int64_t next, const real *a_head,       \
@@ -92,13 +102,18 @@ typedef void strip(int64_t k, const real *a, int64_t next, const real *a_head, c
         const vec *row = (const vec *)b, *head = (const vec *)b_head;                                         \
         vec sum[ROWS];                                                                                        \
         UNROLL for (int r = 0; r < ROWS; r++) sum[r] = -(head[0] + a_head[r]);                                \
-        for (; k > 0; k -= N, a += next, row += N) {                                                          \
+        for (; k >= N; k -= N, a += next, row += N) {                                                         \
             PAIR_AND_ONE(0)                                                                                   \
             PAIR_AND_ONE(3)                                                                                   \
             PAIR_AND_ONE(6)                                                                                   \
             PAIR_AND_ONE(9)                                                                                   \
             PAIR_AND_ONE(12)                                                                                  \
-            UNROLL for (int r = 0; r < ROWS; r++) sum[r] += a[r * N + 15] * row[15];                          \
+            UNROLL for (int r = 0; r < ROWS; r++) ONE(r, 15);                                                 \
+        }                                                                                                     \
+        if (k > 0) {                                                                                          \
+            PAIR_AND_ONE(0)                                                                                   \
+            PAIR_AND_ONE(3)                                                                                   \
+            UNROLL for (int r = 0; r < ROWS; r++) PAIR(r, 6);                                                 \
         }                                                                                                     \
         UNROLL for (int r = 0; r < ROWS && add; r++) *(vec *)(c + r * ldc) +=                                 \
             sum[r] * (head[1] * a_head[M + r]);                                                               \
@@ -114,4 +129,35 @@ void ltn__pairs_product(int64_t rows, int64_t k, const real *a, int64_t tile, co
 {
     static strip *const longest[] = {strip_of_8, strip_of_16, strip_of_24};
     longest[ltn__eights(rows) / LTN_EIGHT - 1](k, a, tile * N, a_head, b, b_head, c, ldc, add);
+}
+
+/* ---- Whole matrices ---- */
+
+void ltn__paired_left(ltn_paired a, int64_t rows, int64_t depth)
+{
+    for (int64_t r = 0; r < rows && a.heads; r += M, a.heads += LTN_STRIP_HEAD)
+        ltn__pairs_strip(LTN_MIN(rows - r, M), ltn__sixteens(depth), a.at.v + r * N, a.at.rows, a.heads);
+}
+
+void ltn__paired_right(ltn_paired b, int64_t columns, int64_t there, int64_t depth)
+{
+    const int64_t whole = ltn__sixteens(depth);
+    real *panel = b.at.v;
+    for (int64_t p = 0; p < ltn__panels(columns) && b.heads; p++, panel += b.at.rows * N, b.heads += LTN_PANEL_HEAD) {
+        memset(panel + there * N, 0, (size_t)((whole - there) * N) * sizeof *panel);
+        ltn__pairs_panel(whole, panel, b.heads);
+    }
+}
+
+void ltn__paired_product(int64_t m, int64_t n, int64_t depth, ltn_paired a, ltn_paired b, ltn_panels c, bool add)
+{
+    if (!a.heads) {
+        ltn__panel_product(0, m, n, depth, a.at, b.at, c, add);
+        return;
+    }
+    for (int64_t p = 0; p < ltn__panels(n); p++)
+        for (int64_t r = 0; r < m; r += M)
+            ltn__pairs_product(LTN_MIN(m - r, M), ltn__eights(depth), a.at.v + r * N, a.at.rows,
+                               a.heads + r / M * LTN_STRIP_HEAD, b.at.v + p * b.at.rows * N,
+                               b.heads + p * LTN_PANEL_HEAD, c.v + (p * c.rows + r) * N, N, add);
 }

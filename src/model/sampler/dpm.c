@@ -233,8 +233,7 @@ static ltn_status single_plan(ltn_sampler *s)
      .choices = "midpoint|heun|bh1|bh2|logrho"},                                                                     \
     LTN_TRUTH("lower_order_final", order_final, "the last steps are of lower order"),                                \
     LTN_SIGMAS,                                                                                                      \
-    LTN_NEVER("use_flow_sigmas", "of flow matching"),                                                                \
-    LTN_NEVER("use_dynamic_shifting", "of flow matching"),                                                           \
+    LTN_NO_FLOW,                                                                                                     \
     LTN_FINAL_SIGMA,                                                                                                 \
     {.name = "lambda_min_clipped", .help = "time steps with log(a / b) below it are left out", .type = LTN_FLOAT,    \
      .def = -1e9, .min = -1e9, .max = 1e9},                                                                          \

@@ -146,8 +146,7 @@ static const ltn_param params[] = {
     LTN_SIGMAS,
     {.name = "sigma_min", .help = "where those end; 0: at the first time step's", .type = LTN_FLOAT, .max = 1e6},
     {.name = "sigma_max", .help = "where those begin; 0: at the last time step's", .type = LTN_FLOAT, .max = 1e6},
-    LTN_NEVER("use_flow_sigmas", "of flow matching"),
-    LTN_NEVER("use_dynamic_shifting", "of flow matching"),
+    LTN_NO_FLOW,
     LTN_FINAL_SIGMA,
     {0},
 };
