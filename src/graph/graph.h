@@ -67,6 +67,8 @@ const char *ltn__dtype_name(ltn_dtype d); /* "f16" */
 void ltn__weight_leave(const ltn_weight *w);
 /* Widens values [first, first + n) to real. */
 void ltn__weight_widen(const ltn_weight *w, int64_t first, int64_t n, real *out);
+/* Asks the memory for the same numbers, which will be wanted soon. */
+void ltn__weight_fetch(const ltn_weight *w, int64_t first, int64_t n);
 
 enum { LTN_MAXSRC = 6 };
 struct ltn_node {

@@ -123,6 +123,14 @@ void ltn__weight_widen(const ltn_weight *w, int64_t first, int64_t n, real *out)
     else widen[w->dtype]((const char *)w->data + (size_t)first * size[w->dtype], n, out);
 }
 
+void ltn__weight_fetch(const ltn_weight *w, int64_t first, int64_t n)
+{
+    enum { LINE = 64 };
+    if (ltn__block_type(w->dtype)) return;
+    const char *p = (const char *)w->data + (size_t)first * size[w->dtype];
+    for (size_t i = 0; i < (size_t)n * size[w->dtype]; i += LINE) __builtin_prefetch(p + i, 0, 2);
+}
+
 void ltn__weight_leave(const ltn_weight *w)
 {
     const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), first = (uintptr_t)w->data / page * page;

@@ -2,7 +2,7 @@
  * read where it lies in its file and no copy is kept: what the inner product needs next is widened into panels that
  * stay in a thread's own cache, and a chunk of x's rows meets them there.
  *
- *     for tasks, a chunk of x's rows and three panels of y's columns:
+ *     for tasks, a chunk of x's rows and six panels of y's columns:
  *         for slices of the depth:  widen the weight's panels;  c += rows by panels
  *         y = c, its bias, residual and activation
  *
@@ -10,7 +10,7 @@
 #include "finish.h"
 #include "pairs.h"
 
-enum { N = LTN_TILE_N, WIDE = LTN_WIDE, CHUNK = 43 * LTN_TILE_M, SLICE = 640, STRIPS = 1 << 22 /* numbers */ };
+enum { N = LTN_TILE_N, WIDE = 6, CHUNK = 43 * LTN_TILE_M, SLICE = 320, STRIPS = 1 << 22 /* numbers */ };
 
 typedef struct rows {
     const ltn_node *n;
@@ -19,7 +19,7 @@ typedef struct rows {
     bool adjoint;
     int64_t m, in, out;    /* y (m, out) = x (m, in) times the weight */
     int64_t panels, chunk; /* of out; rows at once */
-    int64_t tasks;         /* of up to three panels, for each chunk */
+    int64_t tasks;         /* of up to six panels, for each chunk */
     bool pairs;
     int64_t block;         /* rows of x in strips at once: chunks, or all */
     int threads;
@@ -38,6 +38,23 @@ static void pack_weight(const rows *s, int64_t p, int64_t first, int64_t count, 
         ltn__weight_widen(s->w, (first + i) * s->out + p * N, width, out + i * N);
 }
 
+/* A slice of the weight: panels [p, p + wide), and the depth from k on. */
+typedef struct slice {
+    int64_t p, wide, k;
+} slice;
+
+static int64_t depth_of(const rows *s, slice w) { return LTN_MIN(s->in - w.k, SLICE); }
+
+/* Part i of n of a slice comes nearer from memory, while another one is at work. */
+static void fetch(const rows *s, slice w, int64_t i, int64_t n)
+{
+    const int64_t depth = depth_of(s, w), columns = LTN_MIN(w.wide * N, s->out - w.p * N);
+    const int64_t runs = s->adjoint ? depth : columns;
+    for (int64_t r = runs * i / n; r < runs * (i + 1) / n; r++)
+        if (s->adjoint) ltn__weight_fetch(s->w, (w.k + r) * s->out + w.p * N, columns);
+        else ltn__weight_fetch(s->w, (w.p * N + r) * s->in + w.k, depth);
+}
+
 /* Sums c of a row, in n columns: what follows them, and away to y, where y's own columns `at` and on are. */
 static inline void finish_row(const rows *s, real *c, int64_t at, int64_t n, const real *bias, const real *residual,
                               real *y)
@@ -49,7 +66,7 @@ static inline void finish_row(const rows *s, real *c, int64_t at, int64_t n, con
     memcpy(y, c, (size_t)n * sizeof *y);
 }
 
-/* The same for `count` rows from `row` on. Three whole panels are a number that the compiler knows. */
+/* The same for `count` rows from `row` on. Six whole panels are a number that the compiler knows. */
 LTN_KERNEL static void finish(const rows *s, real *c, int64_t row, int64_t count, int64_t at, int64_t n,
                               const real *bias, const real *residual, real *y)
 {
@@ -88,40 +105,59 @@ static void make_strip(const rows *s, const real *x, int64_t count, real *strip)
     }
 }
 
-/* The strips' slices at depth k by the panels, which are made ready. */
-static void pairs_product(const rows *s, int64_t count, int64_t k, int64_t wide, const real *strips, real *panels,
-                          real *c)
+/* The strips' slices by the panels, which are made ready; the next ones are fetched. */
+static void pairs_product(const rows *s, int64_t count, slice w, slice next, const real *strips, real *panels, real *c)
 {
-    const int64_t depth = LTN_MIN(s->in - k, SLICE), whole = ltn__sixteens(depth);
+    const int64_t depth = depth_of(s, w), whole = ltn__sixteens(depth);
     real head[WIDE][LTN_PANEL_HEAD] __attribute__((aligned(64)));
-    for (int64_t j = 0; j < wide; j++) {
+    for (int64_t j = 0; j < w.wide; j++) {
         real *b = panels + j * SLICE * N;
         memset(b + depth * N, 0, (size_t)((whole - depth) * N) * sizeof *b);
         ltn__pairs_panel(whole, b, head[j]);
     }
-    strips += k / SLICE * slice_size(SLICE);
-    for (int64_t r = 0; r < count; r += LTN_TILE_M, strips += strip_size(s))
-        for (int64_t j = 0; j < wide; j++)
+    strips += w.k / SLICE * slice_size(SLICE);
+    for (int64_t i = 0; i < ltn__strips(count); i++, strips += strip_size(s)) {
+        const int64_t r = i * LTN_TILE_M;
+        fetch(s, next, i, ltn__strips(count));
+        for (int64_t j = 0; j < w.wide; j++)
             ltn__pairs_product(LTN_MIN(count - r, LTN_TILE_M), whole, strips + LTN_STRIP_HEAD, LTN_TILE_M, strips,
-                               panels + j * SLICE * N, head[j], c + r * WIDE * N + j * N, WIDE * N, k > 0);
+                               panels + j * SLICE * N, head[j], c + r * WIDE * N + j * N, WIDE * N, w.k > 0);
+    }
+}
+
+/* x's rows themselves by the panels. */
+static void rows_product(const rows *s, int64_t count, slice w, const real *x, const real *panels, real *c)
+{
+    for (int64_t j = 0; j < w.wide; j += LTN_WIDE)
+        ltn__rows_product(count, depth_of(s, w), LTN_MIN(w.wide - j, LTN_WIDE), x + w.k, s->in, panels + j * SLICE * N,
+                          SLICE * N, c + j * N, WIDE * N);
 }
 
 /* ---- Tasks ---- */
 
-/* `count` rows of x from `row` on by the panels [p, p + wide); strips: of these rows, where there are any. */
-static void run_task(const rows *s, const real *const *src, int64_t row, int64_t count, int64_t p, int64_t wide,
-                     const real *strips, real *panels, real *y)
+/* The first slice of task t of a chunk. */
+static slice task_at(const rows *s, int64_t t)
+{
+    const int64_t p = t * s->panels / s->tasks;
+    return (slice){p, (t + 1) * s->panels / s->tasks - p, 0};
+}
+
+/* `count` rows of x from `row` on by the panels of task t; strips: of these rows, where there are any. */
+static void run_task(const rows *s, const real *const *src, int64_t row, int64_t count, int64_t t, const real *strips,
+                     real *panels, real *y)
 {
     const real *residual = s->fuse.residual ? src[s->n->nsrc] : NULL, *x = src[0] + row * s->in;
+    const slice first = task_at(s, t), coming = task_at(s, (t + s->threads) % s->tasks);
     real *c = panels + WIDE * N * SLICE;
     if (!s->pairs) memset(c, 0, (size_t)(count * WIDE * N) * sizeof *c);
-    for (int64_t k = 0; k < s->in; k += SLICE) {
-        const int64_t depth = LTN_MIN(s->in - k, SLICE);
-        for (int64_t j = 0; j < wide; j++) pack_weight(s, p + j, k, depth, panels + j * SLICE * N);
-        if (s->pairs) pairs_product(s, count, k, wide, strips, panels, c);
-        else ltn__rows_product(count, depth, wide, x + k, s->in, panels, SLICE * N, c, WIDE * N);
+    for (slice w = first; w.k < s->in; w.k += SLICE) {
+        const int64_t depth = depth_of(s, w);
+        const slice next = w.k + SLICE < s->in ? (slice){w.p, w.wide, w.k + SLICE} : coming;
+        for (int64_t j = 0; j < w.wide; j++) pack_weight(s, w.p + j, w.k, depth, panels + j * SLICE * N);
+        if (s->pairs) pairs_product(s, count, w, next, strips, panels, c);
+        else rows_product(s, count, w, x, panels, c);
     }
-    finish(s, c, row, count, p * N, LTN_MIN(wide * N, s->out - p * N), src[2], residual, y);
+    finish(s, c, row, count, first.p * N, LTN_MIN(first.wide * N, s->out - first.p * N), src[2], residual, y);
 }
 
 /* Numbers of one thread: panels, and c for a chunk; and of all: strips of a block. */
@@ -145,9 +181,8 @@ static void run_block(const rows *s, const real *const *src, int64_t first, int6
 #pragma omp for schedule(dynamic)
     for (int64_t i = 0; i < chunks * s->tasks; i++) {
         const int64_t row = i / s->tasks * s->chunk, t = i % s->tasks;
-        const int64_t p = t * s->panels / s->tasks, end = (t + 1) * s->panels / s->tasks;
-        run_task(s, src, first + row, LTN_MIN(s->chunk, count - row), p, end - p,
-                 strips + row / LTN_TILE_M * strip_size(s), own, dst);
+        run_task(s, src, first + row, LTN_MIN(s->chunk, count - row), t, strips + row / LTN_TILE_M * strip_size(s),
+                 own, dst);
     }
 }
 
