@@ -4,9 +4,9 @@
  *
  * one_step_error: t, mean |D(f(sqrt(ab) E(x) + sqrt(1 - ab) n, t)) - x|^2.
  * latent_error: t, the same of the latents, mean |f(...) - E(x)|^2.
- * error_spectrum: t, the variances of the orthonormal cosine coefficients of the first one's D(f(...)) - x, in octaves
- * of frequency; of its mean over the channels (times the root of their number), then of what each channel differs by
- * from that.
+ * error_spectrum: t, the variances of the orthonormal cosine coefficients of the first one's D(f(...)) - x in seven
+ * octaves of frequency, those of grey, then those of colour (coloured.h).
+ * lost_share: 0, |D(E(x)) - x|^2 over |D(E(x))|^2 in the same octaves.
  * noisy_picture: e, the t that makes mean |D(f(sqrt(ab) E(x + e n), t)) - x|^2 least, and that minimum; the t between
  * the candidates is the vertex of a parabola in log t. FOLDER holds pictures and captions.tsv (file, caption; a model
  * in pixels reads no caption); pictures should be of the prior's own size, and not those that it was trained on. */
@@ -17,6 +17,7 @@
 
 #include "degrade/fourier.h"
 #include "run/prior.h"
+#include "solve/coloured.h"
 
 static const int times[] = {5, 20, 40, 80, 124, 187, 249, 374, 499, 624, 749, 874, 999};
 static const double noises[] = {0.001, 0.05, 0.1, 0.2, 0.4, 0.8};
@@ -25,7 +26,7 @@ enum { TIMES = LTN_COUNT(times), NOISES = LTN_COUNT(noises), CANDIDATES = LTN_CO
 
 typedef struct sums {
     double clean[TIMES], latent[TIMES], noisy[NOISES][CANDIDATES];
-    double power[TIMES][LTN_PARTS_OF_COLOUR][LTN_BANDS], modes[LTN_PARTS_OF_COLOUR][LTN_BANDS];
+    ltn_octaves error[TIMES], kept, lost;
     int count;
 } sums;
 
@@ -55,29 +56,26 @@ static double error_of(ltn_prior *p, const float *z, double noise, uint64_t seed
     return distance2(u, x, n);
 }
 
-/* Adds the spectrum of u - x; u is used up. */
-static void sort_error(const ltn_plane *f, ltn_size size, const float *x, float *u,
-                       double power[LTN_PARTS_OF_COLOUR][LTN_BANDS], double modes[LTN_PARTS_OF_COLOUR][LTN_BANDS])
+/* Adds the octaves of u - x; u is used up. */
+static void sort_error(const ltn_plane *f, ltn_size size, const float *x, float *u, ltn_octaves *o)
 {
-    const size_t n = ltn__plane_count(size);
-    float *s = malloc(n * sizeof *s);
-    for (size_t i = 0; i < n * (size_t)size.channels; i++) u[i] -= x[i];
-    for (int c = 0; c < size.channels; c++) {
-        ltn__plane_forward(f, u + (size_t)c * n, s);
-        ltn__plane_pack(f, s, u + (size_t)c * n);
-    }
-    free(s);
-    for (int a = 0; a < size.width; a++)
-        for (int b = 0; b < size.height; b++) {
-            const int k = (int)lrint(ltn__band((double)a / size.width, (double)b / size.height));
-            double sum = 0, square = 0;
-            for (int c = 0; c < size.channels; c++) {
-                const double v = u[(size_t)c * n + (size_t)a * (size_t)size.height + (size_t)b];
-                sum += v, square += v * v;
-            }
-            power[LTN_GREY][k] += sum * sum / size.channels, modes[LTN_GREY][k] += 1;
-            power[LTN_COLOUR][k] += square - sum * sum / size.channels, modes[LTN_COLOUR][k] += size.channels - 1;
-        }
+    const size_t n = ltn__size_count(size);
+    float *room = malloc((n + ltn__plane_floats(f)) * sizeof *room);
+    for (size_t i = 0; i < n; i++) u[i] -= x[i];
+    ltn__octaves(f, size.channels, u, room, room + n, o);
+    free(room);
+}
+
+/* What the autoencoder keeps of x, whose latent is z, and what it loses; u is used up. */
+static void round_trip(ltn_prior *p, const ltn_plane *f, ltn_size size, const float *x, const float *z, float *u,
+                       sums *s)
+{
+    const size_t n = ltn__size_count(size);
+    float *room = malloc((n + ltn__plane_floats(f)) * sizeof *room);
+    p->decode(p, z, u);
+    ltn__octaves(f, size.channels, u, room, room + n, &s->kept);
+    free(room);
+    sort_error(f, size, x, u, &s->lost);
 }
 
 static void measure(ltn_prior *p, const ltn_plane *f, ltn_size size, const float *x, size_t n, uint64_t seed, sums *s)
@@ -85,11 +83,11 @@ static void measure(ltn_prior *p, const ltn_plane *f, ltn_size size, const float
     float *room = malloc((3 * p->latent_count + 2 * n) * sizeof *room), *z = room + 2 * p->latent_count + n,
           *noisy = z + p->latent_count;
     p->encode(p, x, z);
+    round_trip(p, f, size, x, z, room + 2 * p->latent_count, s);
     for (int k = 0; k < TIMES; k++) {
         s->clean[k] += error_of(p, z, sqrt(1 - p->alpha_bar[times[k]]), seed, times[k], x, n, room);
         s->latent[k] += distance2(room + p->latent_count, z, p->latent_count);
-        double modes[LTN_PARTS_OF_COLOUR][LTN_BANDS] = {0};
-        sort_error(f, size, x, room + 2 * p->latent_count, s->power[k], k ? modes : s->modes);
+        sort_error(f, size, x, room + 2 * p->latent_count, &s->error[k]);
     }
     for (int e = 0; e < NOISES; e++) {
         for (size_t i = 0; i < n; i++)
@@ -101,6 +99,15 @@ static void measure(ltn_prior *p, const ltn_plane *f, ltn_size size, const float
     free(room);
 }
 
+/* A row of the quotients of two sums in each octave. */
+static void report_octaves(int t, const double a[][LTN_BANDS], const double b[][LTN_BANDS])
+{
+    printf("[%d", t);
+    for (int part = 0; part < LTN_PARTS_OF_COLOUR; part++)
+        for (int i = 0; i < LTN_BANDS; i++) printf(", %.3g", a[part][i] / fmax(b[part][i], 1e-9));
+    printf("]");
+}
+
 static void report(const sums *s)
 {
     printf("{\n \"one_step_error\": [");
@@ -109,11 +116,11 @@ static void report(const sums *s)
     for (int k = 0; k < TIMES; k++) printf("%s[%d, %.5f]", k ? ", " : "", times[k], s->latent[k] / s->count);
     printf("],\n \"error_spectrum\": [");
     for (int k = 0; k < TIMES; k++) {
-        printf("%s[%d", k ? ", " : "", times[k]);
-        for (int part = 0; part < LTN_PARTS_OF_COLOUR; part++)
-            for (int i = 0; i < LTN_BANDS; i++) printf(", %.3g", s->power[k][part][i] / s->modes[part][i]);
-        printf("]");
+        if (k) printf(", ");
+        report_octaves(times[k], s->error[k].square, s->error[k].modes);
     }
+    printf("],\n \"lost_share\": [");
+    report_octaves(0, s->lost.square, s->kept.square);
     printf("],\n \"noisy_picture\": [");
     for (int e = 0; e < NOISES; e++) {
         const double *v = s->noisy[e];

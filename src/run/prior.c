@@ -366,9 +366,15 @@ static double calibrated(const ltn_prior *base, const char *table, int of, doubl
     return y0;
 }
 
-static double spectrum(const ltn_prior *p, int t, int part, int band)
+/* What the autoencoder loses in an octave is a share of what it keeps there; the table has that of average pictures,
+ * where t = 0. A picture of one channel is the mean of three, so its coefficients have a third of grey's variance. */
+static double spectrum(const ltn_prior *p, int t, int part, int band, double energy)
 {
-    return calibrated(p, "error_spectrum", 1 + part * LTN_BANDS + band, t, LOG_Y, 0);
+    const int of = 1 + part * LTN_BANDS + band;
+    const double least = calibrated(p, "error_spectrum", of, 0, LOG_Y, 0);
+    const double more = calibrated(p, "error_spectrum", of, t, LOG_Y, 0) - least;
+    const double alike = ((const model_prior *)p)->picture.channels == 1 ? 3 : 1;
+    return fmax(more, 0) / alike + calibrated(p, "lost_share", of, 0, LOG_Y, 0) * energy;
 }
 
 /* Without a table: grows with the noise level, up to the variance of pictures. */

@@ -13,6 +13,7 @@
 
 enum { MAX_STEPS = 100 };
 static const double tolerance = 1e-3, least_noise = 1e-3; /* of the residual; of the mean error */
+static const double least_variance = 1e-9;                 /* of a coefficient: those of a flat picture are zero */
 
 static double dot(const float *a, const float *b, size_t n)
 {
@@ -133,21 +134,48 @@ void ltn__coloured_prox(ltn_coloured *c, const float *y, double scale, const flo
     if (q->sigma == 0) ltn__prox(q->a, y, INFINITY, x, x);
 }
 
-/* Of the cosine of a and b half periods; the table's values stand at frequencies of 1/128, 1/64 .. 1/2 of a period a
- * pixel. */
-void ltn__coloured_at(ltn_coloured *c, const ltn_prior *p, int t)
+void ltn__octaves(const ltn_plane *f, int channels, const float *x, float *spectra, float *room, ltn_octaves *o)
 {
-    const ltn_plane *f = &c->plane;
+    const size_t n = ltn__plane_floats(f);
+    for (int c = 0; c < channels; c++) {
+        ltn__plane_forward(f, x + (size_t)c * n, room);
+        ltn__plane_pack(f, room, spectra + (size_t)c * n);
+    }
+    for (size_t i = 0; i < n; i++) {
+        const double a = (double)(i / (size_t)f->height) / f->width, b = (double)(i % (size_t)f->height) / f->height;
+        const int k = (int)lrint(ltn__band(a, b));
+        double sum = 0, square = 0;
+        for (int c = 0; c < channels; c++) {
+            const double v = spectra[(size_t)c * n + i];
+            sum += v, square += v * v;
+        }
+        o->square[LTN_GREY][k] += sum * sum / channels, o->modes[LTN_GREY][k] += 1;
+        o->square[LTN_COLOUR][k] += square - sum * sum / channels, o->modes[LTN_COLOUR][k] += channels - 1;
+    }
+}
+
+/* A part's variances from those of its octaves: linear between, both in logarithms. */
+static void spread_octaves(const ltn_plane *f, const double band[LTN_BANDS], float *variance)
+{
+    for (int a = 0; a < f->width; a++)
+        for (int b = 0; b < f->height; b++) {
+            const double at = ltn__band((double)a / f->width, (double)b / f->height);
+            const int k = LTN_MIN((int)at, LTN_BANDS - 2);
+            variance[a * f->height + b] = (float)(band[k] * pow(band[k + 1] / band[k], at - k));
+        }
+}
+
+void ltn__coloured_at(ltn_coloured *c, const ltn_prior *p, int t, const float *u)
+{
+    ltn_octaves o = {0};
+    ltn__octaves(&c->plane, c->q->a->x.channels, u, c->s, c->z, &o);
     for (int part = 0; part < LTN_PARTS_OF_COLOUR; part++) {
         double band[LTN_BANDS];
-        for (int k = 0; k < LTN_BANDS; k++) band[k] = fmax(p->spectrum(p, t, part, k), 1e-9);
-        for (int a = 0; a < f->width; a++)
-            for (int b = 0; b < f->height; b++) {
-                const double at = ltn__band((double)a / f->width, (double)b / f->height);
-                const int k = LTN_MIN((int)at, LTN_BANDS - 2);
-                const double v = band[k] * pow(band[k + 1] / band[k], at - k);
-                c->variance[part][(size_t)a * (size_t)f->height + (size_t)b] = (float)v;
-            }
+        for (int k = 0; k < LTN_BANDS; k++) {
+            const double energy = o.square[part][k] / fmax(o.modes[part][k], 1);
+            band[k] = fmax(p->spectrum(p, t, part, k, energy), least_variance);
+        }
+        spread_octaves(&c->plane, band, c->variance[part]);
     }
 }
 

@@ -82,7 +82,7 @@ static double condition(latino_sde *l, const float *from, int t)
     const ltn_degradation *a = l->q->a;
     const bool coloured = l->colour.q;
     if (coloured) {
-        ltn__coloured_at(&l->colour, l->p, t);
+        ltn__coloured_at(&l->colour, l->p, t, l->u);
         l->gain = ltn__coloured_gain(&l->colour);
     }
     const double least = l->p->error(l->p, t), scale = coloured ? fmax(1, seen_error(l)) : 1;
@@ -120,7 +120,7 @@ static const float *with_detail(latino_sde *l)
     const float deviation = l->colour.q ? 1 : (float)sqrt(l->p->error(l->p, 0));
     pixel_noise(l, n, l->w);
     if (l->colour.q) {
-        ltn__coloured_at(&l->colour, l->p, 0);
+        ltn__coloured_at(&l->colour, l->p, 0, l->u);
         ltn__coloured_noise(&l->colour, l->w, l->w);
     }
     for (size_t i = 0; i < n; i++) l->w[i] = l->u[i] + deviation * l->w[i];
