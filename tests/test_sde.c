@@ -1,4 +1,4 @@
-/* test_sde.c - LATINO as a sampler on the Gaussian prior: its draws have the mean and the deviation of the posterior, and
+/* test_sde.c - LATINO as a sampler on Gaussian priors: its draws have the mean and the deviation of the posterior, and
  * the truth lies among them as it should. */
 #include "test.h"
 
@@ -31,7 +31,8 @@ static double distance2(const float *a, const float *b)
     return sum / N;
 }
 
-/* The draws' mean squared distance to the truth over what their own spread says: 1, if the truth might be one of them. */
+/* The draws' mean squared distance to the truth over what their own spread says: 1, if the truth might be one of
+ * them. */
 typedef struct spread {
     float mean[N], variance[N];
     double z, inside; /* z-score; share of the truth between the least and the greatest draw: 18 in 20 */
@@ -72,8 +73,9 @@ TEST(the_spread_of_latino_sde_is_that_of_the_posterior)
     static const struct {
         const char *spec, *solver;
         double sigma;
-    } task[] = {{"identity", "latino-sde", 0.3}, {"identity", "latino-sde:steps=50,inner=1", 0.3}, {"identity", "latino-sde:steps=4,inner=3", 0.1},
-                {"inpaint:random=0.5", "latino-sde", 0.1}, {"downsample:factor=2", "latino-sde:steps=8", 0.1}, {"blur:sigma=1", "latino-sde:steps=8", 0.2}};
+    } task[] = {{"identity", "latino-sde", 0.3}, {"identity", "latino-sde:steps=50,inner=1", 0.3},
+                {"identity", "latino-sde:steps=4,inner=3", 0.1}, {"inpaint:random=0.5", "latino-sde", 0.1},
+                {"downsample:factor=2", "latino-sde:steps=8", 0.1}, {"blur:sigma=1", "latino-sde:steps=8", 0.2}};
     static gaussian white;
     static float draw[DRAWS][N];
     static pair o, other;
@@ -91,10 +93,14 @@ TEST(the_spread_of_latino_sde_is_that_of_the_posterior)
         NEAR(s.z, 1, 0.05);
         NEAR(s.inside, 0.9, 0.025);
         double variance = 0, drawn = 0;
-        for (int k = 2; k < 12; k++) draw_pair(d, task[i].sigma, (uint64_t)k, &other), variance += distance2(other.x, other.mean) / 10;
+        for (int k = 2; k < 12; k++) {
+            draw_pair(d, task[i].sigma, (uint64_t)k, &other);
+            variance += distance2(other.x, other.mean) / 10;
+        }
         for (int k = 0; k < N; k++) drawn += s.variance[k] / N;
         NEAR(drawn / variance, 1, 0.03);
-        NEAR(distance2(s.mean, o.mean) / (variance / DRAWS), 1, 0.15); /* the draws' mean errs by as much as a mean of so many */
+        /* The draws' mean errs by as much as a mean of so many. */
+        NEAR(distance2(s.mean, o.mean) / (variance / DRAWS), 1, 0.15);
         ltn_degradation_close(&d);
     }
     ltn_close(&ctx);
@@ -120,8 +126,8 @@ TEST(plain_latino_spreads_too_little)
     ltn_close(&ctx);
 }
 
-/* ---- A prior with a spectrum: pictures are independent N(0, V) in every cosine, grey apart from colour, the autoencoder
- * is the identity, f = E[x | z] and its error have V (1 - ab) / (ab V + 1 - ab). V halves with each octave. ---- */
+/* ---- A prior with a spectrum: pictures are independent N(0, V) in every cosine, grey apart from colour, V halves with
+ * each octave; the autoencoder is the identity, f = E[x | z], whose error has V (1 - ab) / (ab V + 1 - ab). ---- */
 
 typedef struct coloured {
     gaussian g;
@@ -172,7 +178,8 @@ static double mean_over_cosines(double (*f)(double v, double with), double with)
 }
 
 /* out = F^T f(V, with) F x */
-static void filter_cosines(const coloured *c, double (*f)(double v, double with), double with, const float *x, float *out)
+static void filter_cosines(const coloured *c, double (*f)(double v, double with), double with, const float *x,
+                           float *out)
 {
     static float s[N];
     for (int k = 0; k < 3; k++) ltn__plane_forward(&c->plane, x + k * W * H, s + k * W * H);
@@ -220,7 +227,8 @@ static void make_coloured(ltn_ctx *ctx, coloured *c)
 }
 
 /* x ~ N(0, V), y = A x + noise and the posterior's mean: in closed form where A = 1, else the prox of u = 0. */
-static void draw_coloured_pair(ltn_ctx *ctx, const coloured *c, ltn_degradation *d, double sigma, uint64_t seed, pair *o)
+static void draw_coloured_pair(ltn_ctx *ctx, const coloured *c, ltn_degradation *d, double sigma, uint64_t seed,
+                               pair *o)
 {
     static float zero[N], n[N];
     ltn__normals((ltn_rng){seed, 9}, 0, n, N);

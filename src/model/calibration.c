@@ -1,5 +1,5 @@
-/* calibration.c - latino.json, what bench/calibrate measured of a prior: tables of rows that begin with a time step or a
- * deviation and rise in it, of positive numbers behind it. */
+/* calibration.c - latino.json, what bench/calibrate measured of a prior: tables of rows that begin with a time step or
+ * a deviation and rise in it, of positive numbers behind it. */
 #include "model.h"
 
 #include <math.h>

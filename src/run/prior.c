@@ -386,8 +386,8 @@ static int uncalibrated_time(const ltn_prior *p, double e)
 
 static int time_of(const ltn_prior *p, double e)
 {
-    return (int)lrint(
-        LTN_MIN(LTN_MAX(calibrated(p, "noisy_picture", 1, e, LTN_LOG_X, uncalibrated_time(p, e)), 1), p->train_steps - 1));
+    const double t = calibrated(p, "noisy_picture", 1, e, LTN_LOG_X, uncalibrated_time(p, e));
+    return (int)lrint(LTN_MIN(LTN_MAX(t, 1), p->train_steps - 1));
 }
 
 static double error_at(const ltn_prior *p, double e)

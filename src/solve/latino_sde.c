@@ -8,12 +8,13 @@
  *
  * with n and eps white, C_t the covariance of the error of D(f(z_t, t)). A draw u of N(m, C_t) that is corrected by
  * noisy data is a draw of the product of that gaussian and the likelihood (Papandreou and Yuille, NIPS 2010), so
- * x ~ p(x | z_t, y) and z' ~ p(z_t' | y) follow exactly from z ~ p(z_t | y) where pixels are independent gaussians and
- * D = E = 1, with any number of steps (the decoupled steps of arXiv 2407.01521); elsewhere as well as the prior's own
- * draws and C_t describe what is not known. C_t is the prior's calibrated spectrum (coloured.c), or white, r_t^2, where
- * the prior has none or A is not linear; it grows to what the residual A u - y shows. The reverse steps have the
- * variance that the error of f adds (arXiv 2201.06503). In the last step u also errs by what the autoencoder cannot
- * keep, drawn from C_0 unless detail=none. */
+ * x ~ p(x | z_t, y) and z' ~ p(z_t' | y) follow exactly from z ~ p(z_t | y) where pictures are gaussian and D = E = 1,
+ * with any number of steps (the decoupled steps of arXiv 2407.01521); elsewhere as well as the prior's own draws and C_t
+ * describe what is not known. C_t is the prior's calibrated spectrum (coloured.c), or white, r_t^2, where the prior has
+ * none or A is not linear; it grows to what the residual A u - y shows. It depends on u, for what the autoencoder loses
+ * of a picture is a share of what it keeps, octave by octave. The reverse steps have the variance that the error of f
+ * adds (arXiv 2201.06503). In the last step u also errs by what the autoencoder cannot keep, drawn from C_0 unless
+ * detail=none. */
 #include "coloured.h"
 #include "diffusion.h"
 
@@ -66,14 +67,26 @@ static void pixel_noise(latino_sde *l, size_t n, float *out)
 }
 
 /* The r^2 that the residual of a draw u shows: E |A u - y|^2 = 2 r^2 tr(A C A^T) + m sigma^2, for u and the picture
- * behind y both stray from the prior's mean by r^2 C. Where C = 1 that is an error; errors of real priors are not white,
- * and greatest where most degradations look. */
+ * behind y both stray from the prior's mean by r^2 C. Where C = 1 that is an error; errors of real priors are not
+ * white, and greatest where most degradations look. */
 static double seen_error(const latino_sde *l)
 {
     const ltn_problem *q = l->q;
     if (!(l->gain > 0)) return 0;
     const double m = (double)ltn__measured(q->a, NULL);
     return (ltn__residual2(q->a, l->u, q->y, l->r) / m - q->sigma * q->sigma) / (2 * l->gain);
+}
+
+/* n = y + sigma n, noise like the data's. */
+static void draw_data(latino_sde *l)
+{
+    const ltn_degradation *a = l->q->a;
+    const float *y = a->noise ? a->noise->seen : l->q->y;
+    const size_t m = ltn__size_count(a->y);
+    pixel_noise(l, m, l->r);
+    ltn__noise_like(a, l->r, l->n);
+    for (size_t i = 0; i < m; i++) l->n[i] = y[i] + (float)l->q->sigma * l->n[i];
+    ltn__measured(a, l->n);
 }
 
 /* x ~ N(x; from, C) p(y | x), `from` being a draw of the first. Returns gamma. */
@@ -88,13 +101,8 @@ static double condition(latino_sde *l, const float *from, int t)
     const double least = l->p->error(l->p, t), scale = coloured ? fmax(1, seen_error(l)) : 1;
     const double sigma = l->q->sigma, r2 = coloured ? scale * least : fmax(least, seen_error(l));
     const double gamma = sigma > 0 ? r2 / (sigma * sigma) : INFINITY;
-    const size_t m = ltn__size_count(a->y);
     ltn__weigh(a, l->q->y, gamma, from);
-    const float *y = a->noise ? a->noise->seen : l->q->y;
-    pixel_noise(l, m, l->r);
-    ltn__noise_like(a, l->r, l->n);
-    for (size_t i = 0; i < m; i++) l->n[i] = y[i] + (float)sigma * l->n[i];
-    ltn__measured(a, l->n);
+    draw_data(l);
     if (coloured) ltn__coloured_prox(&l->colour, l->n, scale, from, l->x);
     else ltn__prox_weighed(a, l->n, gamma, from, l->x);
     return gamma;
