@@ -7,14 +7,14 @@
  *     z' = sqrt(ab') (z0 + E(x) - E(u)) + sqrt(1 - ab') eps
  *
  * with n and eps white, C_t the covariance of the error of D(f(z_t, t)). A draw u of N(m, C_t) that is corrected by
- * noisy data is a draw of the product of that gaussian and the likelihood (Papandreou and Yuille, NIPS 2010), so
- * x ~ p(x | z_t, y) and z' ~ p(z_t' | y) follow exactly from z ~ p(z_t | y) where pictures are gaussian and D = E = 1,
- * with any number of steps (the decoupled steps of arXiv 2407.01521); elsewhere as well as the prior's own draws and C_t
- * describe what is not known. C_t is the prior's calibrated spectrum (coloured.c), or white, r_t^2, where the prior has
- * none or A is not linear; it grows to what the residual A u - y shows. It depends on u, for what the autoencoder loses
- * of a picture is a share of what it keeps, octave by octave. The reverse steps have the variance that the error of f
- * adds (arXiv 2201.06503). In the last step u also errs by what the autoencoder cannot keep, drawn from C_0 unless
- * detail=none. */
+ * noisy data is a draw of the product of that gaussian and the likelihood (Papandreou and Yuille, NIPS 2010), so x ~
+ * p(x | z_t, y) and z' ~ p(z_t' | y) follow exactly from z ~ p(z_t | y) where pictures are gaussian and D = E = 1,
+ * with any number of steps (the decoupled steps of arXiv 2407.01521); elsewhere as well as the prior's own draws and
+ * C_t describe what is not known. C_t is the prior's calibrated spectrum (coloured.c), or white, r_t^2, where the
+ * prior has none or A is not linear; it grows to what the residual A u - y shows. It depends on u, for what the
+ * autoencoder loses of a picture is a share of what it keeps, octave by octave. The reverse steps have the variance
+ * that the error of f adds (arXiv 2201.06503). In the last step u also errs by what the autoencoder cannot keep,
+ * drawn from C_0 unless detail=none. */
 #include "coloured.h"
 #include "diffusion.h"
 
