@@ -105,6 +105,12 @@ static void make_strip(const rows *s, const real *x, int64_t count, real *strip)
     }
 }
 
+/* Part i of n of a strip's slice comes nearer. */
+static void fetch_strip(const real *strip, int64_t size, int64_t i, int64_t n)
+{
+    for (int64_t at = size * i / n; at < size * (i + 1) / n; at += N) __builtin_prefetch(strip + at, 0, 2);
+}
+
 /* The strips' slices by the panels, which are made ready; the next ones are fetched. */
 static void pairs_product(const rows *s, int64_t count, slice w, slice next, const real *strips, real *panels, real *c)
 {
@@ -119,9 +125,11 @@ static void pairs_product(const rows *s, int64_t count, slice w, slice next, con
     for (int64_t i = 0; i < ltn__strips(count); i++, strips += strip_size(s)) {
         const int64_t r = i * LTN_TILE_M;
         fetch(s, next, i, ltn__strips(count));
-        for (int64_t j = 0; j < w.wide; j++)
+        for (int64_t j = 0; j < w.wide; j++) {
+            fetch_strip(strips + strip_size(s), slice_size(depth), j, w.wide);
             ltn__pairs_product(LTN_MIN(count - r, LTN_TILE_M), whole, strips + LTN_STRIP_HEAD, LTN_TILE_M, strips,
                                panels + j * SLICE * N, head[j], c + r * WIDE * N + j * N, WIDE * N, w.k > 0);
+        }
     }
 }
 
