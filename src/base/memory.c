@@ -1,10 +1,14 @@
 /* memory.c - blocks from the context's realloc, zeroed and aligned to 64 bytes, and arenas made of them. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 #include "base.h"
 
-enum { ALIGN = 64, ARENA_ALIGN = 16, ARENA_BLOCK = 16384, PROGRAM = 48 << 20 };
+enum { LARGE = 1 << 20, ALIGN = 64, ARENA_ALIGN = 16, ARENA_BLOCK = 16384, PROGRAM = 48 << 20 };
 
 /* Stands right before every aligned block. */
 typedef struct header {
@@ -60,12 +64,21 @@ void *ltn__grow(ltn_ctx *ctx, void *p, size_t old_count, size_t count, size_t si
     return q;
 }
 
+/* The C library keeps freed blocks of up to 32 MB for its next ones, as many as they are. */
+static void return_to_system(void)
+{
+#ifdef __GLIBC__
+    malloc_trim(0);
+#endif
+}
+
 void ltn__free(ltn_ctx *ctx, void *p)
 {
     if (!p) return;
     const header h = ((header *)p)[-1];
     ctx->used -= h.bytes;
     ctx->opt.realloc(ctx->opt.user, h.raw, 0);
+    if (ctx->opt.memory && h.bytes >= LARGE) return_to_system();
 }
 
 /* The program and its libraries take their part. */
