@@ -30,7 +30,7 @@ typedef struct work {
     const job *job;
     cmd_args args; /* the session's, with this picture's sigma */
     char sigma_text[32], noise_text[256], degradation_text[2048], settings[8192];
-    bool estimated, found; /* the noise, the degradation */
+    bool estimated, found, kernel; /* the noise, the degradation; its kernel, in a file beside the result */
     ltn_image y, naive, x, reference;
     ltn_degradation *degradation;
     ltn_run *run;
@@ -99,6 +99,14 @@ static ltn_status take_noise(work *w, double *sigma)
     return s ? s : ltn_noise_level(w->degradation, &w->y, cmd_text(&w->args, "noise"), sigma);
 }
 
+/* x.png -> x-WHAT */
+static cmd_path beside(const char *path, const char *what)
+{
+    cmd_path p;
+    snprintf(p.s, sizeof p.s, "%.*s-%s", (int)(strrchr(path, '.') - path), path, what);
+    return p;
+}
+
 /* Everything that can be wrong is found before the long work begins. */
 static ltn_status prepare(const session *s, work *w)
 {
@@ -106,8 +114,10 @@ static ltn_status prepare(const session *s, work *w)
     double sigma = cmd_number(s->args, "sigma", -1);
     w->estimated = sigma < 0;
     const char *asked = cmd_text(s->args, "degradation");
-    if (!status) status = ltn_resolve(s->ctx, asked, &w->y, w->degradation_text, sizeof w->degradation_text);
+    const cmd_path kernel = beside(w->job->out, "kernel.png");
+    if (!status) status = ltn_resolve(s->ctx, asked, &w->y, kernel.s, w->degradation_text, sizeof w->degradation_text);
     w->found = !status && strcmp(asked, w->degradation_text);
+    w->kernel = w->found && strstr(asked, "kernel=auto");
     cmd_set(&w->args, "degradation", w->degradation_text);
     if (!status) status = ltn_degradation_open_for(s->ctx, w->degradation_text, &w->y, &w->degradation);
     if (!status && w->estimated) status = take_noise(w, &sigma);
@@ -181,14 +191,6 @@ static ltn_status draw_all(const session *s, work *w)
     if (!status) status = cmd_spread(s->ctx, w->draw, n, &w->x, &w->deviation);
     if (!status && w->reference.data) cmd_spread_check(w->draw, n, &w->x, &w->deviation, &w->reference, &w->calibration);
     return status;
-}
-
-/* x.png -> x-WHAT */
-static cmd_path beside(const char *path, const char *what)
-{
-    cmd_path p;
-    snprintf(p.s, sizeof p.s, "%.*s-%s", (int)(strrchr(path, '.') - path), path, what);
-    return p;
 }
 
 static cmd_path draw_name(const char *path, int k)
@@ -361,6 +363,7 @@ static int restore_one(session *s, const job *paths)
     if (!status && paths->compare) status = compare(s, &w);
     if (!status) status = look_at_text(s, &w);
     int code = CMD_DONE;
+    if (status && w.kernel) unlink(beside(paths->out, "kernel.png").s);
     if (status) {
         code = cmd_fail(s->ctx, status);
     } else {

@@ -1,4 +1,4 @@
-/* fuzz_spec.c - spec strings: a chain "a:k=v,k=v+b" against a table with every type of parameter. */
+/* fuzz_spec.c - spec strings: a chain "a:k=v,k=v+b" against a table with every type of parameter; key=auto in it. */
 #include <math.h>
 
 #include "fuzz.h"
@@ -43,6 +43,18 @@ static void parse(ltn_ctx *ctx, const char *text)
     ltn__arena_free(&a);
 }
 
+/* What a picture that is too small for any estimate tells. */
+static void resolve(ltn_ctx *ctx, const char *text)
+{
+    float black[4 * 4] = {0};
+    char found[64];
+    const ltn_image y = {4, 4, 1, black, NULL};
+    if (ltn_resolve(ctx, text, &y, NULL, found, sizeof found))
+        fuzz_claim(ltn_error(ctx)[0] && !strchr(ltn_error(ctx), '\n'), "a failure has one line");
+    else
+        fuzz_claim(!strcmp(found, text), "nothing was found");
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 {
     ltn_ctx *ctx = fuzz_open();
@@ -54,6 +66,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
     if (count < 0) fuzz_claim(ltn_error(ctx)[0], "a failure has a message");
     for (int k = 0; k < count; k++) parse(ctx, part[k]);
     if (text) parse(ctx, text);
+    if (text) resolve(ctx, text);
     ltn__arena_free(&a);
     ltn_close(&ctx);
     return 0;

@@ -156,10 +156,17 @@ LTN_API ltn_status ltn_degradation_open(ltn_ctx *ctx, const char *spec, int widt
                                         ltn_degradation **out);
 /* The same, with the size of x found from that of the measurement y. */
 LTN_API ltn_status ltn_degradation_open_for(ltn_ctx *ctx, const char *spec, const ltn_image *y, ltn_degradation **out);
-/* A degradation whose parameters the measurement tells: key=auto in the last part of the chain gets its value, for
- * jpeg:quality and chroma from the file that y was read from (a bare "jpeg" stands for both), for blur:sigma from y's
- * spectrum; all else is copied. LTN_EINVAL: y does not tell, or out is too small. */
-LTN_API ltn_status ltn_resolve(ltn_ctx *ctx, const char *spec, const ltn_image *y, char *out, size_t room);
+/* A degradation whose parameters the measurement tells: key=auto in the last part of the chain gets its value.
+ *     jpeg:quality, chroma   from the file that y was read from; a bare "jpeg" stands for both
+ *     blur:sigma             from y's spectrum
+ *     blur:kernel            the likeliest of gaussians, discs, lines and the one that is found by edges (Pan et al.
+ *                            2014), size x size taps. It is written to the file `kernel`, a picture of 16 bits, the
+ *                            largest tap 1, whose name becomes the value; NULL: blur:kernel=auto is refused
+ *     downsample:filter      the likeliest by y's spectrum
+ * All else is copied. LTN_EINVAL: y does not tell, or out is too small; LTN_ESHAPE: y is too small; LTN_EIO: the file
+ * cannot be written. */
+LTN_API ltn_status ltn_resolve(ltn_ctx *ctx, const char *spec, const ltn_image *y, const char *kernel, char *out,
+                               size_t room);
 /* 0: the measurement is no picture (a spectrum, line integrals): it travels as .npy, has no alpha, and --sigma is not
  * estimated from it. */
 LTN_API int ltn_degradation_makes_picture(const ltn_degradation *d);

@@ -25,6 +25,11 @@ struct ltn_ctx {
     ltn_options opt;
     int threads;
     size_t used; /* bytes allocated now */
+    struct {
+        void *room;
+        size_t size;
+        int plans; /* that are open */
+    } scratch; /* of the kernels of all plans (graph/plan.c) */
     char error[1024];
 };
 

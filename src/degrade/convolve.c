@@ -364,16 +364,27 @@ ltn_status ltn__kernel_normalize(ltn_ctx *ctx, const char *name, ltn_kernel *k)
     return LTN_OK;
 }
 
+void ltn__kernel_turn(ltn_kernel *k)
+{
+    const int n = k->width * k->height;
+    for (int i = 0; i < n / 2; i++) {
+        const float tap = k->tap[i];
+        k->tap[i] = k->tap[n - 1 - i];
+        k->tap[n - 1 - i] = tap;
+    }
+}
+
 ltn_status ltn__convolve_open(ltn_operator *op, const ltn_spec *s, const ltn_kernel *k, bool turned)
 {
-    const int border = (int)ltn__num(s, "boundary"), n = k->width * k->height;
+    const int border = (int)ltn__num(s, "boundary");
     if (border == VALID && (k->width > op->x.width || k->height > op->x.height))
         return ltn__fail(op->ctx, LTN_ESHAPE, "%s: the kernel, %d x %d, is larger than the picture, %d x %d",
                          s->entry->name, k->width, k->height, op->x.width, op->x.height);
     if (!turned) return open_state(op, border, k);
     ltn_kernel back;
     ltn_status st = ltn__kernel_new(op->ctx, k->width, k->height, &back);
-    for (int i = 0; !st && i < n; i++) back.tap[i] = k->tap[n - 1 - i];
+    if (!st) memcpy(back.tap, k->tap, (size_t)k->width * (size_t)k->height * sizeof *k->tap);
+    if (!st) ltn__kernel_turn(&back);
     if (!st) st = open_state(op, border, &back);
     ltn__free(op->ctx, back.tap);
     return st;

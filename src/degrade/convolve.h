@@ -34,4 +34,14 @@ ltn_status ltn__kernel_read(ltn_ctx *ctx, const char *path, ltn_kernel *k);
 /* Divides by the sum; refuses a kernel whose sum is 0 or no number. */
 ltn_status ltn__kernel_normalize(ltn_ctx *ctx, const char *name, ltn_kernel *k);
 
+/* A gaussian with sigma along an axis that is turned by `angle` degrees from the rows towards the columns, across
+ * along the other (blur.c); a disc, each tap the part of its pixel that it covers (defocus.c). Not normalised, on all
+ * of k. */
+void ltn__kernel_gaussian(ltn_kernel *k, double sigma, double across, double angle);
+void ltn__kernel_disc(ltn_kernel *k, double radius);
+/* Adds a point of weight 1 at (x, y), pixels, to the four taps around it (motion.c). */
+void ltn__kernel_point(ltn_kernel *k, double x, double y);
+/* Turned by 180 degrees, in place. */
+void ltn__kernel_turn(ltn_kernel *k);
+
 #endif

@@ -28,13 +28,19 @@ static ltn_status input_size(ltn_ctx *ctx, const ltn_spec *s, ltn_size y, ltn_si
     return ltn__convolve_input(s, n, n, y, x);
 }
 
+void ltn__kernel_disc(ltn_kernel *k, double radius)
+{
+    const int a = k->height / 2, b = k->width / 2;
+    for (int i = 0; i < k->width * k->height; i++)
+        k->tap[i] = covered(abs(i % k->width - b), abs(i / k->width - a), radius);
+}
+
 static ltn_status open(ltn_operator *op, const ltn_spec *s)
 {
-    const int c = half_size(s), n = 2 * c + 1;
+    const int n = 2 * half_size(s) + 1;
     ltn_kernel k;
     ltn_status st = ltn__kernel_new(op->ctx, n, n, &k);
-    for (int i = 0; !st && i < n * n; i++)
-        k.tap[i] = covered(abs(i % n - c), abs(i / n - c), ltn__num(s, "radius"));
+    if (!st) ltn__kernel_disc(&k, ltn__num(s, "radius"));
     if (!st) st = ltn__kernel_normalize(op->ctx, s->entry->name, &k);
     if (!st) st = ltn__convolve_open(op, s, &k, false);
     ltn__free(op->ctx, k.tap);

@@ -63,6 +63,13 @@ typedef struct ltn_map {
     const ltn_svd *svd; /* NULL: none is offered */
 } ltn_map;
 
+/* What a value is found from: a measurement, what else is told of the part, where a kernel may be written (or NULL). */
+typedef struct ltn_evidence {
+    const ltn_image *y;
+    const ltn_spec *told;
+    const char *kernel;
+} ltn_evidence;
+
 typedef struct ltn_degradation_row {
     ltn_entry entry;
     /* The size of x that gives a measurement of size y (before open). */
@@ -71,7 +78,7 @@ typedef struct ltn_degradation_row {
     ltn_status (*open)(ltn_operator *op, const ltn_spec *s);
     /* The value that y tells of the parameter `key`, as a spec has it; NULL: of none. implied: what a bare name stands
      * for where y tells it. */
-    ltn_status (*find)(ltn_ctx *ctx, const ltn_image *y, const char *key, char *value, size_t room);
+    ltn_status (*find)(ltn_ctx *ctx, const ltn_evidence *e, const char *key, char *value, size_t room);
     const char *implied;
     bool abstract; /* y is no picture: it has no alpha, and the noise in it is not estimated */
     void (*close)(ltn_operator *op); /* also of an operator whose open failed; NULL: nothing to free */

@@ -7,10 +7,10 @@
  * order=correlation, right of it, as in deepinv before 0.4: half a pixel off in either case. boundary=mirror: as clip,
  * but that the picture goes on as its mirror image, as in MATLAB's imresize. */
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
-#include "degrade.h"
-#include "resample.h"
+#include "blind.h"
 
 enum { LARGEST = 1024 }; /* side of y up to which eigenvectors are computed */
 enum { SMALL = 64 * 64 };  /* fewer values: one thread */
@@ -293,10 +293,23 @@ static ltn_status input_size(ltn_ctx *ctx, const ltn_spec *s, ltn_size y, ltn_si
     return LTN_OK;
 }
 
+static ltn_status find(ltn_ctx *ctx, const ltn_evidence *e, const char *key, char *value, size_t room)
+{
+    static const char names[] = LTN_FILTER_NAMES;
+    const char *name = names;
+    ltn_filter filter;
+    if (strcmp(key, "filter"))
+        return ltn__fail(ctx, LTN_EINVAL, "downsample: %s=auto: only filter is found from a measurement", key);
+    const ltn_status s = ltn__down_filter(ctx, e->y, (int)ltn__num(e->told, "factor"), &filter);
+    for (int i = 0; !s && i < (int)filter; i++) name = strchr(name, '|') + 1;
+    if (!s) snprintf(value, room, "%.*s", (int)strcspn(name, "|"), name);
+    return s;
+}
+
 static const ltn_param params[] = {
     {.name = "factor", .help = "how many times smaller y is", .type = LTN_INT, .def = 4, .min = 1,
      .max = 1024},
-    {.name = "filter", .help = "against aliasing; none takes single pixels", .type = LTN_CHOICE,
+    {.name = "filter", .help = "against aliasing; none takes single pixels; auto: found", .type = LTN_CHOICE,
      .choices = LTN_FILTER_NAMES},
     {.name = "boundary", .help = "clip: centred, cut at the border, as PIL; circular: as deepinv; mirror: as MATLAB",
      .type = LTN_CHOICE, .choices = "clip|circular|mirror"},
@@ -308,5 +321,5 @@ static const ltn_param params[] = {
 const ltn_degradation_row ltn__degradation_downsample = {
     .entry = {.name = "downsample", .alias = "upscale|sr|superresolution|super-resolution",
               .help = "a smaller picture, to be enlarged", .param = params},
-    .input_size = input_size, .open = open, .close = close,
+    .input_size = input_size, .open = open, .find = find, .close = close,
 };

@@ -382,10 +382,10 @@ static void close(ltn_operator *op)
     op->state = NULL;
 }
 
-static ltn_status find(ltn_ctx *ctx, const ltn_image *y, const char *key, char *value, size_t room)
+static ltn_status find(ltn_ctx *ctx, const ltn_evidence *e, const char *key, char *value, size_t room)
 {
     int full;
-    const int quality = ltn_image_jpeg_quality(y, &full);
+    const int quality = ltn_image_jpeg_quality(e->y, &full);
     if (!quality) return ltn__fail(ctx, LTN_EINVAL, "jpeg: %s=auto: the measurement was not read from a JPEG file", key);
     if (!strcmp(key, "quality")) snprintf(value, room, "%d", quality);
     else snprintf(value, room, "%s", full ? "4:4:4" : "4:2:0");

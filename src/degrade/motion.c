@@ -7,8 +7,7 @@
 
 enum { STEPS = 2000 };
 
-/* Adds a point of weight 1 at (x, y), pixels, to the four taps around it. */
-static void splat(ltn_kernel *k, double x, double y)
+void ltn__kernel_point(ltn_kernel *k, double x, double y)
 {
     const int j = (int)floor(x), i = (int)floor(y);
     const float u = (float)(x - j), v = (float)(y - i);
@@ -46,7 +45,7 @@ static ltn_status draw(ltn_ctx *ctx, const ltn_spec *s, ltn_kernel *k)
     double (*at)[2] = ltn__alloc(ctx, STEPS, sizeof *at);
     if (!at) return LTN_ENOMEM;
     const double scale = half / LTN_MAX(walk((uint64_t)ltn__num(s, "seed"), ltn__num(s, "bend"), at), 1e-9);
-    for (int i = 0; i < STEPS; i++) splat(k, half + scale * at[i][0], half + scale * at[i][1]);
+    for (int i = 0; i < STEPS; i++) ltn__kernel_point(k, half + scale * at[i][0], half + scale * at[i][1]);
     ltn__free(ctx, at);
     return ltn__kernel_normalize(ctx, s->entry->name, k);
 }

@@ -1,5 +1,5 @@
-/* resolve.c - degradations that are told in part: key=auto in a spec becomes what the measurement says of that parameter,
- * "blur:sigma=auto" -> "blur:sigma=2.1". Only of the last part of a chain: y shows what that has done. */
+/* resolve.c - degradations that are told in part: key=auto in a spec becomes what the measurement says of that
+ * parameter, "blur:sigma=auto" -> "blur:sigma=2.1". Only of the last part of a chain: y shows what that has done. */
 #include <stdio.h>
 #include <string.h>
 
@@ -7,8 +7,10 @@
 
 typedef struct place {
     ltn_ctx *ctx;
-    const ltn_image *y;
     const ltn_degradation_row *row;
+    ltn_evidence evidence;
+    ltn_spec told; /* of the part, without what is asked for */
+    ltn_arena arena;
     char *out;
     size_t room;
 } place;
@@ -27,18 +29,60 @@ static ltn_status too_long(const place *p)
     return ltn__fail(p->ctx, LTN_EINVAL, "a degradation that is longer than %zu letters", p->room - 1);
 }
 
-/* One key=value, its comma or end not included. */
-static ltn_status assignment(place *p, const char *text, size_t n)
+/* A string as a spec has it. */
+static bool append_value(place *p, const char *text)
+{
+    if (!text[strcspn(text, "',+=")]) return append(p, text, strlen(text));
+    bool ok = append(p, "'", 1);
+    for (; *text; text++) ok = ok && append(p, *text == '\'' ? "''" : text, *text == '\'' ? 2 : 1);
+    return ok && append(p, "'", 1);
+}
+
+/* The length of the key=value that text begins with. */
+static size_t piece(const char *text)
+{
+    bool quoted = false;
+    size_t n = 0;
+    for (; text[n] && (quoted || text[n] != ','); n++) quoted ^= text[n] == '\'';
+    return n;
+}
+
+static bool is_asked_for(const char *text, size_t n)
 {
     const char *eq = memchr(text, '=', n);
-    if (!eq || n != (size_t)(eq - text) + 5 || memcmp(eq, "=auto", 5)) return append(p, text, n) ? LTN_OK : too_long(p);
-    char key[32], value[64];
-    snprintf(key, sizeof key, "%.*s", (int)(eq - text), text);
-    ltn_status s = LTN_EINVAL;
-    if (p->row->find) s = p->row->find(p->ctx, p->y, key, value, sizeof value);
-    else ltn__fail(p->ctx, s, "%s: %s=auto: that is not found from a measurement", p->row->entry.name, key);
-    if (s) return s;
-    return append(p, text, (size_t)(eq - text) + 1) && append(p, value, strlen(value)) ? LTN_OK : too_long(p);
+    return eq && n == (size_t)(eq - text) + 5 && !memcmp(eq, "=auto", 5);
+}
+
+/* What the part says without what is asked for, which is read only if anything is. */
+static ltn_status read_told(place *p, const char *text)
+{
+    const size_t n = strcspn(text, ":") + 1;
+    char *rest = ltn__arena_format(&p->arena, "%s", text);
+    size_t used = n;
+    if (!rest) return LTN_ENOMEM;
+    for (const char *q = text + n; *q; q += piece(q), q += *q == ',') {
+        if (is_asked_for(q, piece(q))) continue;
+        if (used > n) rest[used++] = ',';
+        memcpy(rest + used, q, piece(q));
+        used += piece(q);
+    }
+    rest[used == n ? n - 1 : used] = 0;
+    p->evidence.told = &p->told;
+    return ltn__spec_parse(p->ctx, "degradation", ltn__degradation_entry, rest, &p->arena, &p->told);
+}
+
+/* One key=value, its comma or end not included, of a part. */
+static ltn_status assignment(place *p, const char *whole, const char *text, size_t n)
+{
+    if (!is_asked_for(text, n)) return append(p, text, n) ? LTN_OK : too_long(p);
+    char key[32], value[1024];
+    snprintf(key, sizeof key, "%.*s", (int)(n - 5), text);
+    if (!p->row->find)
+        return ltn__fail(p->ctx, LTN_EINVAL, "%s: %s=auto: that is not found from a measurement", p->row->entry.name,
+                         key);
+    ltn_status s = p->evidence.told ? LTN_OK : read_told(p, whole);
+    if (!s) s = p->row->find(p->ctx, &p->evidence, key, value, sizeof value);
+    return s ? s : append(p, text, n - 4) && append_value(p, value) ? LTN_OK : too_long(p);
 }
 
 /* The last part of a chain. */
@@ -55,13 +99,12 @@ static ltn_status part(place *p, const char *text)
         snprintf(implied, sizeof implied, "%s:%s", name, p->row->implied);
         if (!part(p, implied)) return LTN_OK;
         p->out[begun] = 0; /* y does not tell: as it was */
+        p->evidence.told = NULL;
     }
     if (!append(p, text, n + (text[n] == ':'))) return too_long(p);
     for (const char *q = text + n + (text[n] == ':'); *q;) {
-        bool quoted = false;
-        size_t length = 0;
-        for (; q[length] && (quoted || q[length] != ','); length++) quoted ^= q[length] == '\'';
-        const ltn_status s = assignment(p, q, length);
+        const size_t length = piece(q);
+        const ltn_status s = assignment(p, text, q, length);
         if (s) return s;
         q += length;
         if (*q && !append(p, q++, 1)) return too_long(p);
@@ -69,9 +112,9 @@ static ltn_status part(place *p, const char *text)
     return LTN_OK;
 }
 
-ltn_status ltn_resolve(ltn_ctx *ctx, const char *spec, const ltn_image *y, char *out, size_t room)
+ltn_status ltn_resolve(ltn_ctx *ctx, const char *spec, const ltn_image *y, const char *kernel, char *out, size_t room)
 {
-    place p = {.ctx = ctx, .y = y, .out = out, .room = room};
+    place p = {.ctx = ctx, .evidence = {.y = y, .kernel = kernel}, .arena = {.ctx = ctx}, .out = out, .room = room};
     bool quoted = false;
     size_t last = 0;
     out[0] = 0;
@@ -80,5 +123,7 @@ ltn_status ltn_resolve(ltn_ctx *ctx, const char *spec, const ltn_image *y, char 
         if (spec[i] == '+' && !quoted) last = i + 1;
     }
     if (!append(&p, spec, last)) return too_long(&p);
-    return part(&p, spec + last);
+    const ltn_status s = part(&p, spec + last);
+    ltn__arena_free(&p.arena);
+    return s;
 }

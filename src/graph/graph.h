@@ -258,7 +258,7 @@ void ltn__plan_run(ltn_plan *p);
  * between (a gradient's cotangent). The values of the first half stay where they are. */
 void ltn__plan_run_to(ltn_plan *p, const char *output);
 void ltn__plan_run_on(ltn_plan *p, const char *output);
-size_t ltn__plan_bytes(const ltn_plan *p); /* slab and scratch */
+size_t ltn__plan_bytes(const ltn_plan *p); /* slab, and scratch, which plans share */
 
 /* ---- What a run costs ---- */
 typedef struct ltn_work {

@@ -37,8 +37,9 @@ struct ltn_plan {
     int *place;              /* roots: their buffer, or -1 */
     int *last;               /* roots: the last step that reads them */
     int64_t *at;             /* which of the root's values is the first */
-    char *slab, *scratch;
+    char *slab;
     size_t slab_size, scratch_size;
+    bool shares; /* the context's scratch */
 };
 
 /* ---- What is needed ---- */
@@ -271,16 +272,46 @@ static ltn_status connect(ltn_plan *p)
     return LTN_OK;
 }
 
+/* ---- Scratch: kernels run one after another, whosever they are, so one room as large as the largest wants serves all
+ * plans of a context ---- */
+
+static size_t wanted_scratch(const ltn_plan *p)
+{
+    return p->ctx->scratch.room && p->scratch_size <= p->ctx->scratch.size ? 0 : p->scratch_size + 1;
+}
+
+static ltn_status take_scratch(ltn_plan *p)
+{
+    const size_t size = wanted_scratch(p);
+    if (size) {
+        void *room = ltn__alloc(p->ctx, size, 1);
+        if (!room) return LTN_ENOMEM;
+        ltn__free(p->ctx, p->ctx->scratch.room);
+        p->ctx->scratch.room = room;
+        p->ctx->scratch.size = size;
+    }
+    p->shares = true;
+    p->ctx->scratch.plans++;
+    return LTN_OK;
+}
+
+static void leave_scratch(ltn_plan *p)
+{
+    if (!p->shares || --p->ctx->scratch.plans) return;
+    ltn__free(p->ctx, p->ctx->scratch.room);
+    p->ctx->scratch.room = NULL;
+    p->ctx->scratch.size = 0;
+}
+
 static ltn_status lay_out(ltn_plan *p, size_t most)
 {
     find_lifetimes(p);
     make_buffers(p);
     const ltn_status status = place_buffers(p);
     if (status) return status;
-    if (most && p->slab_size + p->scratch_size > most) return LTN_DONE;
+    if (most && p->slab_size + wanted_scratch(p) > most) return LTN_DONE;
     p->slab = ltn__alloc(p->ctx, p->slab_size + 1, 1);
-    p->scratch = ltn__alloc(p->ctx, p->scratch_size + 1, 1);
-    return p->slab && p->scratch ? connect(p) : LTN_ENOMEM;
+    return p->slab && !take_scratch(p) ? connect(p) : LTN_ENOMEM;
 }
 
 static bool make_tables(ltn_plan *p)
@@ -332,7 +363,8 @@ void ltn__plan_close(ltn_plan **plan)
     for (int i = 0; i < p->nstep; i++)
         if (p->step[i].cell) p->step[i].cell->close(p->ctx, p->step[i].kernel.state);
     void *const parts[] = {p->step, p->buffer, p->needed, p->reader, p->root, p->place,
-                           p->last, p->at,     p->slab,   p->scratch};
+                           p->last, p->at,     p->slab};
+    leave_scratch(p);
     for (int i = 0; i < LTN_COUNT(parts); i++) ltn__free(p->ctx, parts[i]);
     ltn__free(p->ctx, p);
     *plan = NULL;
@@ -369,8 +401,8 @@ static void run_steps(ltn_plan *p, int first, int end)
 {
     for (int i = first; i < end; i++) {
         const step *s = &p->step[i];
-        if (s->cell) s->cell->run(s->kernel.state, s->src, s->dst, p->scratch);
-        else s->node->op->run(s->node, s->src, s->dst, p->scratch, p->threads);
+        if (s->cell) s->cell->run(s->kernel.state, s->src, s->dst, p->ctx->scratch.room);
+        else s->node->op->run(s->node, s->src, s->dst, p->ctx->scratch.room, p->threads);
         if (p->frugal) leave_weights(s);
     }
 }

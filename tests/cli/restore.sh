@@ -79,6 +79,23 @@ refuses "a quality that no file tells" 2 "jpeg: quality=auto: the measurement wa
 "$latino" degrade "$photo" -o b.npy --fit 128 --degradation blur:sigma=2 --noise gaussian:sigma=0.01 --seed 7
 claim "a blur's width is estimated" sh -c "$latino restore b.npy -o b.png --degradation blur:sigma=auto --solver bicubic | grep -q 'degradation blur:sigma=[12][.0-9]* (estimated)'"
 claim "and kept in the settings" grep -qa 'degradation blur:sigma=[12]' b.png
+claim "a blur's kernel is found" sh -c "$latino restore b.npy -o k.png --degradation blur:kernel=auto,size=13 --solver tv:iterations=5 | grep -q 'degradation blur:kernel=k-kernel.png,size=13 (estimated)'"
+claim "written beside the result" sh -c "$latino degrade k-kernel.png -o k.npy --degradation identity && [ -s k.npy ]"
+claim "and kept in the settings" grep -qa 'degradation blur:kernel=k-kernel.png' k.png
+claim "which repeat the picture" sh -c "$latino restore --from k.png -o k2.png && cmp k.png k2.png && [ ! -e k2-kernel.png ]"
+refuses "a kernel that a degradation is to find" 2 "blur: kernel=auto is for the last part of a chain, in a restoration" \
+    "$latino" degrade "$photo" -o x.png --fit 64 --degradation blur:kernel=auto
+refuses "a kernel that is not the last part's" 2 "blur: kernel=auto is for the last part of a chain, in a restoration" \
+    "$latino" restore b.npy -o x.png --degradation blur:kernel=auto+identity
+refuses "a kernel too large for the picture" 1 "blur: kernel=auto of size 51 needs 153 pixels a side, not 128 x 80" \
+    "$latino" restore b.npy -o x.png --degradation blur:kernel=auto,size=51
+refuses "a size of no kernel" 2 "blur: size is that of a kernel; kernel=auto is missing" \
+    "$latino" restore b.npy -o x.png --degradation blur:size=9
+claim "and no kernel is left" sh -c '[ ! -e x-kernel.png ]'
+"$latino" degrade "$photo" -o d.npy --fit 128 --degradation downsample:factor=2,filter=gaussian --noise gaussian:sigma=0.01 --seed 7
+claim "a reduction's filter is found" sh -c "$latino restore d.npy -o d.png --degradation downsample:factor=2,filter=auto --solver bicubic | grep -q 'degradation downsample:factor=2,filter=gaussian (estimated)'"
+refuses "a reduction's kernel that is to be found" 2 "downsample: kernel=auto: only filter is found from a measurement" \
+    "$latino" restore d.npy -o x.png --degradation downsample:kernel=auto
 
 # Several draws.
 sde="restore y.png --degradation downsample:factor=2 --sigma 0.02 --solver latino-sde:steps=2,inner=1 --seed 4"
