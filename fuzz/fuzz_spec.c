@@ -1,5 +1,5 @@
-/* fuzz_spec.c - spec strings: a chain "a:k=v,k=v+b" against a table with every type of parameter; key=auto in it; and JPEG's tables,
- * which have a grammar of their own. */
+/* fuzz_spec.c - spec strings: a chain "a:k=v,k=v+b" against a table with every type of parameter; key=auto in it; and
+ * JPEG's tables, which have a grammar of their own. */
 #include <math.h>
 
 #include "fuzz.h"
