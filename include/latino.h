@@ -97,10 +97,10 @@ LTN_API const char *ltn_image_settings(const ltn_image *im); /* the text written
 /* The quality 1 .. 100 of libjpeg whose tables are nearest to those of the JPEG file that a picture was read from, and
  * in *full_chroma (may be NULL) whether its colours have full resolution; 0: it was not read from one. */
 LTN_API int ltn_image_jpeg_quality(const ltn_image *im, int *full_chroma);
-/* The quantisation tables themselves, 1 ... 255, 64 after 64 numbers, each in rows from the lowest frequency and
- * turned with the picture where EXIF says so: of Y, Cb and Cr, or of grey; those at the end that repeat the one before are
- * left out. *n (not NULL): how many there are, 1 ... 3. NULL and 0: no JPEG file, or one with steps beyond 255. The picture
- * owns them. */
+/* The quantisation tables themselves, 1 ... 255, 64 after 64 numbers, each in rows from the lowest frequency and turned
+ * with the picture where EXIF says so: of Y, Cb and Cr, or of grey; those at the end that repeat the one before are
+ * left out. *n (not NULL): how many there are, 1 ... 3. NULL and 0: no JPEG file, or one with steps beyond 255. The
+ * picture owns them. */
 LTN_API const unsigned char *ltn_image_jpeg_tables(const ltn_image *im, int *n);
 /* Antialiased bicubic resize (a = -0.5), channels kept. */
 LTN_API ltn_status ltn_image_resize(ltn_ctx *ctx, const ltn_image *im, int width, int height, ltn_image *out);
