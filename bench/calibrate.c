@@ -4,6 +4,9 @@
  *
  * one_step_error: t, mean |D(f(sqrt(ab) E(x) + sqrt(1 - ab) n, t)) - x|^2.
  * latent_error: t, the same of the latents, mean |f(...) - E(x)|^2.
+ * error_spectrum: t, the variances of the orthonormal cosine coefficients of the first one's D(f(...)) - x in seven
+ * octaves of frequency, those of grey, then those of colour (coloured.h).
+ * lost_share: 0, |D(E(x)) - x|^2 over |D(E(x))|^2 in the same octaves.
  * noisy_picture: e, the t that makes mean |D(f(sqrt(ab) E(x + e n), t)) - x|^2 least, and that minimum; the t between
  * the candidates is the vertex of a parabola in log t. FOLDER holds pictures and captions.tsv (file, caption; a model
  * in pixels reads no caption); pictures should be of the prior's own size, and not those that it was trained on. */
@@ -12,7 +15,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "degrade/fourier.h"
 #include "run/prior.h"
+#include "solve/coloured.h"
 
 static const int times[] = {5, 20, 40, 80, 124, 187, 249, 374, 499, 624, 749, 874, 999};
 static const double noises[] = {0.001, 0.05, 0.1, 0.2, 0.4, 0.8};
@@ -21,6 +26,7 @@ enum { TIMES = LTN_COUNT(times), NOISES = LTN_COUNT(noises), CANDIDATES = LTN_CO
 
 typedef struct sums {
     double clean[TIMES], latent[TIMES], noisy[NOISES][CANDIDATES];
+    ltn_octaves error[TIMES], kept, lost;
     int count;
 } sums;
 
@@ -50,14 +56,38 @@ static double error_of(ltn_prior *p, const float *z, double noise, uint64_t seed
     return distance2(u, x, n);
 }
 
-static void measure(ltn_prior *p, const float *x, size_t n, uint64_t seed, sums *s)
+/* Adds the octaves of u - x; u is used up. */
+static void sort_error(const ltn_plane *f, ltn_size size, const float *x, float *u, ltn_octaves *o)
+{
+    const size_t n = ltn__size_count(size);
+    float *room = malloc((n + ltn__plane_floats(f)) * sizeof *room);
+    for (size_t i = 0; i < n; i++) u[i] -= x[i];
+    ltn__octaves(f, size.channels, u, room, room + n, o);
+    free(room);
+}
+
+/* What the autoencoder keeps of x, whose latent is z, and what it loses; u is used up. */
+static void round_trip(ltn_prior *p, const ltn_plane *f, ltn_size size, const float *x, const float *z, float *u,
+                       sums *s)
+{
+    const size_t n = ltn__size_count(size);
+    float *room = malloc((n + ltn__plane_floats(f)) * sizeof *room);
+    p->decode(p, z, u);
+    ltn__octaves(f, size.channels, u, room, room + n, &s->kept);
+    free(room);
+    sort_error(f, size, x, u, &s->lost);
+}
+
+static void measure(ltn_prior *p, const ltn_plane *f, ltn_size size, const float *x, size_t n, uint64_t seed, sums *s)
 {
     float *room = malloc((3 * p->latent_count + 2 * n) * sizeof *room), *z = room + 2 * p->latent_count + n,
           *noisy = z + p->latent_count;
     p->encode(p, x, z);
+    round_trip(p, f, size, x, z, room + 2 * p->latent_count, s);
     for (int k = 0; k < TIMES; k++) {
         s->clean[k] += error_of(p, z, sqrt(1 - p->alpha_bar[times[k]]), seed, times[k], x, n, room);
         s->latent[k] += distance2(room + p->latent_count, z, p->latent_count);
+        sort_error(f, size, x, room + 2 * p->latent_count, &s->error[k]);
     }
     for (int e = 0; e < NOISES; e++) {
         for (size_t i = 0; i < n; i++)
@@ -69,12 +99,28 @@ static void measure(ltn_prior *p, const float *x, size_t n, uint64_t seed, sums 
     free(room);
 }
 
+/* A row of the quotients of two sums in each octave. */
+static void report_octaves(int t, const double a[][LTN_BANDS], const double b[][LTN_BANDS])
+{
+    printf("[%d", t);
+    for (int part = 0; part < LTN_PARTS_OF_COLOUR; part++)
+        for (int i = 0; i < LTN_BANDS; i++) printf(", %.3g", a[part][i] / fmax(b[part][i], 1e-9));
+    printf("]");
+}
+
 static void report(const sums *s)
 {
     printf("{\n \"one_step_error\": [");
     for (int k = 0; k < TIMES; k++) printf("%s[%d, %.5f]", k ? ", " : "", times[k], s->clean[k] / s->count);
     printf("],\n \"latent_error\": [");
     for (int k = 0; k < TIMES; k++) printf("%s[%d, %.5f]", k ? ", " : "", times[k], s->latent[k] / s->count);
+    printf("],\n \"error_spectrum\": [");
+    for (int k = 0; k < TIMES; k++) {
+        if (k) printf(", ");
+        report_octaves(times[k], s->error[k].square, s->error[k].modes);
+    }
+    printf("],\n \"lost_share\": [");
+    report_octaves(0, s->lost.square, s->kept.square);
     printf("],\n \"noisy_picture\": [");
     for (int e = 0; e < NOISES; e++) {
         const double *v = s->noisy[e];
@@ -120,7 +166,10 @@ int main(int argc, char **argv)
         size_t n = ltn__size_count(size);
         for (size_t j = 0; j < n; j++) x.data[j] = 2 * x.data[j] - 1;
         if (ltn__prior_open(model, size, model->pixels ? "" : caption[k], &p)) die(ctx, path);
-        measure(p, x.data, n, (uint64_t)i + 1, &s);
+        ltn_plane cosines = {0};
+        if (ltn__plane_open(ctx, LTN_COSINE, size.width, size.height, &cosines)) die(ctx, path);
+        measure(p, &cosines, size, x.data, n, (uint64_t)i + 1, &s);
+        ltn__plane_close(&cosines);
         ltn__prior_close(&p);
         ltn_image_free(ctx, &x);
         fprintf(stderr, "\r%d / %d", i + 1, wanted);

@@ -15,7 +15,7 @@ restored() { sed -n '/"restored"/,$s/^ *"psnr": \([0-9.]*\),*$/\1/p' "$work/x.js
 ls "$folder" | grep '\.png$' | awk -v n="$pictures" '{ f[NR] = $0 } END { for (i = 0; i < n; i++) print f[1 + int(i * NR / n)] }' > "$work/names"
 echo "| task | solver | deviation | z-score | in the 90 % interval | PSNR of the mean |"
 echo "|---|---|---|---|---|---|"
-for task in downsample:factor=4@0.02 identity@0.1 inpaint:random=0.5@0.05; do
+for task in downsample:factor=4@0.02 identity@0.1 inpaint:random=0.5@0.05 blur:sigma=2@0.02; do
     for solver; do
         : > "$work/rows"
         while read -r name; do

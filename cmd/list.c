@@ -39,6 +39,7 @@ static void print_param(const ltn_param *p)
     printf("      %-18s %s", name, p->help);
     if (p->type == LTN_CHOICE) printf(" (%s)", p->choices);
     else if (p->type != LTN_STRING && p->max > p->min) printf(" (%.6g to %.6g)", p->min, p->max);
+    if (p->alias) printf("; also %s", p->alias);
     puts(p->required ? "; must be given" : "");
 }
 
@@ -61,6 +62,7 @@ static void json_param(cmd_json *j, const ltn_param *p)
     char def[64];
     cmd_json_open(j, NULL, '{');
     cmd_json_text(j, "name", p->name);
+    if (p->alias) cmd_json_text(j, "alias", p->alias);
     cmd_json_text(j, "help", p->help);
     cmd_json_text(j, "type", type[p->type]);
     cmd_json_bool(j, "required", p->required);

@@ -117,7 +117,7 @@ static ltn_status prepare(const session *s, work *w)
     const cmd_path kernel = beside(w->job->out, "kernel.png");
     if (!status) status = ltn_resolve(s->ctx, asked, &w->y, kernel.s, w->degradation_text, sizeof w->degradation_text);
     w->found = !status && strcmp(asked, w->degradation_text);
-    w->kernel = w->found && strstr(asked, "kernel=auto");
+    w->kernel = w->found && strstr(w->degradation_text, kernel.s) && !strstr(asked, kernel.s);
     cmd_set(&w->args, "degradation", w->degradation_text);
     if (!status) status = ltn_degradation_open_for(s->ctx, w->degradation_text, &w->y, &w->degradation);
     if (!status && w->estimated) status = take_noise(w, &sigma);

@@ -169,7 +169,7 @@ LTN_API ltn_status ltn_degradation_open_for(ltn_ctx *ctx, const char *spec, cons
  *     blur:kernel            the likeliest of gaussians, discs, lines and the one that is found by edges (Pan et al.
  *                            2014), size x size taps. It is written to the file `kernel`, a picture of 16 bits, the
  *                            largest tap 1, whose name becomes the value; NULL: blur:kernel=auto is refused
- *     downsample:filter      the likeliest by y's spectrum
+ *     downsample:filter      the likeliest by y's spectrum; kernel is another name of it
  * All else is copied. LTN_EINVAL: y does not tell, or out is too small; LTN_ESHAPE: y is too small; LTN_EIO: the file
  * cannot be written. */
 LTN_API ltn_status ltn_resolve(ltn_ctx *ctx, const char *spec, const ltn_image *y, const char *kernel, char *out,
@@ -330,6 +330,7 @@ typedef struct ltn_param {
     double def, min, max; /* LTN_CHOICE: def is the index in choices */
     const char *choices;  /* "bicubic|box|lanczos" */
     int required;         /* no default: the spec must give it */
+    const char *alias;    /* another name, or NULL */
 } ltn_param;
 typedef struct ltn_entry {
     const char *name, *help, *cite;

@@ -31,6 +31,7 @@ typedef struct folder {
     const char *weights;   /* the file's name; "": there is none */
     const char *index;     /* model_index.json; "": there is none */
     const char *scheduler;
+    const char *calibration; /* latino.json; NULL: there is none */
     const char *text;      /* the text encoder, "clip_77" or another */
     recipe text_2;         /* the second, whose tokenizer pads with "!"; no names: there is none */
     const char *from_2, *to_2; /* a replacement in text_encoder_2/config.json */
@@ -107,6 +108,7 @@ static inline const char *write_folder(const folder *f)
     mkdir(test_temp("m/scheduler"), 0755);
     text = read_text(golden_name(f->scheduler ? f->scheduler : "ddim_sd", ".json"));
     write_bytes(test_temp("m/scheduler/scheduler_config.json"), text, strlen(text));
+    if (f->calibration) write_bytes(test_temp("m/latino.json"), f->calibration, strlen(f->calibration));
     return test_temp("m");
 }
 

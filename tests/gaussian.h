@@ -115,12 +115,9 @@ typedef struct outcome {
     ltn_status status;
 } outcome;
 
-/* With the text all `text`; what the solver made of the text stays in *g. */
-static void solve_with(ltn_ctx *ctx, gaussian *g, float text, const char *degradation, const char *solver,
-                       const float *y, double sigma, uint64_t seed, outcome *o)
+static void solve_under(ltn_ctx *ctx, ltn_prior *p, const char *degradation, const char *solver, const float *y,
+                        double sigma, uint64_t seed, outcome *o)
 {
-    make_gaussian(g);
-    for (int i = 0; i < TOKENS * WIDTH; i++) g->text[i] = text;
     ltn_degradation *d = NULL;
     OK(ctx, ltn_degradation_open(ctx, degradation, W, H, 3, &d));
     static float measured[N];
@@ -133,14 +130,23 @@ static void solve_with(ltn_ctx *ctx, gaussian *g, float text, const char *degrad
     const ltn_solver_row *row = ltn__solver_row(spec.row);
     void *state = NULL;
     memset(o, 0, sizeof *o);
-    o->status = row->open(&q, &g->base, &spec, &state, &o->progress.steps);
+    o->status = row->open(&q, p, &spec, &state, &o->progress.steps);
     while (!o->status) o->status = row->step(state, &o->progress);
     if (o->status == LTN_DONE) memcpy(o->x, row->estimate(state), sizeof o->x);
     if (state) row->close(ctx, state);
-    o->calls = g->base.calls;
-    o->gradients = g->base.gradients;
+    o->calls = p->calls;
+    o->gradients = p->gradients;
     ltn__arena_free(&arena);
     ltn_degradation_close(&d);
+}
+
+/* With the text all `text`; what the solver made of the text stays in *g. */
+static inline void solve_with(ltn_ctx *ctx, gaussian *g, float text, const char *degradation, const char *solver,
+                              const float *y, double sigma, uint64_t seed, outcome *o)
+{
+    make_gaussian(g);
+    for (int i = 0; i < TOKENS * WIDTH; i++) g->text[i] = text;
+    solve_under(ctx, &g->base, degradation, solver, y, sigma, seed, o);
 }
 
 static inline void solve(ltn_ctx *ctx, const char *degradation, const char *solver, const float *y, double sigma,

@@ -263,18 +263,18 @@ TEST(the_filter_of_a_reduction_is_found)
     char spec[64], found[64];
     for (int i = 0; i < LTN_COUNT(filters); i++) {
         ltn_degradation *d;
-        snprintf(spec, sizeof spec, "downsample:factor=2,filter=%s", filters[i]);
+        snprintf(spec, sizeof spec, "downsample:factor=2,kernel=%s", filters[i]);
         test_name("%s", spec);
         OK(ctx, ltn_degradation_open(ctx, spec, x.width, x.height, x.channels, &d));
         OK(ctx, ltn_degrade(d, &x, "gaussian:sigma=0.005", 3, &y));
-        OK(ctx, ltn_resolve(ctx, "downsample:factor=2,filter=auto", &y, NULL, found, sizeof found));
+        OK(ctx, ltn_resolve(ctx, "downsample:factor=2,kernel=auto", &y, NULL, found, sizeof found));
         CHECK(!strcmp(found, spec));
         ltn_image_free(ctx, &y);
         ltn_degradation_close(&d);
     }
-    CHECK(refused(ctx, "downsample:kernel=auto", &x, NULL, LTN_EINVAL, "only filter is found"));
+    CHECK(refused(ctx, "downsample:factor=auto", &x, NULL, LTN_EINVAL, "only filter is found"));
     OK(ctx, ltn_image_new(ctx, 20, 30, 3, NULL, &small));
-    CHECK(refused(ctx, "downsample:filter=auto", &small, NULL, LTN_ESHAPE, "not 20 x 30"));
+    CHECK(refused(ctx, "downsample:kernel=auto", &small, NULL, LTN_ESHAPE, "not 20 x 30"));
     ltn_image_free(ctx, &small);
     OK(ctx, ltn_image_new(ctx, 40, 30, 3, NULL, &small));
     CHECK(refused(ctx, "downsample:filter=auto", &small, NULL, LTN_EINVAL, "nothing is to be seen"));

@@ -97,6 +97,25 @@ TEST(bad_configurations)
             "/unet/config.json: architecture \"UNet3DConditionModel\" is not known");
 }
 
+TEST(bad_calibrations)
+{
+    static const char *const bad[][2] = {
+        {"[]", "/latino.json: expected an object of tables"},
+        {"{\"error_spectra\": [[1, 2]]}", "/latino.json: error_spectra: no such table"},
+        {"{\"error_spectrum\": [[5, 1, 1, 1]]}", ": error_spectrum: row 1: expected 15 positive numbers"},
+        {"{\"one_step_error\": [[5, 0.1], [5, 0.2]]}", ": one_step_error: row 2: expected 2 positive numbers"},
+        {"{\"one_step_error\": [[5, 0.1], [6, 0]]}", ": one_step_error: row 2: "},
+        {"{\"one_step_error\": [[5, 0.1], 6]}", ": one_step_error: row 2: "},
+        {"{\"latent_error\": 1}", ": latent_error: row 1: "},
+        {"{\"latent_error\": []}", ": latent_error: row 1: "},
+        {"{\"noisy_picture\": [[0, 1, 0.1]]}", ": noisy_picture: row 1: expected 3 positive numbers"},
+        {"{\"lost_share\": [[0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1]]}",
+         "/latino.json: error_spectrum and lost_share: expected both or neither"},
+    };
+    for (int i = 0; i < LTN_COUNT(bad); i++)
+        refused(&(folder){.unet.names = "unet_sd", .calibration = bad[i][0]}, bad[i][1]);
+}
+
 TEST(two_text_encoders_that_do_not_fit)
 {
     const recipe xl = {.names = "unet_xl"}, second = {.names = "clip_xl_2"};

@@ -109,12 +109,13 @@ TEST(the_strength_of_every_kind_of_noise_is_estimated)
                                       * may be */
     } cases[] = {{"gaussian:sigma=0.05", "gaussian", 0.05, 0.2, 0},
                  {"uniform:amplitude=0.1", "uniform", 0.1, 0.2, 0},
-                 {"poisson:gain=0.02", "poisson", 0.02, 0.25, 0},
-                 {"poisson:gain=0.1", "poisson", 0.1, 0.25, 0},
-                 {"speckle:sigma=0.2", "speckle", 0.2, 0.2, 0},
+                 {"poisson:gain=0.02", "poisson", 0.02, 0.1, 0},
+                 {"poisson:gain=0.005", "poisson", 0.005, 0.15, 0},
+                 {"poisson:gain=0.1", "poisson", 0.1, 0.15, 0},
+                 {"speckle:sigma=0.2", "speckle", 0.2, 0.1, 0},
                  {"salt-pepper:p=0.1", "salt-pepper", 0.1, 0.1, 0},
                  {"salt-pepper:p=0.5", "salt-pepper", 0.5, 0.1, 0},
-                 {"poisson-gaussian:gain=0.02,sigma=0.05", "poisson-gaussian", 0.02, 0.3, 0.05}};
+                 {"poisson-gaussian:gain=0.02,sigma=0.05", "poisson-gaussian", 0.02, 0.1, 0.05}};
     static const char *const spec[] = {"identity", "downsample:factor=2", "inpaint:random=0.1", "inpaint:random=0.3",
                                        "inpaint:random=0.5"};
     ltn_ctx *ctx = context();

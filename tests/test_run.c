@@ -238,3 +238,27 @@ TEST(memory_fails_at_every_point_of_open)
     ltn_close(&ctx);
     CHECK(mem.alive == 0);
 }
+
+/* Where t = 0 the error is the autoencoder's share of what it keeps; later the table's average comes on top, a third of
+ * it for a grey picture; without a table there is no spectrum. */
+TEST(the_error_s_spectrum_is_the_table_s_over_what_the_autoencoder_loses)
+{
+    ltn_ctx *ctx;
+    OK(NULL, ltn_open(&ctx, NULL));
+    ltn_model *m = open_prior(ctx), *bare = open_small(ctx);
+    ltn_prior *p = NULL, *grey = NULL, *none = NULL;
+    OK(ctx, ltn__prior_open(m, (ltn_size){128, 128, 3}, "", &p));
+    OK(ctx, ltn__prior_open(m, (ltn_size){128, 128, 1}, "", &grey));
+    OK(ctx, ltn__prior_open(bare, (ltn_size){64, 64, 3}, "", &none));
+    CHECK(!none->spectrum);
+    NEAR(p->spectrum(p, 0, LTN_GREY, 6, 0.01), 1.14 * 0.01, 1e-9);
+    NEAR(p->spectrum(p, 0, LTN_COLOUR, 4, 0.01), 1.96 * 0.01, 1e-9);
+    NEAR(p->spectrum(p, 999, LTN_GREY, 6, 0), 0.0263 - 0.0167, 1e-9);
+    NEAR(grey->spectrum(grey, 999, LTN_GREY, 6, 0), (0.0263 - 0.0167) / 3, 1e-9);
+    ltn__prior_close(&p);
+    ltn__prior_close(&grey);
+    ltn__prior_close(&none);
+    ltn_model_close(&m);
+    ltn_model_close(&bare);
+    ltn_close(&ctx);
+}

@@ -314,8 +314,10 @@ static ltn_status assign(ltn_ctx *ctx, const ltn_entry *e, slice s, ltn_arena *a
     if (!eq) return ltn__fail(ctx, LTN_EINVAL, "%s: \"%.*s\" is not of the form key=value", e->name, SHOW(s));
     const slice key = trim((slice){s.p, (size_t)(eq - s.p)});
     const slice value = trim((slice){eq + 1, s.n - (size_t)(eq + 1 - s.p)});
-    for (int k = 0; k < LTN_MAXPARAM && e->param && e->param[k].name; k++)
-        if (same(key, e->param[k].name)) return take(ctx, e, k, value, arena, out);
+    for (int k = 0; k < LTN_MAXPARAM && e->param && e->param[k].name; k++) {
+        const ltn_param *p = &e->param[k];
+        if (same(key, p->name) || (p->alias && same(key, p->alias))) return take(ctx, e, k, value, arena, out);
+    }
     return unknown_key(ctx, e, key);
 }
 

@@ -210,6 +210,10 @@ ltn_status ltn__blur_width(ltn_ctx *ctx, const ltn_image *y, double *sigma);
 ltn_status ltn__fits(const ltn_degradation *d, const ltn_image *y);
 /* Looks at the places where seen is not 0 (NULL: all). LTN_ESHAPE and one line: there are too few. */
 ltn_status ltn__noise_levels(ltn_ctx *ctx, const float *y, const float *seen, ltn_size s, ltn_noise_levels *out);
+/* The variances of levels that have been found, again, by what of y's noise is left when it is evened out as if it were
+ * the row's of that strength: more exact, since all colours together tell noise from texture. */
+ltn_status ltn__noise_evened(ltn_ctx *ctx, const float *y, const float *seen, ltn_size s, const ltn_noise_row *row,
+                             const ltn_spec *spec, ltn_noise_levels *l);
 /* Deviation of white gaussian noise in y (estimate.c); *told: enough of y is known for it. 0 and *status = LTN_ENOMEM
  * if memory fails. */
 double ltn__estimate_sigma(ltn_ctx *ctx, const float *y, ltn_size s, bool *told, ltn_status *status);

@@ -298,7 +298,7 @@ static ltn_status find(ltn_ctx *ctx, const ltn_evidence *e, const char **key, ch
     static const char names[] = LTN_FILTER_NAMES;
     const char *name = names;
     ltn_filter filter;
-    if (strcmp(*key, "filter"))
+    if (strcmp(*key, "filter") && strcmp(*key, "kernel"))
         return ltn__fail(ctx, LTN_EINVAL, "downsample: %s=auto: only filter is found from a measurement", *key);
     const ltn_status s = ltn__down_filter(ctx, e->y, (int)ltn__num(e->told, "factor"), &filter);
     for (int i = 0; !s && i < (int)filter; i++) name = strchr(name, '|') + 1;
@@ -310,7 +310,7 @@ static const ltn_param params[] = {
     {.name = "factor", .help = "how many times smaller y is", .type = LTN_INT, .def = 4, .min = 1,
      .max = 1024},
     {.name = "filter", .help = "against aliasing; none takes single pixels; auto: found", .type = LTN_CHOICE,
-     .choices = LTN_FILTER_NAMES},
+     .choices = LTN_FILTER_NAMES, .alias = "kernel"},
     {.name = "boundary", .help = "clip: centred, cut at the border, as PIL; circular: as deepinv; mirror: as MATLAB",
      .type = LTN_CHOICE, .choices = "clip|circular|mirror"},
     {.name = "order", .help = "circular: as deepinv since 0.4, or as before", .type = LTN_CHOICE,

@@ -245,3 +245,93 @@ ltn_status ltn__noise_levels(ltn_ctx *ctx, const float *y, const float *seen, lt
     ltn__free(ctx, known);
     return status ? status : classes(ctx, y, seen, s, out);
 }
+
+/* ---- The same with noise made even: z = integral dv / sqrt(V(v)) has noise of deviation 1 wherever V is the variance
+ * (Anscombe 1948 for Poisson's), and then patches of all colours tell how large it is. What it should be, bends of z,
+ * counts and clipped values heeded, noise tells that is drawn on the picture's local means: half the difference of two
+ * such pictures. Where there is more noise than that, V is larger by as much. ---- */
+enum { BENDS = 1024, KNOWN = 100 /* added to z, since 0 is unknown */ };
+
+typedef struct evening {
+    double top, z[BENDS + 1]; /* at k top / BENDS */
+} evening;
+
+static double even(const evening *e, double v)
+{
+    const double at = LTN_MIN(LTN_MAX(v, 0) / e->top * BENDS, BENDS - 1e-6);
+    const int k = (int)at;
+    return e->z[k] + (at - k) * (e->z[k + 1] - e->z[k]) + LTN_MIN(v, 0) * (e->z[1] - e->z[0]) / e->top * BENDS;
+}
+
+/* Below half of the darkest class V is taken for what it is there: z would run away. */
+static void make_even(const ltn_noise_row *row, const ltn_spec *spec, const ltn_noise_levels *l, double top, evening *e)
+{
+    e->top = top;
+    e->z[0] = 0;
+    for (int k = 0; k < BENDS; k++) {
+        const double v = LTN_MAX((k + 0.5) * top / BENDS, l->mean[0] / 2);
+        e->z[k + 1] = e->z[k] + top / BENDS / sqrt(LTN_MAX(row->variance(spec, v), 1e-12));
+    }
+}
+
+/* Of what is seen in a square of 5 pixels a side around (i, j). */
+static float local_mean(const float *y, const float *seen, int64_t width, int64_t height, int64_t i, int64_t j)
+{
+    enum { AWAY = 2 };
+    double sum = 0, n = 0;
+    for (int64_t a = LTN_MAX(i - AWAY, 0); a <= LTN_MIN(i + AWAY, height - 1); a++)
+        for (int64_t b = LTN_MAX(j - AWAY, 0); b <= LTN_MIN(j + AWAY, width - 1); b++)
+            if (seen[a * width + b] != 0) sum += y[a * width + b], n++;
+    return n > 0 ? (float)LTN_MAX(sum / n, 0) : 0;
+}
+
+static void local_means(const float *y, const float *seen, ltn_size s, float *mean)
+{
+    const size_t plane = (size_t)s.width * (size_t)s.height;
+    for (int c = 0; c < s.channels; c++, y += plane, seen += plane)
+        for (int i = 0; i < s.height; i++)
+            for (int j = 0; j < s.width; j++) *mean++ = local_mean(y, seen, s.width, s.height, i, j);
+}
+
+/* z of y where all colours are seen, and of half the difference of the drawn ones, which take the places of both. */
+static void even_out(const evening *e, const float *y, const float *seen, ltn_size s, float *z, float *drawn,
+                     const float *other)
+{
+    const size_t n = ltn__size_count(s), plane = n / (size_t)s.channels;
+    for (size_t i = 0; i < plane; i++) {
+        bool known = true;
+        for (size_t k = i; k < n; k += plane) known &= seen[k] != 0;
+        for (size_t k = i; k < n; k += plane) {
+            z[k] = known ? (float)(even(e, y[k]) + KNOWN) : 0;
+            drawn[k] = known ? (float)((even(e, drawn[k]) - even(e, other[k])) / sqrt(2) + KNOWN) : 0;
+        }
+    }
+}
+
+ltn_status ltn__noise_evened(ltn_ctx *ctx, const float *y, const float *seen, ltn_size s, const ltn_noise_row *row,
+                             const ltn_spec *spec, ltn_noise_levels *l)
+{
+    const size_t n = ltn__size_count(s);
+    float *z = NULL, *drawn[2] = {NULL, NULL}, top = 0, bottom = 0;
+    ltn_status status = ltn__alloc_each(ctx, n, (float **const[]){&z, &drawn[0], &drawn[1]}, 3);
+    double sigma = 0, due = 0;
+    bool told = false;
+    if (!status) {
+        evening e;
+        for (size_t i = 0; i < n; i++) top = LTN_MAX(top, y[i]), bottom = LTN_MIN(bottom, y[i]);
+        make_even(row, spec, l, top, &e);
+        for (int k = 0; k < 2; k++) {
+            local_means(y, seen, s, drawn[k]);
+            row->add(spec, (ltn_rng){(uint64_t)k, LTN_STREAM_PROBE}, drawn[k], n);
+            for (size_t i = 0; i < n; i++) drawn[k][i] = LTN_MIN(LTN_MAX(drawn[k][i], bottom), top);
+        }
+        even_out(&e, y, seen, s, z, drawn[0], drawn[1]);
+        sigma = ltn__estimate_sigma(ctx, z, s, &told, &status);
+    }
+    if (!status) due = ltn__estimate_sigma(ctx, drawn[0], s, &told, &status);
+    for (int i = 0; i < l->n && told && due > 0 && !status; i++)
+        l->variance[i] = sigma * sigma / (due * due) * row->variance(spec, l->mean[i]);
+    ltn__free(ctx, z);
+    for (int k = 0; k < 2; k++) ltn__free(ctx, drawn[k]);
+    return status;
+}

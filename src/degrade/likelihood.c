@@ -146,25 +146,39 @@ ltn_status ltn_noise_level(ltn_degradation *d, const ltn_image *y, const char *n
     return s;
 }
 
-/* The levels of y where A measures, as they fit the row. */
-static ltn_status fit(const ltn_degradation *d, const ltn_noise_row *row, const float *y, char *spec, size_t room)
+static ltn_status fit_levels(ltn_ctx *ctx, const ltn_noise_row *row, const ltn_noise_levels *l, char *spec, size_t room)
 {
-    const size_t m = ltn__size_count(d->y);
-    float *seen = ltn__alloc(d->ctx, m, sizeof *seen);
-    ltn_noise_levels levels;
     char text[128];
-    if (!seen) return LTN_ENOMEM;
-    for (size_t i = 0; i < m; i++) seen[i] = 1;
-    ltn__measured(d, seen);
-    const ltn_status s = ltn__noise_levels(d->ctx, y, seen, d->y, &levels);
-    ltn__free(d->ctx, seen);
-    if (s) return s;
-    if (!row->fit(&levels, text, sizeof text))
-        return ltn__fail(d->ctx, LTN_ESHAPE,
+    if (!row->fit(l, text, sizeof text))
+        return ltn__fail(ctx, LTN_ESHAPE,
                          "%s: too little of the measurement is known to tell the noise's strength: give it",
                          row->entry.name);
     snprintf(spec, room, "%s:%s", row->entry.name, text);
     return LTN_OK;
+}
+
+/* The levels of y where A measures, as they fit the row; then those that are seen when the row's noise is evened. */
+static ltn_status fit(const ltn_degradation *d, const ltn_noise_row *row, const float *y, char *spec, size_t room)
+{
+    enum { ROUNDS = 3 };
+    const size_t m = ltn__size_count(d->y);
+    float *seen = ltn__alloc(d->ctx, m, sizeof *seen);
+    ltn_noise_levels levels;
+    if (!seen) return LTN_ENOMEM;
+    for (size_t i = 0; i < m; i++) seen[i] = 1;
+    ltn__measured(d, seen);
+    ltn_status s = ltn__noise_levels(d->ctx, y, seen, d->y, &levels);
+    if (!s) s = fit_levels(d->ctx, row, &levels, spec, room);
+    for (int k = 0; k < ROUNDS && !s && row->observe && levels.n; k++) {
+        ltn_arena arena = {.ctx = d->ctx};
+        ltn_spec found;
+        s = ltn__spec_parse(d->ctx, "noise", ltn__noise_entry, spec, &arena, &found);
+        if (!s) s = ltn__noise_evened(d->ctx, y, seen, d->y, row, &found, &levels);
+        if (!s) s = fit_levels(d->ctx, row, &levels, spec, room);
+        ltn__arena_free(&arena);
+    }
+    ltn__free(d->ctx, seen);
+    return s;
 }
 
 ltn_status ltn_estimate_noise(ltn_degradation *d, const ltn_image *y, const char *noise, char *spec, size_t room)

@@ -164,6 +164,15 @@ struct ltn_model {
     char *description;
     ltn_json *calibration;     /* latino.json beside model_index.json, or NULL */
 };
+/* ---- calibration.c: latino.json ---- */
+enum { LTN_OCTAVES = 7 }; /* of grey, then of colour, in its rows of spectra */
+enum { LTN_LOG_X = 1, LTN_LOG_Y = 2 };
+/* Refuses tables that are not known or not such rows as are looked up. */
+ltn_status ltn__calibration_check(ltn_ctx *ctx, const char *path, const ltn_json *calibration);
+/* Column `of` at x, linear between the rows (of the logarithm of x, of the logarithm of the column), ends held; absent
+ * where there is no such table. calibration: checked, or NULL. */
+double ltn__calibrated(const ltn_json *calibration, const char *table, int of, double x, int scale, double absent);
+
 /* ---- lora.c: adapters. FILE or FILE:scale, merged into the model's weights, before the first plan. ---- */
 ltn_status ltn__lora_merge(ltn_model *m, const char *spec);
 bool ltn__lora_matches(ltn_tensors *t); /* is this file an adapter? */

@@ -471,9 +471,10 @@ static ltn_status read_beside(ltn_model *m)
     if (lies_on_top(m) && !ltn__file_exists(scheduler))
         scheduler = ltn__arena_format(&m->arena, "%s/scheduler_config.json", m->path);
     if (!scheduler) return LTN_ENOMEM;
-    const ltn_status s = ltn__schedule_read(m->ctx, scheduler, &m->schedule);
+    ltn_status s = ltn__schedule_read(m->ctx, scheduler, &m->schedule);
     if (s || !ltn__file_exists(calibration)) return s;
-    return ltn__json_read(m->ctx, calibration, &m->arena, &m->calibration);
+    s = ltn__json_read(m->ctx, calibration, &m->arena, &m->calibration);
+    return s ? s : ltn__calibration_check(m->ctx, calibration, m->calibration);
 }
 
 /* What stands in for parts, which those in pixels do not have. */

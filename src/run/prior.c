@@ -345,37 +345,33 @@ static void make_weights(model_prior *p)
         }
 }
 
-/* The calibration in latino.json, beside model_index.json: rows of numbers sorted by the first; column `of` at x,
- * linear between (of the logarithm of x, of the logarithm of the column), ends held; absent where there is no such
- * table. */
-enum { LOG_X = 1, LOG_Y = 2 };
 static double calibrated(const ltn_prior *base, const char *table, int of, double x, int scale, double absent)
 {
-    const model_prior *p = (const model_prior *)base;
-    const ltn_json *rows = ltn__json_get(p->m->calibration, table);
-    double x0 = 0, y0 = absent;
-    for (const ltn_json *row = rows ? rows->child : NULL; row; row = row->next) {
-        double x1 = ltn__json_at(row, 0)->number, y1 = ltn__json_at(row, of)->number;
-        if (x <= x1) {
-            if (row == rows->child) return y1;
-            double part = scale & LOG_X ? log(x / x0) / log(x1 / x0) : (x - x0) / (x1 - x0);
-            return scale & LOG_Y ? y0 * pow(y1 / y0, part) : y0 + (y1 - y0) * part;
-        }
-        x0 = x1, y0 = y1;
-    }
-    return y0;
+    return ltn__calibrated(((const model_prior *)base)->m->calibration, table, of, x, scale, absent);
+}
+
+_Static_assert((int)LTN_OCTAVES == (int)LTN_BANDS, "the columns of a spectrum");
+/* What the autoencoder loses in an octave is a share of what it keeps there; the table has that of average pictures,
+ * where t = 0. A picture of one channel is the mean of three, so its coefficients have a third of grey's variance. */
+static double spectrum(const ltn_prior *p, int t, int part, int band, double energy)
+{
+    const int of = 1 + part * LTN_BANDS + band;
+    const double least = calibrated(p, "error_spectrum", of, 0, LTN_LOG_Y, 0);
+    const double more = calibrated(p, "error_spectrum", of, t, LTN_LOG_Y, 0) - least;
+    const double alike = ((const model_prior *)p)->picture.channels == 1 ? 3 : 1;
+    return fmax(more, 0) / alike + calibrated(p, "lost_share", of, 0, LTN_LOG_Y, 0) * energy;
 }
 
 /* Without a table: grows with the noise level, up to the variance of pictures. */
 static double error(const ltn_prior *p, int t)
 {
-    return calibrated(p, "one_step_error", 1, t, LOG_Y, 0.2 * (1 - p->alpha_bar[t]));
+    return calibrated(p, "one_step_error", 1, t, LTN_LOG_Y, 0.2 * (1 - p->alpha_bar[t]));
 }
 
 /* Without a table: four times that of pictures, as the variances of latents and pictures are. */
 static double latent_error(const ltn_prior *p, int t)
 {
-    return calibrated(p, "latent_error", 1, t, LOG_Y, 0.8 * (1 - p->alpha_bar[t]));
+    return calibrated(p, "latent_error", 1, t, LTN_LOG_Y, 0.8 * (1 - p->alpha_bar[t]));
 }
 
 /* Without a table: latents have unit variance and pictures a deviation of about 1/2, so noise e on a picture is noise 2
@@ -390,14 +386,14 @@ static int uncalibrated_time(const ltn_prior *p, double e)
 
 static int time_of(const ltn_prior *p, double e)
 {
-    return (int)lrint(
-        LTN_MIN(LTN_MAX(calibrated(p, "noisy_picture", 1, e, LOG_X, uncalibrated_time(p, e)), 1), p->train_steps - 1));
+    const double t = calibrated(p, "noisy_picture", 1, e, LTN_LOG_X, uncalibrated_time(p, e));
+    return (int)lrint(LTN_MIN(LTN_MAX(t, 1), p->train_steps - 1));
 }
 
 static double error_at(const ltn_prior *p, double e)
 {
     double absent = 0.2 * (1 - p->alpha_bar[uncalibrated_time(p, e)]);
-    return calibrated(p, "noisy_picture", 2, e, LOG_X | LOG_Y, absent);
+    return calibrated(p, "noisy_picture", 2, e, LTN_LOG_X | LTN_LOG_Y, absent);
 }
 
 void ltn__prior_close(ltn_prior **pp)
@@ -486,6 +482,7 @@ ltn_status ltn__prior_open(ltn_model *m, ltn_size picture, const char *prompt, l
                           .encode_kept = encode_kept, .decode_kept = decode_kept, .predict_kept = predict_kept,
                           .encode_back = encode_back, .decode_back = decode_back, .predict_back = predict_back,
                           .error = error, .latent_error = latent_error, .time_of = time_of, .error_at = error_at};
+    if (ltn__json_get(m->calibration, "error_spectrum")) p->base.spectrum = spectrum;
     ltn_status s = LTN_ENOMEM;
     p->weight = ltn__alloc(m->ctx, (size_t)(p->y.window * p->x.window), sizeof *p->weight);
     p->sum = ltn__alloc(m->ctx, places, sizeof *p->sum);

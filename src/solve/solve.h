@@ -7,6 +7,13 @@
 
 enum { LTN_WRT_LATENT = 1, LTN_WRT_TEXT = 2 };
 
+/* What errors are sorted by: grey or colour, octaves of frequency. */
+enum { LTN_GREY, LTN_COLOUR, LTN_PARTS_OF_COLOUR };
+enum { LTN_BANDS = 7 };
+/* The octave, 0 .. LTN_BANDS - 1 and between, of a cosine whose frequencies are x and y of the highest there is: whole
+ * ones stand for 1/128, 1/64 .. 1/2 of a period a pixel. */
+double ltn__band(double x, double y);
+
 /* A latent prior. Pictures are planar, in [-1, 1], of the problem's size; latents are `latent_count` numbers whose
  * order is the prior's own business. All memory exists when it is opened. t is a training time step, 0 .. train_steps -
  * 1. */
@@ -40,6 +47,9 @@ struct ltn_prior {
     double (*error)(const ltn_prior *p, int t);
     /* And that of the clean latent f(z, t) itself. */
     double (*latent_error)(const ltn_prior *p, int t);
+    /* The variance of that picture error's orthonormal cosine coefficients in an octave where those of the prediction
+     * have the mean square `energy`; part: LTN_GREY or LTN_COLOUR. NULL: not known, and taken for white. */
+    double (*spectrum)(const ltn_prior *p, int t, int part, int band, double energy);
     /* And for pictures with white noise of deviation e, in [-1, 1]: the t at which one call f(sqrt(ab) E(x + e n), t)
      * errs least, and its mean squared error there. */
     int (*time_of)(const ltn_prior *p, double e);

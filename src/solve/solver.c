@@ -52,3 +52,9 @@ double ltn__chi(const ltn_problem *q, const float *x, float *r)
         for (size_t i = 0; i < ltn__size_count(q->a->y); i++) scale += (double)q->y[i] * q->y[i];
     return sqrt(ltn__residual2(q->a, x, q->y, r) / fmax(scale, 1e-30));
 }
+
+double ltn__band(double x, double y)
+{
+    const double periods = 64 * hypot(x, y); /* in 128 pixels */
+    return periods < 1 ? 0 : fmin(log2(periods), LTN_BANDS - 1);
+}
