@@ -126,6 +126,8 @@ ltn_status ltn__linear_needed(const ltn_degradation *d, const char *who);
  * 1e-6, at most 200; where A is not linear, of descent, at most 60). Where the form is not exact, 1/gamma is taken as
  * 1e-7 at least. */
 int ltn__prox(const ltn_degradation *d, const float *y, double gamma, const float *u, float *x);
+/* The same; x, another array than u, holds where conjugate gradients start. */
+int ltn__prox_from(const ltn_degradation *d, const float *y, double gamma, const float *u, float *x);
 void ltn__naive(const ltn_degradation *d, const float *y, float *x);
 /* A measurement in [0, 1] as one of a picture in [-1, 1]: 2 y - A 1, and 0 where nothing was measured. out
  * may be y. */
