@@ -1,4 +1,5 @@
-/* fuzz_spec.c - spec strings: a chain "a:k=v,k=v+b" against a table with every type of parameter; key=auto in it. */
+/* fuzz_spec.c - spec strings: a chain "a:k=v,k=v+b" against a table with every type of parameter; key=auto in it; and
+ * JPEG's tables, which have a grammar of their own. */
 #include <math.h>
 
 #include "fuzz.h"
@@ -55,6 +56,18 @@ static void resolve(ltn_ctx *ctx, const char *text)
         fuzz_claim(!strcmp(found, text), "nothing was found");
 }
 
+/* Of one part, so that no file is opened. */
+static void open_jpeg(ltn_ctx *ctx, const char *text)
+{
+    ltn_degradation *d = NULL;
+    if (strncmp(text, "jpeg:", 5) || strchr(text, '+')) return;
+    if (ltn_degradation_open(ctx, text, 4, 4, 1, &d))
+        fuzz_claim(ltn_error(ctx)[0] && !strchr(ltn_error(ctx), '\n'), "a failure has one line");
+    else
+        fuzz_claim(d != NULL, "what was opened is there");
+    ltn_degradation_close(&d);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 {
     ltn_ctx *ctx = fuzz_open();
@@ -67,6 +80,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
     for (int k = 0; k < count; k++) parse(ctx, part[k]);
     if (text) parse(ctx, text);
     if (text) resolve(ctx, text);
+    if (text) open_jpeg(ctx, text);
     ltn__arena_free(&a);
     ltn_close(&ctx);
     return 0;

@@ -97,6 +97,11 @@ LTN_API const char *ltn_image_settings(const ltn_image *im); /* the text written
 /* The quality 1 .. 100 of libjpeg whose tables are nearest to those of the JPEG file that a picture was read from, and
  * in *full_chroma (may be NULL) whether its colours have full resolution; 0: it was not read from one. */
 LTN_API int ltn_image_jpeg_quality(const ltn_image *im, int *full_chroma);
+/* The quantisation tables themselves, 1 ... 255, 64 after 64 numbers, each in rows from the lowest frequency and turned
+ * with the picture where EXIF says so: of Y, Cb and Cr, or of grey; those at the end that repeat the one before are
+ * left out. *n (not NULL): how many there are, 1 ... 3. NULL and 0: no JPEG file, or one with steps beyond 255. The
+ * picture owns them. */
+LTN_API const unsigned char *ltn_image_jpeg_tables(const ltn_image *im, int *n);
 /* Antialiased bicubic resize (a = -0.5), channels kept. */
 LTN_API ltn_status ltn_image_resize(ltn_ctx *ctx, const ltn_image *im, int width, int height, ltn_image *out);
 
@@ -157,7 +162,9 @@ LTN_API ltn_status ltn_degradation_open(ltn_ctx *ctx, const char *spec, int widt
 /* The same, with the size of x found from that of the measurement y. */
 LTN_API ltn_status ltn_degradation_open_for(ltn_ctx *ctx, const char *spec, const ltn_image *y, ltn_degradation **out);
 /* A degradation whose parameters the measurement tells: key=auto in the last part of the chain gets its value.
- *     jpeg:quality, chroma   from the file that y was read from; a bare "jpeg" stands for both
+ *     jpeg:quality, chroma   from the file that y was read from; a bare "jpeg" stands for both. Where the file's tables
+ *                            are those of no quality, tables=... takes quality's place
+ *     jpeg:tables            the file's
  *     blur:sigma             from y's spectrum
  *     blur:kernel            the likeliest of gaussians, discs, lines and the one that is found by edges (Pan et al.
  *                            2014), size x size taps. It is written to the file `kernel`, a picture of 16 bits, the

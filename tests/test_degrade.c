@@ -140,6 +140,12 @@ static void check_prox(const example *e, ltn_degradation *d, size_t n, size_t m)
     float *z = numbers(n, 4);
     ltn__prox(d, y, 0.5, u, z);
     NEAR(distance(x, z, n), 0, 1e-6);
+    ltn__prox_from(d, y, 0.5, u, x); /* from the solution, and from elsewhere */
+    CHECK(ltn__prox_from(d, y, 0.5, u, x) <= 2);
+    NEAR(distance(x, z, n), 0, 1e-5);
+    for (size_t i = 0; i < n; i++) x[i] = y[i % m] - 3;
+    ltn__prox_from(d, y, 0.5, u, x);
+    NEAR(distance(x, z, n), 0, 1e-5);
     ltn__prox(d, y, 0, u, x); /* no data */
     NEAR(distance(x, u, n), 0, 1e-6);
     free(y), free(u), free(x), free(z);

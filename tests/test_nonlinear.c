@@ -192,6 +192,26 @@ static ltn_image bytes(ltn_ctx *ctx, ltn_tensors *t, const char *what, const cha
     return out;
 }
 
+/* What A makes of x against a decoder's y: the rms of what is off by a level at most, and the share of the rest. */
+static void compare(ltn_ctx *ctx, const char *spec, const ltn_image *x, const ltn_image *want, double *rms, double *off)
+{
+    ltn_degradation *d = NULL;
+    ltn_image y = {0};
+    OK(ctx, ltn_degradation_open(ctx, spec, x->width, x->height, x->channels, &d));
+    OK(ctx, ltn_degrade(d, x, NULL, 0, &y));
+    const int n = x->width * x->height * x->channels;
+    double square = 0;
+    *off = 0;
+    for (int k = 0; k < n; k++) {
+        const double e = 255 * fabs((double)y.data[k] - want->data[k]);
+        square += e > 1.5 ? 0 : e * e / n;
+        *off += e > 1.5 ? 1.0 / n : 0;
+    }
+    *rms = sqrt(square);
+    ltn_image_free(ctx, &y);
+    ltn_degradation_close(&d);
+}
+
 /* Pillow's files, whose integers round in other places: to a level in nearly all pixels, but for a block here and there
  * in which a coefficient between two multiples went the other way. */
 TEST(jpeg_as_pillow)
@@ -199,21 +219,12 @@ TEST(jpeg_as_pillow)
     ltn_ctx *ctx = context();
     ltn_tensors *t = golden(ctx, "operators.safetensors");
     for (int i = 0; i < LTN_COUNT(files); i++) {
-        ltn_image x = bytes(ctx, t, "jpeg_from_", files[i].name), want = bytes(ctx, t, "jpeg_", files[i].name), y = {0};
-        ltn_degradation *d = NULL;
-        OK(ctx, ltn_degradation_open(ctx, files[i].spec, x.width, x.height, x.channels, &d));
-        OK(ctx, ltn_degrade(d, &x, NULL, 0, &y));
-        const int n = x.width * x.height * x.channels;
-        double square = 0, off = 0;
-        for (int k = 0; k < n; k++) {
-            const double e = 255 * fabs((double)y.data[k] - want.data[k]);
-            square += e > 1.5 ? 0 : e * e / n;
-            off += e > 1.5;
-        }
-        test_name("%s: rms %.3f, %g of %d off by more than one", files[i].name, sqrt(square), off, n);
-        CHECK(sqrt(square) < 0.7 && off / n < 0.07);
-        ltn_image_free(ctx, &x), ltn_image_free(ctx, &y), ltn_image_free(ctx, &want);
-        ltn_degradation_close(&d);
+        ltn_image x = bytes(ctx, t, "jpeg_from_", files[i].name), want = bytes(ctx, t, "jpeg_", files[i].name);
+        double rms, off;
+        compare(ctx, files[i].spec, &x, &want, &rms, &off);
+        test_name("%s: rms %.3f, %.3f off by more than one", files[i].name, rms, off);
+        CHECK(rms < 0.7 && off < 0.07);
+        ltn_image_free(ctx, &x), ltn_image_free(ctx, &want);
     }
     ltn__tensors_close(&t);
     ltn_close(&ctx);
@@ -221,37 +232,151 @@ TEST(jpeg_as_pillow)
 
 /* A prox that y hardly pulls is the projection on what may have become y: it lies nearer to the truth than u does,
  * stays where it is when done again, and leaves the truth alone. Rounding's deviation is known to a factor of two. */
+static void check_intervals(ltn_ctx *ctx, const char *spec, const ltn_image *x, bool cut)
+{
+    ltn_image y = {0}, again = {0}, u = {0}, near = {0};
+    ltn_degradation *d = NULL;
+    double sigma = 0;
+    OK(ctx, ltn_degradation_open(ctx, spec, x->width, x->height, x->channels, &d));
+    OK(ctx, ltn_degrade(d, x, NULL, 0, &y));
+    const size_t n = ltn__size_count(d->x);
+    OK(ctx, ltn_image_new(ctx, x->width, x->height, x->channels, NULL, &u));
+    for (size_t k = 0; k < n; k++) u.data[k] = x->data[k] + 0.05f * (float)ltn__normal((ltn_rng){1, 9}, k);
+    OK(ctx, ltn_prox(d, &y, 1e-6, &u, &near));
+    OK(ctx, ltn_prox(d, &y, 1e-6, &near, &again));
+    CHECK(distance(near.data, u.data, n) > 1e-3);
+    if (!cut) NEAR(distance(again.data, near.data, n), 0, 1e-4);
+    CHECK(distance(near.data, x->data, n) < distance(u.data, x->data, n));
+    ltn_image_free(ctx, &near);
+    OK(ctx, ltn_prox(d, &y, 1e-6, x, &near));
+    NEAR(distance(near.data, x->data, n), 0, cut ? 0.05 : 0.01);
+    OK(ctx, ltn_noise_level(d, &y, NULL, &sigma));
+    double square = 0;
+    for (size_t k = 0; k < n; k++) square += pow((double)y.data[k] - x->data[k], 2) / (double)n;
+    CHECK(sigma > 0.5 * sqrt(square) && sigma < 2 * sqrt(square));
+    ltn_image *const all[] = {&y, &again, &u, &near};
+    for (int k = 0; k < LTN_COUNT(all); k++) ltn_image_free(ctx, all[k]);
+    ltn_degradation_close(&d);
+}
+
 TEST(jpeg_keeps_the_intervals)
 {
     ltn_ctx *ctx = context();
     ltn_tensors *t = golden(ctx, "operators.safetensors");
     for (int i = 0; i < LTN_COUNT(files); i++) {
-        ltn_image x = bytes(ctx, t, "jpeg_from_", files[i].name), y = {0}, again = {0}, u = {0}, near = {0};
-        ltn_degradation *d = NULL;
-        double sigma = 0;
-        OK(ctx, ltn_degradation_open(ctx, files[i].spec, x.width, x.height, x.channels, &d));
-        OK(ctx, ltn_degrade(d, &x, NULL, 0, &y));
-        const size_t n = ltn__size_count(d->x);
-        OK(ctx, ltn_image_new(ctx, x.width, x.height, x.channels, NULL, &u));
-        for (size_t k = 0; k < n; k++) u.data[k] = x.data[k] + 0.05f * (float)ltn__normal((ltn_rng){1, 9}, k);
-        OK(ctx, ltn_prox(d, &y, 1e-6, &u, &near));
-        OK(ctx, ltn_prox(d, &y, 1e-6, &near, &again));
+        ltn_image x = bytes(ctx, t, "jpeg_from_", files[i].name);
         test_name("%s", files[i].name);
-        CHECK(distance(near.data, u.data, n) > 1e-3);
-        if (strcmp(files[i].name, "odd_20")) NEAR(distance(again.data, near.data, n), 0, 1e-4);
-        CHECK(distance(near.data, x.data, n) < distance(u.data, x.data, n));
-        ltn_image_free(ctx, &near);
-        OK(ctx, ltn_prox(d, &y, 1e-6, &x, &near));
-        NEAR(distance(near.data, x.data, n), 0, strcmp(files[i].name, "odd_20") ? 0.01 : 0.05);
-        OK(ctx, ltn_noise_level(d, &y, NULL, &sigma));
-        double square = 0;
-        for (size_t k = 0; k < n; k++) square += pow((double)y.data[k] - x.data[k], 2) / (double)n;
-        CHECK(sigma > 0.5 * sqrt(square) && sigma < 2 * sqrt(square));
-        ltn_image *const all[] = {&x, &y, &again, &u, &near};
-        for (int k = 0; k < LTN_COUNT(all); k++) ltn_image_free(ctx, all[k]);
-        ltn_degradation_close(&d);
+        check_intervals(ctx, files[i].spec, &x, !strcmp(files[i].name, "odd_20"));
+        ltn_image_free(ctx, &x);
     }
     ltn__tensors_close(&t);
+    ltn_close(&ctx);
+}
+
+/* Files of the same picture with tables of their own (tools/golden/operators.py): table k has 12 + k in its corner,
+ * `right` more for each column, `down` more for each row. The one that lies on its side comes back upright, its tables
+ * with it. */
+static const struct {
+    const char *file, *chroma;
+    int n, right, down, turn;
+} own[] = {{"jpeg_own_420.jpg", "4:2:0", 2, 7, 3, 1}, {"jpeg_own_444.jpg", "4:4:4", 3, 7, 3, 1},
+           {"jpeg_own_turned.jpg", "4:4:4", 1, 3, 7, 6}};
+
+TEST(jpeg_with_tables_of_its_own)
+{
+    ltn_ctx *ctx = context();
+    ltn_tensors *t = golden(ctx, "operators.safetensors");
+    for (int i = 0; i < LTN_COUNT(own); i++) {
+        ltn_image x = bytes(ctx, t, "jpeg_from_", "420_10"), y = {0};
+        char spec[1024], expected[1024] = "jpeg:tables=", nearest[64];
+        size_t at = strlen(expected);
+        int n = 0;
+        OK(ctx, ltn__image_orient(ctx, &x, own[i].turn));
+        OK(ctx, ltn_image_read(ctx, test_golden(own[i].file), &y));
+        OK(ctx, ltn_resolve(ctx, "jpeg", &y, NULL, spec, sizeof spec));
+        for (int k = 0; k < 64 * own[i].n; k++)
+            at += (size_t)snprintf(expected + at, sizeof expected - at, "%s%d", !k ? "" : k % 64 ? ":" : "/",
+                                   12 + k / 64 + own[i].right * (k % 8) + own[i].down * (k % 64 / 8));
+        snprintf(expected + at, sizeof expected - at, ",chroma=%s", own[i].chroma);
+        test_name("%s: %s", own[i].file, spec);
+        CHECK(!strcmp(spec, expected));
+        CHECK(ltn_image_jpeg_tables(&y, &n) && n == own[i].n);
+        double rms, off, rms_of_quality, off_of_quality;
+        compare(ctx, spec, &x, &y, &rms, &off);
+        snprintf(nearest, sizeof nearest, "jpeg:quality=%d,chroma=%s", ltn_image_jpeg_quality(&y, NULL), own[i].chroma);
+        compare(ctx, nearest, &x, &y, &rms_of_quality, &off_of_quality);
+        test_name("%s: rms %.3f, %.3f off by more than one; %s %.3f, %.3f", own[i].file, rms, off, nearest,
+                  rms_of_quality, off_of_quality);
+        CHECK(rms < 0.7 && off < 0.07);
+        CHECK(off_of_quality > 0.2);
+        check_intervals(ctx, spec, &x, false);
+        ltn_image_free(ctx, &x), ltn_image_free(ctx, &y);
+    }
+    ltn__tensors_close(&t);
+    ltn_close(&ctx);
+}
+
+TEST(quality_by_its_tables_is_the_same)
+{
+    ltn_ctx *ctx = context();
+    ltn_tensors *t = golden(ctx, "operators.safetensors");
+    ltn_image x = bytes(ctx, t, "jpeg_from_", "420_10"), y = {0}, a = {0}, b = {0};
+    ltn_degradation *by[2] = {NULL};
+    char spec[1024];
+    OK(ctx, ltn_image_write(ctx, test_temp("q.jpg"), &x, &(ltn_write_options){.quality = 30}));
+    OK(ctx, ltn_image_read(ctx, test_temp("q.jpg"), &y));
+    OK(ctx, ltn_resolve(ctx, "jpeg:tables=auto,chroma=4:2:0", &y, NULL, spec, sizeof spec));
+    CHECK(!strncmp(spec, "jpeg:tables=27:18:17:27:40:66:85:101:20:", 40));
+    OK(ctx, ltn_degradation_open(ctx, spec, x.width, x.height, 3, &by[0]));
+    OK(ctx, ltn_degradation_open(ctx, "jpeg:quality=30", x.width, x.height, 3, &by[1]));
+    OK(ctx, ltn_degrade(by[0], &x, NULL, 0, &a));
+    OK(ctx, ltn_degrade(by[1], &x, NULL, 0, &b));
+    CHECK(!memcmp(a.data, b.data, ltn__size_count(by[0]->x) * sizeof *a.data));
+    for (int i = 0; i < 2; i++) ltn_degradation_close(&by[i]);
+    ltn_image *const all[] = {&x, &y, &a, &b};
+    for (int k = 0; k < LTN_COUNT(all); k++) ltn_image_free(ctx, all[k]);
+    ltn__tensors_close(&t);
+    ltn_close(&ctx);
+}
+
+/* "first", then n - 1 times ":7", then "end". */
+static bool tables_refused(ltn_ctx *ctx, const char *first, int n, const char *end, const char *why)
+{
+    char spec[1024];
+    ltn_degradation *d = NULL;
+    size_t at = (size_t)snprintf(spec, sizeof spec, "jpeg:tables=%s", first);
+    for (int i = 1; i < n; i++) at += (size_t)snprintf(spec + at, sizeof spec - at, i % 64 ? ":7" : "/7");
+    snprintf(spec + at, sizeof spec - at, "%s", end);
+    test_name("%s", spec);
+    return ltn_degradation_open(ctx, spec, 8, 8, 1, &d) == LTN_EINVAL && !d && strstr(ltn_error(ctx), why);
+}
+
+TEST(tables_that_are_none)
+{
+    ltn_ctx *ctx = context();
+    ltn_image x = {0}, y = {0};
+    char spec[64];
+    CHECK(tables_refused(ctx, "0", 64, "", "\"0\", number 1, is no whole number from 1 to 255"));
+    CHECK(tables_refused(ctx, "7", 63, ":256", "\"256\", number 64, is no whole number from 1 to 255"));
+    CHECK(tables_refused(ctx, "1.5", 64, "", "\"1.5\", number 1, is"));
+    CHECK(tables_refused(ctx, "", 1, "", "\"\", number 1, is"));
+    CHECK(tables_refused(ctx, "auto", 1, "", "\"auto\", number 1, is"));
+    CHECK(tables_refused(ctx, "7", 64, "/", "\"\", number 65, is"));
+    CHECK(tables_refused(ctx, "7", 63, "", "after number 63 stands \"\""));
+    CHECK(tables_refused(ctx, "7", 64, ":7", "after number 64 stands \":7\""));
+    CHECK(tables_refused(ctx, "7", 100, "", "expected one to three of 64 numbers"));
+    CHECK(tables_refused(ctx, "7", 192, "/7", "after number 192 stands \"/7\""));
+    CHECK(tables_refused(ctx, "7", 2, " 7", "after number 2 stands \" 7\""));
+    CHECK(tables_refused(ctx, "7", 64, ",quality=30", "quality and tables exclude each other"));
+    OK(ctx, ltn_image_new(ctx, 8, 8, 1, NULL, &x));
+    CHECK(ltn_resolve(ctx, "jpeg:tables=auto", &x, NULL, spec, sizeof spec) == LTN_EINVAL &&
+          strstr(ltn_error(ctx), "tables=auto: the measurement was not read from a JPEG file"));
+    OK(ctx, ltn_image_write(ctx, test_temp("q.jpg"), &x, NULL));
+    OK(ctx, ltn_image_read(ctx, test_temp("q.jpg"), &y));
+    CHECK(ltn_resolve(ctx, "jpeg:tables=auto", &y, NULL, spec, sizeof spec) == LTN_EINVAL &&
+          strstr(ltn_error(ctx), "longer than 63 letters"));
+    ltn_image_free(ctx, &x);
+    ltn_image_free(ctx, &y);
     ltn_close(&ctx);
 }
 

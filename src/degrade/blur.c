@@ -168,12 +168,12 @@ static ltn_status find_kernel(ltn_ctx *ctx, const ltn_evidence *e, char *value, 
     return s;
 }
 
-static ltn_status find(ltn_ctx *ctx, const ltn_evidence *e, const char *key, char *value, size_t room)
+static ltn_status find(ltn_ctx *ctx, const ltn_evidence *e, const char **key, char *value, size_t room)
 {
     double sigma;
-    if (!strcmp(key, "kernel")) return find_kernel(ctx, e, value, room);
-    if (strcmp(key, "sigma"))
-        return ltn__fail(ctx, LTN_EINVAL, "blur: %s=auto: only sigma and kernel are found from a measurement", key);
+    if (!strcmp(*key, "kernel")) return find_kernel(ctx, e, value, room);
+    if (strcmp(*key, "sigma"))
+        return ltn__fail(ctx, LTN_EINVAL, "blur: %s=auto: only sigma and kernel are found from a measurement", *key);
     const ltn_status s = ltn__blur_width(ctx, e->y, &sigma);
     if (!s) snprintf(value, room, "%.4g", sigma);
     return s;

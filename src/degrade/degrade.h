@@ -76,9 +76,9 @@ typedef struct ltn_degradation_row {
     ltn_status (*input_size)(ltn_ctx *ctx, const ltn_spec *s, ltn_size y, ltn_size *x); /* NULL: the same */
     /* Fills map and state, and y where it differs from x; op->x is set. */
     ltn_status (*open)(ltn_operator *op, const ltn_spec *s);
-    /* The value that y tells of the parameter `key`, as a spec has it; NULL: of none. implied: what a bare name stands
-     * for where y tells it. */
-    ltn_status (*find)(ltn_ctx *ctx, const ltn_evidence *e, const char *key, char *value, size_t room);
+    /* The value that y tells of the parameter *key, as a spec has it; *key may become another one, which says it
+     * better. NULL: y tells of none. implied: what a bare name stands for where y tells it. */
+    ltn_status (*find)(ltn_ctx *ctx, const ltn_evidence *e, const char **key, char *value, size_t room);
     const char *implied;
     bool abstract; /* y is no picture: it has no alpha, and the noise in it is not estimated */
     void (*close)(ltn_operator *op); /* also of an operator whose open failed; NULL: nothing to free */
@@ -126,6 +126,8 @@ ltn_status ltn__linear_needed(const ltn_degradation *d, const char *who);
  * 1e-6, at most 200; where A is not linear, of descent, at most 60). Where the form is not exact, 1/gamma is taken as
  * 1e-7 at least. */
 int ltn__prox(const ltn_degradation *d, const float *y, double gamma, const float *u, float *x);
+/* The same; x, another array than u, holds where conjugate gradients start. */
+int ltn__prox_from(const ltn_degradation *d, const float *y, double gamma, const float *u, float *x);
 void ltn__naive(const ltn_degradation *d, const float *y, float *x);
 /* A measurement in [0, 1] as one of a picture in [-1, 1]: 2 y - A 1, and 0 where nothing was measured. out
  * may be y. */

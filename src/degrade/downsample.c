@@ -293,13 +293,13 @@ static ltn_status input_size(ltn_ctx *ctx, const ltn_spec *s, ltn_size y, ltn_si
     return LTN_OK;
 }
 
-static ltn_status find(ltn_ctx *ctx, const ltn_evidence *e, const char *key, char *value, size_t room)
+static ltn_status find(ltn_ctx *ctx, const ltn_evidence *e, const char **key, char *value, size_t room)
 {
     static const char names[] = LTN_FILTER_NAMES;
     const char *name = names;
     ltn_filter filter;
-    if (strcmp(key, "filter") && strcmp(key, "kernel"))
-        return ltn__fail(ctx, LTN_EINVAL, "downsample: %s=auto: only filter is found from a measurement", key);
+    if (strcmp(*key, "filter") && strcmp(*key, "kernel"))
+        return ltn__fail(ctx, LTN_EINVAL, "downsample: %s=auto: only filter is found from a measurement", *key);
     const ltn_status s = ltn__down_filter(ctx, e->y, (int)ltn__num(e->told, "factor"), &filter);
     for (int i = 0; !s && i < (int)filter; i++) name = strchr(name, '|') + 1;
     if (!s) snprintf(value, room, "%.*s", (int)strcspn(name, "|"), name);

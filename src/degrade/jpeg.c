@@ -1,6 +1,6 @@
 /* jpeg.c - what JPEG leaves of a picture (ITU-T T.81): YCbCr, chroma averaged over 2 x 2 pixels (4:2:0) or kept (4:4:4), the
  * cosine transform of 8 x 8 blocks, its coefficients rounded to multiples of a table, and back, chroma interpolated as
- * libjpeg does, to 8 bits. The tables are T.81's examples, scaled by libjpeg's quality.
+ * libjpeg does, to 8 bits. The tables are T.81's examples, scaled by libjpeg's quality, or those that are told.
  *
  * What rounding does counts as noise, y = x + n, of which y also tells the interval of each coefficient: the data term is
  * 1/2 |x - y|^2 on the set C of pictures whose coefficients lie in their intervals, so that
@@ -16,7 +16,7 @@
 
 #include "degrade.h"
 
-enum { SIDE = 8, BLOCK = SIDE * SIDE, SWEEPS = 40 };
+enum { SIDE = 8, BLOCK = SIDE * SIDE, PARTS = 3, SWEEPS = 40 };
 static const double enough = 1e-3; /* of 255: the greatest change of a sweep after which P stands */
 
 /* T.81, tables K.1 and K.2. */
@@ -340,11 +340,47 @@ static void fill_table(int quality, const uint8_t *table, float *out)
     for (int i = 0; i < BLOCK; i++) out[i] = (float)LTN_MAX(1, LTN_MIN((table[i] * scale + 50) / 100, 255));
 }
 
+/* One to three tables, 64 numbers each with a colon between, the tables with a slash; the last one stands for those that
+ * are missing. */
+static ltn_status read_tables(ltn_ctx *ctx, const char *text, float table[PARTS][BLOCK])
+{
+    const char *p = text, *end;
+    int n = 0;
+    for (;; p = end + 1) {
+        const double step = ltn__parse_number(p, &end);
+        if (end == p || step != floor(step) || step < 1 || step > 255)
+            return ltn__fail(ctx, LTN_EINVAL, "jpeg: tables: \"%.*s\", number %d, is no whole number from 1 to 255",
+                             (int)LTN_MIN(strcspn(p, ":/"), 20), p, n + 1);
+        table[n / BLOCK][n % BLOCK] = (float)step;
+        n++;
+        if (n == PARTS * BLOCK || *end != (n % BLOCK ? ':' : '/')) break;
+    }
+    if (*end || n % BLOCK)
+        return ltn__fail(ctx, LTN_EINVAL, "jpeg: tables: expected one to three of 64 numbers, as 16:11:...:99/17:18:...:99; "
+                         "after number %d stands \"%.20s\"", n, end);
+    for (int k = n / BLOCK; k < PARTS; k++) memcpy(table[k], table[k - 1], sizeof table[k]);
+    return LTN_OK;
+}
+
+/* As quality makes them, or as they are told. */
+static ltn_status make_tables(ltn_ctx *ctx, const ltn_spec *s, float table[PARTS][BLOCK])
+{
+    const char *own = ltn__str(s, "tables");
+    if (own && ltn__given(s, "quality"))
+        return ltn__fail(ctx, LTN_EINVAL, "jpeg: quality and tables exclude each other");
+    if (own) return read_tables(ctx, own, table);
+    for (int k = 0; k < PARTS; k++) fill_table((int)ltn__num(s, "quality"), tables[k > 0], table[k]);
+    return LTN_OK;
+}
+
 static ltn_status open(ltn_operator *op, const ltn_spec *s)
 {
     const int colours = op->x.channels, step = colours == 3 && ltn__num(s, "chroma") == 0 ? 2 : 1, whole = SIDE * step;
     if (colours != 1 && colours != 3)
         return ltn__fail(op->ctx, LTN_ESHAPE, "jpeg: the picture has %d channels, not 1 (grey) or 3 (colour)", colours);
+    float table[PARTS][BLOCK];
+    const ltn_status told = make_tables(op->ctx, s, table);
+    if (told) return told;
     jpeg *j = op->state = ltn__alloc(op->ctx, 1, sizeof *j);
     if (!j) return LTN_ENOMEM;
     j->n = colours;
@@ -357,7 +393,7 @@ static ltn_status open(ltn_operator *op, const ltn_spec *s)
         const int by = k ? step : 1;
         *p = (component){.step = by, .width = j->width / by, .height = j->height / by,
                          .seen_w = (op->x.width + by - 1) / by, .seen_h = (op->x.height + by - 1) / by};
-        fill_table((int)ltn__num(s, "quality"), tables[k > 0], p->table);
+        memcpy(p->table, table[k], sizeof p->table);
         float **const room[] = {&p->value, &p->least, &p->most, &p->dual};
         if (ltn__alloc_each(op->ctx, count(p), room, LTN_COUNT(room))) return LTN_ENOMEM;
         if (!(j->padded[k] = ltn__alloc(op->ctx, (size_t)j->width * (size_t)j->height, sizeof(float)))) return LTN_ENOMEM;
@@ -382,12 +418,37 @@ static void close(ltn_operator *op)
     op->state = NULL;
 }
 
-static ltn_status find(ltn_ctx *ctx, const ltn_evidence *e, const char *key, char *value, size_t room)
+/* The n tables are those of a quality. */
+static bool are_of(int quality, const uint8_t *t, int n)
 {
-    int full;
+    float table[BLOCK];
+    for (int i = 0; i < PARTS * BLOCK; i++) {
+        if (i % BLOCK == 0) fill_table(quality, tables[i > 0], table);
+        if (t[LTN_MIN(i / BLOCK, n - 1) * BLOCK + i % BLOCK] != table[i % BLOCK]) return false;
+    }
+    return true;
+}
+
+static void write_tables(const uint8_t *t, int n, char *text, size_t room)
+{
+    for (size_t i = 0, at = 0; i < (size_t)n * BLOCK && at < room; i++)
+        at += (size_t)snprintf(text + at, room - at, "%s%d", !i ? "" : i % BLOCK ? ":" : "/", t[i]);
+}
+
+static ltn_status find(ltn_ctx *ctx, const ltn_evidence *e, const char **key, char *value, size_t room)
+{
+    int full, n;
+    const uint8_t *t = ltn_image_jpeg_tables(e->y, &n);
+    const bool is_quality = !strcmp(*key, "quality"), is_tables = !strcmp(*key, "tables");
     const int quality = ltn_image_jpeg_quality(e->y, &full);
-    if (!quality) return ltn__fail(ctx, LTN_EINVAL, "jpeg: %s=auto: the measurement was not read from a JPEG file", key);
-    if (!strcmp(key, "quality")) snprintf(value, room, "%d", quality);
+    if (!quality) return ltn__fail(ctx, LTN_EINVAL, "jpeg: %s=auto: the measurement was not read from a JPEG file", *key);
+    if (is_tables && !t) return ltn__fail(ctx, LTN_EINVAL, "jpeg: tables=auto: the file's have steps beyond 255");
+    if (is_tables || (is_quality && t && !are_of(quality, t, n))) {
+        *key = "tables";
+        write_tables(t, n, value, room);
+        return LTN_OK;
+    }
+    if (is_quality) snprintf(value, room, "%d", quality);
     else snprintf(value, room, "%s", full ? "4:4:4" : "4:2:0");
     return LTN_OK;
 }
@@ -396,11 +457,13 @@ static const ltn_param params[] = {
     {.name = "quality", .help = "of libjpeg and most programs; auto, or a bare jpeg: that of the file y is read from", .type = LTN_INT, .def = 30, .min = 1, .max = 100},
     {.name = "chroma", .help = "4:2:0: colours at half the resolution, as most programs write them; 4:4:4: not so",
      .type = LTN_CHOICE, .choices = "4:2:0|4:4:4"},
+    {.name = "tables", .help = "in quality's place: 64 steps in rows, as 16:11:...:99/17:18:...:99 for Y and colours, or one table, or three; auto: the file's",
+     .type = LTN_STRING},
     {0},
 };
 
 const ltn_degradation_row ltn__degradation_jpeg = {
-    .entry = {.name = "jpeg", .alias = "jpg|compression|deblock", .help = "JPEG's losses, with the standard's tables",
+    .entry = {.name = "jpeg", .alias = "jpg|compression|deblock", .help = "JPEG's losses, with the standard's tables or others",
               .cite = "ITU-T T.81", .param = params},
     .find = find, .implied = "quality=auto,chroma=auto", .open = open, .close = close,
 };

@@ -1,6 +1,6 @@
 /* prox.c - x = argmin gamma/2 |A x - y|^2 + 1/2 |x - u|^2: a single part's own closed form, otherwise conjugate
- * gradients (Hestenes and Stiefel 1952) on (A^T A + 1/gamma) x = A^T y + u/gamma, started at u; where A is not linear,
- * descent along J^T (A x - y) + (x - u)/gamma. */
+ * gradients (Hestenes and Stiefel 1952) on (A^T A + 1/gamma) x = A^T y + u/gamma, started at u or where told;
+ * where A is not linear, descent along J^T (A x - y) + (x - u)/gamma. */
 #include <math.h>
 #include <string.h>
 
@@ -33,20 +33,21 @@ static void normal(const ltn_degradation *d, double lambda, const float *p, floa
     for (size_t i = 0; i < n; i++) q[i] += (float)lambda * p[i];
 }
 
-/* r = A^T W^2 (y - A x); returns |A^T W^2 y + lambda x|^2. */
-static double residual(const ltn_degradation *d, double lambda, const float *y, const float *x, float *t,
-                       float *r)
+/* r = A^T W^2 (y - A x) + lambda (u - x); returns |A^T W^2 y + lambda u|^2. */
+static double residual(const ltn_degradation *d, double lambda, const float *y, const float *u, const float *x,
+                       float *t, float *r)
 {
     const size_t n = ltn__size_count(d->x), m = ltn__size_count(d->y);
     double norm = 0;
     memcpy(t, y, m * sizeof *t);
     weigh(d, t);
     ltn__adjoint(d, t, r);
-    for (size_t i = 0; i < n; i++) norm += pow(r[i] + lambda * x[i], 2);
+    for (size_t i = 0; i < n; i++) norm += pow(r[i] + lambda * u[i], 2);
     ltn__forward(d, x, t);
     for (size_t i = 0; i < m; i++) t[i] = y[i] - t[i];
     weigh(d, t);
     ltn__adjoint(d, t, r);
+    for (size_t i = 0; i < n; i++) r[i] += (float)lambda * (u[i] - x[i]);
     return norm;
 }
 
@@ -67,12 +68,13 @@ static void precondition(const ltn_degradation *d, double lambda, const float *r
     }
 }
 
-static int conjugate_gradients(const ltn_degradation *d, double lambda, const float *y, float *x)
+/* x, which may be u, is where it starts. */
+static int conjugate_gradients(const ltn_degradation *d, double lambda, const float *y, const float *u, float *x)
 {
     const size_t n = ltn__size_count(d->x);
     float *const p = d->cg[0], *const q = d->cg[1], *const r = d->cg[2], *const z = d->cg[3],
                  *const t = d->cg[4];
-    const double enough = tolerance * tolerance * residual(d, lambda, y, x, t, r);
+    const double enough = tolerance * tolerance * residual(d, lambda, y, u, x, t, r);
     precondition(d, lambda, r, z);
     memcpy(p, z, n * sizeof *p);
     double rz = dot(r, z, n);
@@ -194,11 +196,19 @@ int ltn__prox_weighed(const ltn_degradation *d, const float *y, double gamma, co
     if (closed) return unit_prox(d, y, gamma, u, x);
     if (!d->linear) return descend(d, y, gamma, u, x);
     if (x != u) memcpy(x, u, ltn__size_count(d->x) * sizeof *x);
-    return gamma > 0 ? conjugate_gradients(d, 1 / gamma, y, x) : 0;
+    return gamma > 0 ? conjugate_gradients(d, 1 / gamma, y, x, x) : 0;
 }
 
 int ltn__prox(const ltn_degradation *d, const float *y, double gamma, const float *u, float *x)
 {
     ltn__weigh(d, y, gamma, u);
     return ltn__prox_weighed(d, d->noise ? d->noise->seen : y, gamma, u, x);
+}
+
+int ltn__prox_from(const ltn_degradation *d, const float *y, double gamma, const float *u, float *x)
+{
+    const bool diagonal = d->noise && d->n == 1 && d->part[0].map.gram > 0;
+    if (diagonal || !d->linear || !d->cg[0] || !(gamma > 0)) return ltn__prox(d, y, gamma, u, x);
+    ltn__weigh(d, y, gamma, u);
+    return conjugate_gradients(d, LTN_MAX(1 / gamma, least_lambda), d->noise ? d->noise->seen : y, u, x);
 }

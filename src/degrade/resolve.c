@@ -75,14 +75,16 @@ static ltn_status read_told(place *p, const char *text)
 static ltn_status assignment(place *p, const char *whole, const char *text, size_t n)
 {
     if (!is_asked_for(text, n)) return append(p, text, n) ? LTN_OK : too_long(p);
-    char key[32], value[1024];
-    snprintf(key, sizeof key, "%.*s", (int)(n - 5), text);
+    char word[32], value[1024];
+    const char *key = word;
+    snprintf(word, sizeof word, "%.*s", (int)(n - 5), text);
     if (!p->row->find)
         return ltn__fail(p->ctx, LTN_EINVAL, "%s: %s=auto: that is not found from a measurement", p->row->entry.name,
                          key);
     ltn_status s = p->evidence.told ? LTN_OK : read_told(p, whole);
-    if (!s) s = p->row->find(p->ctx, &p->evidence, key, value, sizeof value);
-    return s ? s : append(p, text, n - 4) && append_value(p, value) ? LTN_OK : too_long(p);
+    if (!s) s = p->row->find(p->ctx, &p->evidence, &key, value, sizeof value);
+    if (s) return s;
+    return append(p, key, strlen(key)) && append(p, "=", 1) && append_value(p, value) ? LTN_OK : too_long(p);
 }
 
 /* The last part of a chain. */

@@ -28,17 +28,22 @@ bool ltn__file_exists(const char *path);
 char *ltn__path_join(ltn_ctx *ctx, const char *dir, const char *name);
 
 /* ---- Pictures in memory; path is for messages only. The functions of latino.h are built on these. ---- */
+typedef struct ltn_jpeg_meta { /* of the file a picture was read from: not copied with the rest */
+    int quality; /* 0: no JPEG */
+    bool full_chroma;
+    int n; /* tables, each in rows */
+    uint8_t table[3][64];
+} ltn_jpeg_meta;
 struct ltn_meta {
     ltn_bytes icc, exif; /* exif without the "Exif\0\0" prefix, orientation already set to 1 */
     char *settings;
-    int jpeg_quality; /* of the file it was read from: not copied with the rest; 0: no JPEG */
-    bool jpeg_full_chroma;
+    ltn_jpeg_meta jpeg;
 };
 /* For decoders: copy what travels into a picture. */
 ltn_status ltn__meta_add_icc(ltn_ctx *ctx, ltn_image *im, const void *p, size_t n);
 ltn_status ltn__meta_add_exif(ltn_ctx *ctx, ltn_image *im, const void *p, size_t n);
 ltn_status ltn__meta_add_settings(ltn_ctx *ctx, ltn_image *im, const char *text);
-ltn_status ltn__meta_add_jpeg(ltn_ctx *ctx, ltn_image *im, int quality, bool full_chroma);
+ltn_status ltn__meta_add_jpeg(ltn_ctx *ctx, ltn_image *im, const ltn_jpeg_meta *j);
 /* For encoders: the profile, if it fits a grey or a colour file; otherwise empty. */
 ltn_bytes ltn__meta_icc(ltn_ctx *ctx, const char *path, const ltn_image *im, bool grey);
 ltn_bytes ltn__meta_exif(const ltn_image *im);
@@ -66,7 +71,7 @@ static inline unsigned ltn__sample(float v, unsigned max)
 ltn_status ltn__image_decode(ltn_ctx *ctx, const char *path, const uint8_t *p, size_t n, ltn_image *out);
 /* The EXIF orientation, 1..8 (1 where there is none); it is set to 1 in the bytes. */
 int ltn__exif_take_orientation(ltn_bytes *exif);
-/* Turns the picture so that EXIF orientation o (1..8) becomes 1. */
+/* Turns the picture, and a JPEG's tables with it, so that EXIF orientation o (1..8) becomes 1. */
 ltn_status ltn__image_orient(ltn_ctx *ctx, ltn_image *im, int o);
 
 /* ---- npy ---- */

@@ -133,8 +133,7 @@ static int nearest_quality(j_decompress_ptr d, struct jpeg_compress_struct *c)
         long sum = 0;
         jpeg_set_quality(c, q, TRUE);
         for (int k = 0; k < LTN_MIN(d->num_components, 2); k++) {
-            const int table = d->comp_info[k].quant_tbl_no;
-            const JQUANT_TBL *t = table >= 0 && table < NUM_QUANT_TBLS ? d->quant_tbl_ptrs[table] : NULL;
+            const JQUANT_TBL *t = d->comp_info[k].quant_table;
             if (t) sum += difference(t, c->quant_tbl_ptrs[k]);
             else return 0;
         }
@@ -143,14 +142,32 @@ static int nearest_quality(j_decompress_ptr d, struct jpeg_compress_struct *c)
     return best;
 }
 
+/* The tables that were used, but for repeated ones at the end; none if one is missing or beyond 255. */
+static void take_tables(j_decompress_ptr d, ltn_jpeg_meta *out)
+{
+    int n = 0;
+    for (int k = 0; k < d->num_components; k++) {
+        const JQUANT_TBL *t = d->comp_info[k].quant_table;
+        for (int i = 0; i < DCTSIZE2; i++) {
+            if (!t || t->quantval[i] < 1 || t->quantval[i] > 255) return;
+            out->table[k][i] = (uint8_t)t->quantval[i];
+        }
+        if (!k || memcmp(out->table[k], out->table[k - 1], DCTSIZE2)) n = k + 1;
+    }
+    out->n = n;
+}
+
 static ltn_status take_quality(job *j, j_decompress_ptr d)
 {
     const jpeg_component_info *luma = d->comp_info;
-    const bool full = d->num_components == 1 ||
-                      (luma[0].h_samp_factor == luma[1].h_samp_factor &&
-                       luma[0].v_samp_factor == luma[1].v_samp_factor);
-    const int quality = d->num_components > 3 ? 0 : nearest_quality(d, &j->tables);
-    return quality ? ltn__meta_add_jpeg(j->ctx, &j->im, quality, full) : LTN_OK;
+    ltn_jpeg_meta found = {0};
+    if (d->num_components > 3) return LTN_OK;
+    found.full_chroma = d->num_components == 1 ||
+                        (luma[0].h_samp_factor == luma[1].h_samp_factor &&
+                         luma[0].v_samp_factor == luma[1].v_samp_factor);
+    found.quality = nearest_quality(d, &j->tables);
+    take_tables(d, &found);
+    return found.quality ? ltn__meta_add_jpeg(j->ctx, &j->im, &found) : LTN_OK;
 }
 
 /* Adobe's CMYK is stored upside down. */

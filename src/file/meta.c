@@ -44,19 +44,24 @@ ltn_status ltn__meta_add_settings(ltn_ctx *ctx, ltn_image *im, const char *text)
     return LTN_OK;
 }
 
-ltn_status ltn__meta_add_jpeg(ltn_ctx *ctx, ltn_image *im, int quality, bool full_chroma)
+ltn_status ltn__meta_add_jpeg(ltn_ctx *ctx, ltn_image *im, const ltn_jpeg_meta *j)
 {
     ltn_meta *m = meta_of(ctx, im);
     if (!m) return LTN_ENOMEM;
-    m->jpeg_quality = quality;
-    m->jpeg_full_chroma = full_chroma;
+    m->jpeg = *j;
     return LTN_OK;
 }
 
 int ltn_image_jpeg_quality(const ltn_image *im, int *full_chroma)
 {
-    if (full_chroma) *full_chroma = im->meta && im->meta->jpeg_full_chroma;
-    return im->meta ? im->meta->jpeg_quality : 0;
+    if (full_chroma) *full_chroma = im->meta && im->meta->jpeg.full_chroma;
+    return im->meta ? im->meta->jpeg.quality : 0;
+}
+
+const unsigned char *ltn_image_jpeg_tables(const ltn_image *im, int *n)
+{
+    *n = im->meta ? im->meta->jpeg.n : 0;
+    return *n ? im->meta->jpeg.table[0] : NULL;
 }
 
 /* The colour space stands in bytes 16..19 of a profile. */
@@ -128,6 +133,14 @@ int ltn__exif_take_orientation(ltn_bytes *exif)
     return 1;
 }
 
+/* Frequencies along x and along y change places. */
+static void swap_tables(ltn_jpeg_meta *j)
+{
+    const ltn_jpeg_meta was = *j;
+    for (int k = 0; k < j->n; k++)
+        for (int i = 0; i < 64; i++) j->table[k][i] = was.table[k][i % 8 * 8 + i / 8];
+}
+
 /* An upright pixel (x, y) is found among the stored ones by exchanging x and y, then counting from the far
  * end. */
 ltn_status ltn__image_orient(ltn_ctx *ctx, ltn_image *im, int o)
@@ -152,5 +165,6 @@ ltn_status ltn__image_orient(ltn_ctx *ctx, ltn_image *im, int o)
     im->data = data;
     im->width = w;
     im->height = h;
+    if (turn[o].swap && im->meta) swap_tables(&im->meta->jpeg);
     return LTN_OK;
 }

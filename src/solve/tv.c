@@ -24,6 +24,7 @@ typedef struct tv {
     double weight, tau, eta; /* weight in units of [-1, 1], where the solver works: twice the user's */
     int step, steps;
     float *x, *v, *e[2], *r; /* e along x and y, 0 behind the last column and row; r: a measurement */
+    float *pull; /* prox(u) - u of the step before: where the next prox starts */
     float *w, *s, *inverse; /* admm's: a picture, a plane's spectrum, 1 / (1/tau + eta |grad|^2) there */
     ltn_plane plane;
 } tv;
@@ -87,12 +88,26 @@ static void primal_row(const tv *t, int i)
         t->v[first + j] = t->x[first + j] - tau * divergence(t, first + j, j, i % z.height);
 }
 
+/* u becomes prox(u). */
+static void prox(const tv *t, float *u)
+{
+    const size_t n = ltn__size_count(t->q->a->x);
+    float *const x = t->pull;
+    for (size_t i = 0; i < n; i++) x[i] += u[i];
+    ltn__prox_from(t->q->a, t->q->y, t->tau, u, x);
+    for (size_t i = 0; i < n; i++) {
+        const float found = x[i];
+        t->pull[i] = found - u[i];
+        u[i] = found;
+    }
+}
+
 static void primal_dual(const tv *t)
 {
     const ltn_size z = t->q->a->x;
     over_rows(t, z.height, dual_row);
     over_rows(t, z.height * z.channels, primal_row);
-    ltn__prox(t->q->a, t->q->y, t->tau, t->v, t->v);
+    prox(t, t->v);
     for (size_t i = 0; i < ltn__size_count(z); i++) {
         const float before = t->x[i];
         t->x[i] = t->v[i];
@@ -144,7 +159,7 @@ static void admm(const tv *t)
     const ltn_size z = t->q->a->x;
     const size_t n = ltn__size_count(z), modes = ltn__plane_floats(&t->plane);
     for (size_t i = 0; i < n; i++) t->x[i] = 2 * t->v[i] - t->w[i];
-    ltn__prox(t->q->a, t->q->y, t->tau, t->x, t->x);
+    prox(t, t->x);
     for (size_t i = 0; i < n; i++) t->w[i] += (float)relax * (t->x[i] - t->v[i]);
     over_rows(t, z.height, split_row);
     over_rows(t, z.height * z.channels, gather_row);
@@ -200,7 +215,7 @@ static const float *tv_estimate(const void *state)
 static void tv_close(ltn_ctx *ctx, void *state)
 {
     tv *t = state;
-    float *const block[] = {t->x, t->v, t->e[0], t->e[1], t->r, t->w, t->s, t->inverse};
+    float *const block[] = {t->x, t->v, t->e[0], t->e[1], t->r, t->pull, t->w, t->s, t->inverse};
     for (int i = 0; i < LTN_COUNT(block); i++) ltn__free(ctx, block[i]);
     ltn__plane_close(&t->plane);
     ltn__free(ctx, t);
@@ -223,7 +238,7 @@ static ltn_status open_memory(tv *t)
 {
     ltn_ctx *ctx = t->q->ctx;
     const ltn_size z = t->q->a->x;
-    float **const picture[] = {&t->x, &t->v, &t->e[0], &t->e[1], &t->w};
+    float **const picture[] = {&t->x, &t->v, &t->e[0], &t->e[1], &t->pull, &t->w};
     float **const spectrum[] = {&t->s, &t->inverse};
     if (ltn__alloc_each(ctx, ltn__size_count(z), picture, LTN_COUNT(picture) - !t->method->cosine)) return LTN_ENOMEM;
     if (!(t->r = ltn__alloc(ctx, ltn__size_count(t->q->a->y), sizeof *t->r))) return LTN_ENOMEM;

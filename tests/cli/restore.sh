@@ -76,6 +76,8 @@ claim "a JPEG tells its quality" sh -c "$latino restore j.jpg -o j.png --degrada
 claim "which is printed" grep -q '^  degradation jpeg:quality=20,chroma=4:[24]:[04] (estimated)$' j.txt
 refuses "a quality that no file tells" 2 "jpeg: quality=auto: the measurement was not read from a JPEG file" \
     "$latino" restore y.png -o x.png --degradation jpeg:quality=auto
+claim "tables of no quality are used as they are" sh -c "$latino restore $data/../jpeg_own_420.jpg -o o.png --degradation jpeg --solver tv:iterations=5 | grep -q '^  degradation jpeg:tables=12:19:26:[0-9:/]*:83,chroma=4:2:0 (estimated)$'"
+claim "and repeat the picture" sh -c "$latino restore --from o.png -o o2.png && cmp o.png o2.png"
 "$latino" degrade "$photo" -o b.npy --fit 128 --degradation blur:sigma=2 --noise gaussian:sigma=0.01 --seed 7
 claim "a blur's width is estimated" sh -c "$latino restore b.npy -o b.png --degradation blur:sigma=auto --solver bicubic | grep -q 'degradation blur:sigma=[12][.0-9]* (estimated)'"
 claim "and kept in the settings" grep -qa 'degradation blur:sigma=[12]' b.png

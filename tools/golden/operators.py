@@ -123,6 +123,20 @@ def jpeg(x, quality, subsampling):
     return bytes_.transpose(2, 0, 1), y.transpose(2, 0, 1)
 
 
+def own_tables(out, picture):
+    """Files whose quantisation tables no quality has: natural order, steeper along rows than along columns. Stored turned,
+    with EXIF's word for it (6), the last one: what is read is the picture turned by a quarter, and so are its tables."""
+    ramp = np.add.outer(3 * np.arange(8), 7 * np.arange(8)).ravel()
+    picture = Image.fromarray((picture.transpose(1, 2, 0) * 255 + 0.5).astype(np.uint8))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for name, n, subsampling, more in (("420", 2, 2, {}), ("444", 3, 0, {}), ("turned", 1, 0, {"exif": exif})):
+        tables = [(12 + k + ramp).tolist() for k in range(n)]
+        file = out / f"jpeg_own_{name}.jpg"
+        picture.save(file, "JPEG", qtables=tables, subsampling=subsampling, **more)
+        assert [v for _, v in sorted(Image.open(file).quantization.items())] == tables
+
+
 def make(out):
     torch.set_num_threads(2)
     given = load_file(str(out / "degrade.safetensors"))
@@ -169,6 +183,7 @@ def make(out):
     for name, picture, quality, subsampling in (("420_10", photo, 10, 2), ("420_60", photo, 60, 2), ("444_30", photo, 30, 0),
                                                 ("odd_20", photo[:, :53, :47], 20, 2), ("grey_20", photo[:1], 20, 0)):
         exact["jpeg_from_" + name], exact["jpeg_" + name] = jpeg(picture, quality, subsampling)
+    own_tables(out, photo)
     used = ("deepinv", "torch", "scipy", "scikit-image", "pillow", "numpy")
     t = {n: np.ascontiguousarray(v, dtype=np.float32) for n, v in t.items()}
     # Bytes as halves, which hold them.
