@@ -96,8 +96,9 @@ refuses "a size of no kernel" 2 "blur: size is that of a kernel; kernel=auto is 
 claim "and no kernel is left" sh -c '[ ! -e x-kernel.png ]'
 "$latino" degrade "$photo" -o d.npy --fit 128 --degradation downsample:factor=2,filter=gaussian --noise gaussian:sigma=0.01 --seed 7
 claim "a reduction's filter is found" sh -c "$latino restore d.npy -o d.png --degradation downsample:factor=2,filter=auto --solver bicubic | grep -q 'degradation downsample:factor=2,filter=gaussian (estimated)'"
-refuses "a reduction's kernel that is to be found" 2 "downsample: kernel=auto: only filter is found from a measurement" \
-    "$latino" restore d.npy -o x.png --degradation downsample:kernel=auto
+refuses "a reduction's factor that is to be found" 2 "downsample: factor=auto: only filter is found from a measurement" \
+    "$latino" restore d.npy -o x.png --degradation downsample:factor=auto
+claim "a reduction's kernel is its filter" sh -c "$latino restore d.npy -o d.png --degradation downsample:factor=2,kernel=auto --solver bicubic | grep -q 'degradation downsample:factor=2,kernel=gaussian (estimated)'"
 
 # Several draws.
 sde="restore y.png --degradation downsample:factor=2 --sigma 0.02 --solver latino-sde:steps=2,inner=1 --seed 4"
