@@ -68,6 +68,25 @@ static void draw_all(ltn_ctx *ctx, ltn_prior *p, const char *spec, const char *s
     }
 }
 
+static double mean_of(const float *x)
+{
+    double sum = 0;
+    for (int k = 0; k < N; k++) sum += x[k] / N;
+    return sum;
+}
+
+/* The spread of a posterior of that mean variance: it may be `of_variance` off, and the draws' mean errs by as much as
+ * a mean of so many, within `of_mean`. */
+static void check_spread(float draw[DRAWS][N], const pair *o, double variance, double of_variance, double of_mean)
+{
+    static spread s;
+    look(draw, o->x, &s);
+    NEAR(s.z, 1, 0.05);
+    NEAR(s.inside, 0.9, 0.025);
+    NEAR(mean_of(s.variance) / variance, 1, of_variance);
+    NEAR(distance2(s.mean, o->mean) / (variance / DRAWS), 1, of_mean);
+}
+
 TEST(the_spread_of_latino_sde_is_that_of_the_posterior)
 {
     static const struct {
@@ -79,7 +98,6 @@ TEST(the_spread_of_latino_sde_is_that_of_the_posterior)
     static gaussian white;
     static float draw[DRAWS][N];
     static pair o, other;
-    static spread s;
     ltn_ctx *ctx;
     OK(NULL, ltn_open(&ctx, NULL));
     make_gaussian(&white);
@@ -89,18 +107,12 @@ TEST(the_spread_of_latino_sde_is_that_of_the_posterior)
         OK(ctx, ltn_degradation_open(ctx, task[i].spec, W, H, 3, &d));
         draw_pair(d, task[i].sigma, 1, &o);
         draw_all(ctx, &white.base, task[i].spec, task[i].solver, &o, task[i].sigma, draw);
-        look(draw, o.x, &s);
-        NEAR(s.z, 1, 0.05);
-        NEAR(s.inside, 0.9, 0.025);
-        double variance = 0, drawn = 0;
+        double variance = 0;
         for (int k = 2; k < 12; k++) {
             draw_pair(d, task[i].sigma, (uint64_t)k, &other);
             variance += distance2(other.x, other.mean) / 10;
         }
-        for (int k = 0; k < N; k++) drawn += s.variance[k] / N;
-        NEAR(drawn / variance, 1, 0.03);
-        /* The draws' mean errs by as much as a mean of so many. */
-        NEAR(distance2(s.mean, o.mean) / (variance / DRAWS), 1, 0.15);
+        check_spread(draw, &o, variance, 0.03, 0.15);
         ltn_degradation_close(&d);
     }
     ltn_close(&ctx);
@@ -250,13 +262,6 @@ static void draw_coloured_pair(ltn_ctx *ctx, const coloured *c, ltn_degradation 
     ltn__coloured_close(&prox);
 }
 
-static double mean_of(const float *x)
-{
-    double sum = 0;
-    for (int k = 0; k < N; k++) sum += x[k] / N;
-    return sum;
-}
-
 TEST(the_spread_is_that_of_the_posterior_where_the_error_has_a_spectrum)
 {
     static const struct {
@@ -269,7 +274,6 @@ TEST(the_spread_is_that_of_the_posterior_where_the_error_has_a_spectrum)
     static coloured c;
     static float draw[DRAWS][N];
     static pair o, other;
-    static spread s;
     ltn_ctx *ctx;
     OK(NULL, ltn_open(&ctx, NULL));
     make_coloured(ctx, &c);
@@ -280,17 +284,13 @@ TEST(the_spread_is_that_of_the_posterior_where_the_error_has_a_spectrum)
         OK(ctx, ltn_degradation_open(ctx, task[i].spec, W, H, 3, &d));
         draw_coloured_pair(ctx, &c, d, sigma, 1, &o);
         draw_all(ctx, &c.g.base, task[i].spec, task[i].solver, &o, sigma, draw);
-        look(draw, o.x, &s);
         double variance = 0;
         for (int k = 2; k < 12; k++) {
             draw_coloured_pair(ctx, &c, d, sigma, (uint64_t)k, &other);
             variance += distance2(other.x, other.mean) / 10;
         }
         if (!strcmp(task[i].spec, "identity")) NEAR(variance / mean_over_cosines(left_unknown, sigma * sigma), 1, 0.03);
-        NEAR(s.z, 1, 0.05);
-        NEAR(s.inside, 0.9, 0.025);
-        NEAR(mean_of(s.variance) / variance, 1, 0.05);
-        NEAR(distance2(s.mean, o.mean) / (variance / DRAWS), 1, 0.2);
+        check_spread(draw, &o, variance, 0.05, 0.2);
         ltn_degradation_close(&d);
     }
     ltn__plane_close(&c.plane);

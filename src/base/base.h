@@ -113,6 +113,20 @@ ltn_status ltn__eigen(ltn_ctx *ctx, int n, double *a, double *value);
 int ltn__cores(void);
 double ltn__seconds(void); /* monotonic */
 
+static inline double ltn__dot(const float *a, const float *b, size_t n)
+{
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) sum += (double)a[i] * b[i];
+    return sum;
+}
+
+/* Asks the memory for what will be read soon. */
+static inline void ltn__fetch(const void *p, size_t bytes)
+{
+    enum { LINE = 64 };
+    for (size_t i = 0; i < bytes; i += LINE) __builtin_prefetch((const char *)p + i, 0, 2);
+}
+
 /* Where position i lies in 0 .. n - 1 mirrored without end, the edges not repeated. */
 static inline int64_t ltn__mirror(int64_t i, int64_t n)
 {

@@ -1,6 +1,5 @@
 /* memory.c - blocks from the context's realloc, zeroed and aligned to 64 bytes, and arenas made of them. */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #ifdef __GLIBC__
 #include <malloc.h>

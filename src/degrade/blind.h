@@ -36,7 +36,8 @@ typedef struct ltn_power {
     float *tile, *spectrum;
     double noise, start[LTN_POWER_TERMS];
 } ltn_power;
-/* The mean of the colours; its data are the caller's. */
+/* The mean of the colours, without alpha: width x height; as a picture its data are the caller's. */
+void ltn__mean_colour(const ltn_image *y, float *out);
 ltn_status ltn__grey(ltn_ctx *ctx, const ltn_image *y, ltn_image *grey);
 /* grey: LTN_POWER_SIDE pixels a side at least. LTN_EINVAL: there is nothing but noise, whose sigma is estimated; the
  * complaint begins with `asked`. */

@@ -50,9 +50,7 @@ static ltn_status read_picture(ltn_ctx *ctx, const char *path, ltn_kernel *k)
     if (!s && (im.width > LARGEST || im.height > LARGEST))
         s = ltn__fail(ctx, LTN_ESHAPE, "%s: a kernel is at most %d pixels wide", path, LARGEST);
     if (!s) s = ltn__kernel_new(ctx, im.width, im.height, k);
-    const size_t n = (size_t)im.width * (size_t)im.height;
-    const int colours = im.channels > 2 ? 3 : 1;
-    for (size_t i = 0; !s && i < n * (size_t)colours; i++) k->tap[i % n] += im.data[i] / (float)colours;
+    if (!s) ltn__mean_colour(&im, k->tap);
     ltn_image_free(ctx, &im);
     return s;
 }

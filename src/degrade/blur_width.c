@@ -8,8 +8,7 @@
 #include <math.h>
 #include <stdio.h>
 
-#include "fourier.h"
-#include "degrade.h"
+#include "blind.h"
 
 enum { BINS = 40, LEAST_SIDE = 24 };
 static const double first = 0.02, last = 0.5; /* cycles per pixel */
@@ -24,13 +23,12 @@ typedef struct spectrum {
 static ltn_status measure(ltn_ctx *ctx, const ltn_image *y, spectrum *out)
 {
     const size_t n = (size_t)y->width * (size_t)y->height;
-    const int colours = y->channels < 3 ? 1 : 3;
     ltn_plane plane = {0};
     double sum[BINS] = {0}, at[BINS] = {0}, count[BINS] = {0};
     float *grey = ltn__alloc(ctx, 2 * n, sizeof *grey), *c = grey + n;
     ltn_status s = grey ? ltn__plane_open(ctx, LTN_COSINE, y->width, y->height, &plane) : LTN_ENOMEM;
     if (!s) {
-        for (size_t i = 0; i < n * (size_t)colours; i++) grey[i % n] += y->data[i] / (float)colours;
+        ltn__mean_colour(y, grey);
         ltn__plane_forward(&plane, grey, c);
         for (size_t i = 0; i < n; i++) {
             const double u = (double)(i / (size_t)y->height) / (2 * y->width),

@@ -6,6 +6,7 @@
  * covariance is taken over the patches that know both of its pixels. */
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "degrade.h"
 #include "resample.h"
@@ -320,8 +321,9 @@ ltn_status ltn__noise_evened(ltn_ctx *ctx, const float *y, const float *seen, lt
         evening e;
         for (size_t i = 0; i < n; i++) top = LTN_MAX(top, y[i]), bottom = LTN_MIN(bottom, y[i]);
         make_even(row, spec, l, top, &e);
+        local_means(y, seen, s, drawn[0]);
+        memcpy(drawn[1], drawn[0], n * sizeof *drawn[1]);
         for (int k = 0; k < 2; k++) {
-            local_means(y, seen, s, drawn[k]);
             row->add(spec, (ltn_rng){(uint64_t)k, LTN_STREAM_PROBE}, drawn[k], n);
             for (size_t i = 0; i < n; i++) drawn[k][i] = LTN_MIN(LTN_MAX(drawn[k][i], bottom), top);
         }

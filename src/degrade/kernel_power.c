@@ -86,12 +86,18 @@ static void choose(ltn_power *p)
         }
 }
 
-ltn_status ltn__grey(ltn_ctx *ctx, const ltn_image *y, ltn_image *grey)
+void ltn__mean_colour(const ltn_image *y, float *out)
 {
     const size_t n = (size_t)y->width * (size_t)y->height;
     const int colours = y->channels < 3 ? 1 : 3;
+    memset(out, 0, n * sizeof *out);
+    for (size_t i = 0; i < n * (size_t)colours; i++) out[i % n] += y->data[i] / (float)colours;
+}
+
+ltn_status ltn__grey(ltn_ctx *ctx, const ltn_image *y, ltn_image *grey)
+{
     const ltn_status s = ltn_image_new(ctx, y->width, y->height, 1, NULL, grey);
-    for (size_t i = 0; !s && i < n * (size_t)colours; i++) grey->data[i % n] += y->data[i] / (float)colours;
+    if (!s) ltn__mean_colour(y, grey->data);
     return s;
 }
 

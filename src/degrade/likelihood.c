@@ -157,7 +157,22 @@ static ltn_status fit_levels(ltn_ctx *ctx, const ltn_noise_row *row, const ltn_n
     return LTN_OK;
 }
 
-/* The levels of y where A measures, as they fit the row; then those that are seen when the row's noise is evened. */
+/* The strength again, with the noise that spec has made even; it stays where brightness does not decide on it. */
+static ltn_status correct(const ltn_degradation *d, const ltn_noise_row *row, const float *y, const float *seen,
+                          ltn_noise_levels *levels, char *spec, size_t room)
+{
+    ltn_arena arena = {.ctx = d->ctx};
+    ltn_spec found;
+    ltn_status s = ltn__spec_parse(d->ctx, "noise", ltn__noise_entry, spec, &arena, &found);
+    if (!s && row->variance(&found, 0.25) != row->variance(&found, 0.75)) {
+        s = ltn__noise_evened(d->ctx, y, seen, d->y, row, &found, levels);
+        if (!s) s = fit_levels(d->ctx, row, levels, spec, room);
+    }
+    ltn__arena_free(&arena);
+    return s;
+}
+
+/* The levels of y where A measures, as they fit the row. */
 static ltn_status fit(const ltn_degradation *d, const ltn_noise_row *row, const float *y, char *spec, size_t room)
 {
     enum { ROUNDS = 3 };
@@ -169,14 +184,8 @@ static ltn_status fit(const ltn_degradation *d, const ltn_noise_row *row, const 
     ltn__measured(d, seen);
     ltn_status s = ltn__noise_levels(d->ctx, y, seen, d->y, &levels);
     if (!s) s = fit_levels(d->ctx, row, &levels, spec, room);
-    for (int k = 0; k < ROUNDS && !s && row->observe && levels.n; k++) {
-        ltn_arena arena = {.ctx = d->ctx};
-        ltn_spec found;
-        s = ltn__spec_parse(d->ctx, "noise", ltn__noise_entry, spec, &arena, &found);
-        if (!s) s = ltn__noise_evened(d->ctx, y, seen, d->y, row, &found, &levels);
-        if (!s) s = fit_levels(d->ctx, row, &levels, spec, room);
-        ltn__arena_free(&arena);
-    }
+    for (int k = 0; k < ROUNDS && !s && row->observe && levels.n; k++)
+        s = correct(d, row, y, seen, &levels, spec, room);
     ltn__free(d->ctx, seen);
     return s;
 }

@@ -10,13 +10,6 @@ enum { MAX_STEPS = 200, MAX_DESCENT = 60, MAX_HALVINGS = 30 };
 static const double tolerance = 1e-6, least_lambda = 1e-7;
 
 /* ---- Conjugate gradients ---- */
-static double dot(const float *a, const float *b, size_t n)
-{
-    double sum = 0;
-    for (size_t i = 0; i < n; i++) sum += (double)a[i] * b[i];
-    return sum;
-}
-
 /* t = W^2 t, the weights of a likelihood. */
 static void weigh(const ltn_degradation *d, float *t)
 {
@@ -77,11 +70,11 @@ static int conjugate_gradients(const ltn_degradation *d, double lambda, const fl
     const double enough = tolerance * tolerance * residual(d, lambda, y, u, x, t, r);
     precondition(d, lambda, r, z);
     memcpy(p, z, n * sizeof *p);
-    double rz = dot(r, z, n);
+    double rz = ltn__dot(r, z, n);
     int step = 0;
-    for (; dot(r, r, n) > enough && step < MAX_STEPS; step++) {
+    for (; ltn__dot(r, r, n) > enough && step < MAX_STEPS; step++) {
         normal(d, lambda, p, t, q);
-        const double pq = dot(p, q, n), alpha = rz / pq;
+        const double pq = ltn__dot(p, q, n), alpha = rz / pq;
         if (!(pq > 0)) break;
         for (size_t i = 0; i < n; i++) {
             x[i] += (float)alpha * p[i];
@@ -89,7 +82,7 @@ static int conjugate_gradients(const ltn_degradation *d, double lambda, const fl
         }
         const double before = rz;
         precondition(d, lambda, r, z);
-        rz = dot(r, z, n);
+        rz = ltn__dot(r, z, n);
         const float beta = (float)(rz / before);
         for (size_t i = 0; i < n; i++) p[i] = z[i] + beta * p[i];
     }
@@ -137,7 +130,7 @@ static int descend(const ltn_degradation *d, const float *y, double gamma, const
     for (int step = 0; gamma > 0 && step < MAX_DESCENT; step++) {
         ltn__vjp(d, x, r, g);
         for (size_t i = 0; i < n; i++) g[i] += (float)(lambda * ((double)x[i] - u[i]));
-        const double square = dot(g, g, n);
+        const double square = ltn__dot(g, g, n);
         if (!step) first = square;
         if (square <= 1e-10 * first) return step;
         if (step) {
@@ -179,7 +172,8 @@ static void diagonal_prox(const ltn_degradation *d, const float *y, double gamma
     for (size_t i = 0; i < n; i++) x[i] = u[i] + back[i];
 }
 
-int ltn__prox_weighed(const ltn_degradation *d, const float *y, double gamma, const float *u, float *x)
+/* begun: x is where conjugate gradients start, not u. */
+static int prox(const ltn_degradation *d, const float *y, double gamma, const float *u, float *x, bool begun)
 {
     const ltn_operator *op = &d->part[0];
     if (d->noise && d->n == 1 && op->map.gram > 0) {
@@ -195,8 +189,13 @@ int ltn__prox_weighed(const ltn_degradation *d, const float *y, double gamma, co
     }
     if (closed) return unit_prox(d, y, gamma, u, x);
     if (!d->linear) return descend(d, y, gamma, u, x);
-    if (x != u) memcpy(x, u, ltn__size_count(d->x) * sizeof *x);
-    return gamma > 0 ? conjugate_gradients(d, 1 / gamma, y, x, x) : 0;
+    if (x != u && !(begun && gamma > 0)) memcpy(x, u, ltn__size_count(d->x) * sizeof *x);
+    return gamma > 0 ? conjugate_gradients(d, 1 / gamma, y, u, x) : 0;
+}
+
+int ltn__prox_weighed(const ltn_degradation *d, const float *y, double gamma, const float *u, float *x)
+{
+    return prox(d, y, gamma, u, x, false);
 }
 
 int ltn__prox(const ltn_degradation *d, const float *y, double gamma, const float *u, float *x)
@@ -207,8 +206,6 @@ int ltn__prox(const ltn_degradation *d, const float *y, double gamma, const floa
 
 int ltn__prox_from(const ltn_degradation *d, const float *y, double gamma, const float *u, float *x)
 {
-    const bool diagonal = d->noise && d->n == 1 && d->part[0].map.gram > 0;
-    if (diagonal || !d->linear || !d->cg[0] || !(gamma > 0)) return ltn__prox(d, y, gamma, u, x);
     ltn__weigh(d, y, gamma, u);
-    return conjugate_gradients(d, LTN_MAX(1 / gamma, least_lambda), d->noise ? d->noise->seen : y, u, x);
+    return prox(d, d->noise ? d->noise->seen : y, gamma, u, x, true);
 }

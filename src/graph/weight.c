@@ -125,10 +125,8 @@ void ltn__weight_widen(const ltn_weight *w, int64_t first, int64_t n, real *out)
 
 void ltn__weight_fetch(const ltn_weight *w, int64_t first, int64_t n)
 {
-    enum { LINE = 64 };
     if (ltn__block_type(w->dtype)) return;
-    const char *p = (const char *)w->data + (size_t)first * size[w->dtype];
-    for (size_t i = 0; i < (size_t)n * size[w->dtype]; i += LINE) __builtin_prefetch(p + i, 0, 2);
+    ltn__fetch((const char *)w->data + (size_t)first * size[w->dtype], (size_t)n * size[w->dtype]);
 }
 
 void ltn__weight_leave(const ltn_weight *w)

@@ -15,13 +15,6 @@ enum { MAX_STEPS = 100 };
 static const double tolerance = 1e-3, least_noise = 1e-3; /* of the residual; of the mean error */
 static const double least_variance = 1e-9;                 /* of a coefficient: those of a flat picture are zero */
 
-static double dot(const float *a, const float *b, size_t n)
-{
-    double sum = 0;
-    for (size_t i = 0; i < n; i++) sum += (double)a[i] * b[i];
-    return sum;
-}
-
 /* What a coefficient of variance v is multiplied with. */
 typedef struct factor {
     enum { ROOT, PRECISION, SMOOTHED } kind;
@@ -78,18 +71,18 @@ static void solve(ltn_coloured *c, double noise2, double gain, float *r, float *
     memset(d, 0, n * sizeof *d);
     filter(c, smooth, r, c->z);
     memcpy(c->p, c->z, n * sizeof *c->p);
-    double rz = dot(r, c->z, n);
+    double rz = ltn__dot(r, c->z, n);
     const double enough = tolerance * tolerance * rz;
     for (int step = 0; step < MAX_STEPS && rz > enough; step++) {
         normal(c, noise2, c->p, c->mp);
-        const double before = rz, curvature = dot(c->p, c->mp, n);
+        const double before = rz, curvature = ltn__dot(c->p, c->mp, n);
         if (!(curvature > 0)) return;
         for (size_t i = 0; i < n; i++) {
             d[i] += (float)(rz / curvature) * c->p[i];
             r[i] -= (float)(rz / curvature) * c->mp[i];
         }
         filter(c, smooth, r, c->z);
-        rz = dot(r, c->z, n);
+        rz = ltn__dot(r, c->z, n);
         for (size_t i = 0; i < n; i++) c->p[i] = c->z[i] + (float)(rz / before) * c->p[i];
     }
 }
@@ -103,7 +96,7 @@ static double probe(ltn_coloured *c)
     for (size_t i = 0; a->noise && i < m; i++) c->t[i] *= sqrtf(a->noise->weight2[i]);
     ltn__measured(a, c->t);
     ltn__adjoint(a, c->t, c->b);
-    return fmax(dot(c->b, c->b, n) / (double)n, 1e-12);
+    return fmax(ltn__dot(c->b, c->b, n) / (double)n, 1e-12);
 }
 
 double ltn__coloured_gain(ltn_coloured *c)
@@ -112,7 +105,7 @@ double ltn__coloured_gain(ltn_coloured *c)
     ltn__normals((ltn_rng){c->q->rng.seed, LTN_STREAM_PROBE}, 0, c->b, ltn__size_count(a->x));
     ltn__coloured_noise(c, c->b, c->b);
     ltn__forward(a, c->b, c->t);
-    return dot(c->t, c->t, ltn__size_count(a->y)) / (double)ltn__measured(a, NULL);
+    return ltn__dot(c->t, c->t, ltn__size_count(a->y)) / (double)ltn__measured(a, NULL);
 }
 
 void ltn__coloured_prox(ltn_coloured *c, const float *y, double scale, const float *u, float *x)

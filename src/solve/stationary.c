@@ -12,13 +12,6 @@
 
 static const double tolerance = 1e-4, least_pull = 1e-3;
 
-static double dot(const float *a, const float *b, size_t n)
-{
-    double sum = 0;
-    for (size_t i = 0; i < n; i++) sum += (double)a[i] * b[i];
-    return sum;
-}
-
 void ltn__stationary_filter(const ltn_stationary *g, const float *value, const float *x, float *out)
 {
     const size_t n = ltn__plane_floats(&g->plane);
@@ -62,7 +55,7 @@ void ltn__stationary_begin(ltn_stationary *g)
     normal(g, g->x, g->mp);
     for (size_t i = 0; i < n; i++) g->r[i] -= g->mp[i];
     precondition(g, g->r);
-    g->rz = dot(g->r, g->z, n);
+    g->rz = ltn__dot(g->r, g->z, n);
     g->enough = tolerance * tolerance * g->rz;
     memcpy(g->p, g->z, n * sizeof *g->p);
 }
@@ -71,14 +64,14 @@ static void iterate(ltn_stationary *g)
 {
     const size_t n = ltn__size_count(g->q->a->x);
     normal(g, g->p, g->mp);
-    const double before = g->rz, curvature = dot(g->p, g->mp, n);
+    const double before = g->rz, curvature = ltn__dot(g->p, g->mp, n);
     const double alpha = curvature > 0 ? before / curvature : 0;
     for (size_t i = 0; i < n; i++) {
         g->x[i] += (float)alpha * g->p[i];
         g->r[i] -= (float)alpha * g->mp[i];
     }
     precondition(g, g->r);
-    g->rz = alpha > 0 ? dot(g->r, g->z, n) : 0;
+    g->rz = alpha > 0 ? ltn__dot(g->r, g->z, n) : 0;
     const double beta = before > 0 ? g->rz / before : 0;
     for (size_t i = 0; i < n; i++) g->p[i] = g->z[i] + (float)beta * g->p[i];
 }
@@ -118,7 +111,7 @@ static double probe_gain(const ltn_stationary *g)
     const size_t n = ltn__size_count(q->a->x);
     ltn__normals((ltn_rng){q->rng.seed, LTN_STREAM_PROBE}, 0, g->t, ltn__size_count(q->a->y));
     ltn__adjoint(q->a, g->t, g->r);
-    return fmax(dot(g->r, g->r, n) / (double)n, 1e-12);
+    return fmax(ltn__dot(g->r, g->r, n) / (double)n, 1e-12);
 }
 
 ltn_status ltn__stationary_open(ltn_stationary *g, const ltn_problem *q, int steps)

@@ -209,10 +209,12 @@ static void block(const ltn_attention *a, const part *h, int64_t j, int64_t coun
     const int64_t start = a->causal ? j / LTN_QUERIES * LTN_QUERIES : 0;
     ltn__attention_pack(a, h->k + j * a->c, count, w->k.at);
     ltn__attention_pack(a, h->v + j * a->c, count, w->v.at);
-    ltn__attention_pack_transposed(a, h->k + j * a->c, count, w->kt.at);
     ltn__paired_left(w->k, count, a->d);
     ltn__paired_left(w->v, count, a->d);
-    ltn__paired_left(w->kt, a->d, count);
+    if (h->dq) {
+        ltn__attention_pack_transposed(a, h->k + j * a->c, count, w->kt.at);
+        ltn__paired_left(w->kt, a->d, count);
+    }
     for (int64_t first = start; first < a->queries; first += LTN_QUERIES) {
         const int64_t m = LTN_MIN(LTN_QUERIES, a->queries - first), end = a->causal ? first + m : a->keys;
         const workplace x = at_queries(a, w, first);

@@ -108,7 +108,7 @@ static void make_strip(const rows *s, const real *x, int64_t count, real *strip)
 /* Part i of n of a strip's slice comes nearer. */
 static void fetch_strip(const real *strip, int64_t size, int64_t i, int64_t n)
 {
-    for (int64_t at = size * i / n; at < size * (i + 1) / n; at += N) __builtin_prefetch(strip + at, 0, 2);
+    ltn__fetch(strip + size * i / n, (size_t)(size * (i + 1) / n - size * i / n) * sizeof *strip);
 }
 
 /* The strips' slices by the panels, which are made ready; the next ones are fetched. */
