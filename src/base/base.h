@@ -127,6 +127,13 @@ static inline void ltn__fetch(const void *p, size_t bytes)
     for (size_t i = 0; i < bytes; i += LINE) __builtin_prefetch((const char *)p + i, 0, 2);
 }
 
+/* Part i of n of them. */
+static inline void ltn__fetch_part(const void *p, size_t bytes, int64_t i, int64_t n)
+{
+    const size_t first = bytes * (size_t)i / (size_t)n, end = bytes * (size_t)(i + 1) / (size_t)n;
+    ltn__fetch((const char *)p + first, end - first);
+}
+
 /* Where position i lies in 0 .. n - 1 mirrored without end, the edges not repeated. */
 static inline int64_t ltn__mirror(int64_t i, int64_t n)
 {

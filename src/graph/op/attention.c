@@ -111,8 +111,10 @@ LTN_KERNEL static void soften(real *restrict s, int64_t keys, real factor, softm
 {
     real highest[N], sum[N], down[N];
     memcpy(highest, m->highest, sizeof highest);
-    for (int64_t j = 0; j < keys; j++)
+    for (int64_t j = 0; j < keys; j++) {
+#pragma omp simd
         for (int r = 0; r < N; r++) highest[r] = s[j * N + r] > highest[r] ? s[j * N + r] : highest[r];
+    }
 #pragma omp simd
     for (int r = 0; r < N; r++) {
         down[r] = falling_exp2((m->highest[r] - highest[r]) * factor);

@@ -34,6 +34,8 @@ static inline real power_below(real mean)
     return power;
 }
 
+typedef real vec __attribute__((vector_size(N * sizeof(real))));
+
 static inline real sum_of(const real x[N])
 {
     real sum = 0;
@@ -45,34 +47,35 @@ static inline real sum_of(const real x[N])
 LTN_KERNEL void ltn__pairs_strip(int64_t rows, int64_t k, real *a, int64_t tile, real *head)
 {
     for (int64_t r = 0; r < rows; r++) {
-        real size[N] = {0}, product[N] = {0};
+        real size[N] = {0};
+        vec product = {0};
         for (int64_t i = 0; i < k; i += N)
             for (int l = 0; l < N; l++) size[l] += fabs(a[i * tile + r * N + l]);
         const real total = sum_of(size);
         const real power = power_below(total / (real)k), scale = 1 / power;
         for (int64_t i = 0; i < k; i += N) {
-            real *x = a + i * tile + r * N;
-            for (int l = 0; l < N; l++) x[l] *= scale;
-            for (int l = 0; l < N - 1; l++) product[l] += x[l] * x[l + 1];
+            vec *x = (vec *)(a + i * tile + r * N);
+            *x *= scale;
+            product += *x * __builtin_shufflevector(*x, *x, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 0);
         }
-        for (int l = 0; l < N; l++) product[l] = l % APART == 0 && l < PAIRS * APART ? product[l] : 0;
-        head[r] = sum_of(product);
+        head[r] = 0;
+        for (int l = 0; l < PAIRS * APART; l += APART) head[r] += product[l];
         head[M + r] = total > 0 || total != total ? power : 0;
     }
 }
 
-typedef real vec __attribute__((vector_size(N * sizeof(real))));
-
 LTN_KERNEL void ltn__pairs_panel(int64_t k, real *b, real *head)
 {
+    enum { SUMS = 4 }; /* at once, since one would wait for itself */
     vec *row = (vec *)b, scale = {0}, sum = {0};
-    real size[N] = {0};
-    for (int64_t i = 0; i < k; i++)
-        for (int l = 0; l < N; l++) size[l] += fabs(b[i * N + l]);
+    real size[SUMS][N] = {{0}};
+    for (int64_t i = 0; i < k; i += SUMS)
+        for (int j = 0; j < SUMS; j++)
+            for (int l = 0; l < N; l++) size[j][l] += fabs(b[(i + j) * N + l]);
     for (int l = 0; l < N; l++) {
-        const real power = power_below(size[l] / (real)k);
+        const real total = size[0][l] + size[1][l] + (size[2][l] + size[3][l]), power = power_below(total / (real)k);
         scale[l] = 1 / power;
-        head[N + l] = size[l] > 0 || size[l] != size[l] ? power : 0;
+        head[N + l] = total > 0 || total != total ? power : 0;
     }
     for (int64_t i = 0; i < k; i += N, row += N) {
         for (int j = 0; j < N; j++) row[j] *= scale;

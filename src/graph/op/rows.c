@@ -105,12 +105,6 @@ static void make_strip(const rows *s, const real *x, int64_t count, real *strip)
     }
 }
 
-/* Part i of n of a strip's slice comes nearer. */
-static void fetch_strip(const real *strip, int64_t size, int64_t i, int64_t n)
-{
-    ltn__fetch(strip + size * i / n, (size_t)(size * (i + 1) / n - size * i / n) * sizeof *strip);
-}
-
 /* The strips' slices by the panels, which are made ready; the next ones are fetched. */
 static void pairs_product(const rows *s, int64_t count, slice w, slice next, const real *strips, real *panels, real *c)
 {
@@ -126,7 +120,7 @@ static void pairs_product(const rows *s, int64_t count, slice w, slice next, con
         const int64_t r = i * LTN_TILE_M;
         fetch(s, next, i, ltn__strips(count));
         for (int64_t j = 0; j < w.wide; j++) {
-            fetch_strip(strips + strip_size(s), slice_size(depth), j, w.wide);
+            ltn__fetch_part(strips + strip_size(s), (size_t)slice_size(depth) * sizeof *strips, j, w.wide);
             ltn__pairs_product(LTN_MIN(count - r, LTN_TILE_M), whole, strips + LTN_STRIP_HEAD, LTN_TILE_M, strips,
                                panels + j * SLICE * N, head[j], c + r * WIDE * N + j * N, WIDE * N, w.k > 0);
         }

@@ -20,7 +20,7 @@
 #include "pairs.h"
 
 enum { N = LTN_TILE_N, PATCH = 6, POINTS = PATCH * PATCH, OUT = 4 };
-enum { BLOCK = 4 * LTN_TILE_M, SLICE = 128, GROUP = 2, CACHE = 4 << 20 };
+enum { BLOCK = 4 * LTN_TILE_M, SLICE = 128, GROUP = 2, CACHE = 12 << 20 };
 static const real P = (real)0.75, Q = (real)1.5;
 typedef real lanes[N]; /* sixteen channels of one value */
 
@@ -184,7 +184,8 @@ static void load_weights(const winograd *w, int64_t p, int64_t first, int64_t en
     }
 }
 
-/* Their part of m, [36][group][rows][16], for the first `count` patches of block v: a panel's slice meets all rows. */
+/* Their part of m, [36][group][rows][16], for the first `count` patches of block v: a panel's slice meets all rows. The
+ * next point's rows come nearer, and where U does not stay in a thread's cache the next panel. */
 static void multiply(const winograd *w, const real *v, const real *u, int64_t first, int64_t end, int64_t count,
                      int64_t panels, real *m)
 {
@@ -196,6 +197,8 @@ static void multiply(const winograd *w, const real *v, const real *u, int64_t fi
                     const real *a = strip_of(w, v, k, r, c);
                     const real *b = u + ((k * w->group + p) * (w->depth + 1) + c - first) * N;
                     real *to = m + ((k * w->group + p) * w->rows + r) * N;
+                    ltn__fetch_part(strip_of(w, v, k + 1, r, c), (size_t)(depth * w->tile) * sizeof *v, p, panels);
+                    if (w->many) ltn__fetch_part(b + (w->depth + 1) * N, (size_t)(depth * N) * sizeof *b, r / w->tile, tiles(w));
                     if (w->pairs)
                         ltn__pairs_product(some, depth, a, w->tile, v_head(w, v, k, r / w->tile, c / SLICE), b,
                                            u_head(w, u, k, p, (c - first) / SLICE), to, N, c > 0);
