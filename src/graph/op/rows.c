@@ -73,6 +73,8 @@ LTN_KERNEL static void finish(const rows *s, real *c, int64_t row, int64_t count
     for (int64_t r = 0; r < count; r++, c += WIDE * N) {
         const int64_t place = (row + r) * s->out + at;
         const real *more = residual ? residual + place : NULL;
+        for (int64_t i = 0; i < n; i += N) __builtin_prefetch(y + place + 8 * s->out + i, 1, 2);
+        for (int64_t i = 0; i < n && residual; i += N) __builtin_prefetch(residual + place + 8 * s->out + i, 0, 2);
         if (n == WIDE * N) finish_row(s, c, at, WIDE * N, bias, more, y + place);
         else finish_row(s, c, at, n, bias, more, y + place);
     }
@@ -97,6 +99,7 @@ static void make_strip(const rows *s, const real *x, int64_t count, real *strip)
         if (count < LTN_TILE_M || whole < depth) memset(strip, 0, (size_t)slice_size(depth) * sizeof *strip);
         for (int64_t r = 0; r < count; r++) {
             const real *from = x + r * s->in + k;
+            ltn__fetch(from + SLICE, SLICE * sizeof *from);
             for (int64_t i = 0; i < whole; i += N) memcpy(a + i * LTN_TILE_M + r * N, from + i, N * sizeof *a);
             memcpy(a + whole * LTN_TILE_M + r * N, from + whole, (size_t)(depth - whole) * sizeof *a);
         }
