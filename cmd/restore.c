@@ -93,7 +93,8 @@ static ltn_status measure(const session *s, const ltn_image *x, const ltn_image 
 static ltn_status take_noise(work *w, double *sigma)
 {
     const char *noise = cmd_text(&w->args, "noise");
-    ltn_status s = noise ? ltn_estimate_noise(w->degradation, &w->y, noise, w->noise_text, sizeof w->noise_text) : LTN_OK;
+    ltn_status s = LTN_OK;
+    if (noise) s = ltn_estimate_noise(w->degradation, &w->y, noise, w->noise_text, sizeof w->noise_text);
     if (!s && noise) cmd_set(&w->args, "noise", w->noise_text);
     w->estimated = !noise || strcmp(noise, w->noise_text);
     return s ? s : ltn_noise_level(w->degradation, &w->y, cmd_text(&w->args, "noise"), sigma);
@@ -189,7 +190,8 @@ static ltn_status draw_all(const session *s, work *w)
         w->x = (ltn_image){0};
     }
     if (!status) status = cmd_spread(s->ctx, w->draw, n, &w->x, &w->deviation);
-    if (!status && w->reference.data) cmd_spread_check(w->draw, n, &w->x, &w->deviation, &w->reference, &w->calibration);
+    if (!status && w->reference.data)
+        cmd_spread_check(w->draw, n, &w->x, &w->deviation, &w->reference, &w->calibration);
     return status;
 }
 
@@ -262,8 +264,9 @@ static void print_report(const session *s, const work *w)
     const ltn_progress p = ltn_run_progress(w->run);
     const bool kind = w->estimated && *w->noise_text;
     printf("%s: %d x %d from %d x %d, %s%s%s, %d step%s in %.2f s, peak memory %.0f MB\n", w->job->out,
-           w->x.width, w->x.height, w->y.width, w->y.height, kind ? "noise " : "sigma ", kind ? w->noise_text : w->sigma_text,
-           w->estimated ? " (estimated)" : "", p.step, p.step == 1 ? "" : "s", p.seconds, cmd_peak_memory() / 1e6);
+           w->x.width, w->x.height, w->y.width, w->y.height, kind ? "noise " : "sigma ",
+           kind ? w->noise_text : w->sigma_text, w->estimated ? " (estimated)" : "",
+           p.step, p.step == 1 ? "" : "s", p.seconds, cmd_peak_memory() / 1e6);
     if (w->found) printf("  degradation %s (estimated)\n", w->degradation_text);
     static const char *const name[] = {"naive", "restored"};
     for (int k = 0; k < 2 && w->reference.data; k++) {
@@ -275,7 +278,8 @@ static void print_report(const session *s, const work *w)
     if (w->draws) {
         printf("  %d samples, deviation %.4f", w->draws, cmd_spread_mean(&w->deviation));
         if (w->reference.data) printf("  z-score %.3f", w->calibration.z);
-        if (w->reference.data && !isnan(w->calibration.coverage)) printf("  in the 90 %% interval %.3f", w->calibration.coverage);
+        if (w->reference.data && !isnan(w->calibration.coverage))
+            printf("  in the 90 %% interval %.3f", w->calibration.coverage);
         puts("");
     }
     if (w->words) cmd_words_print(&s->words);
@@ -495,9 +499,9 @@ static const cmd_option options[] = {
      .help = "told to models that take it as an input (LCM's full models); without it 8.5"},
     CMD_SEED,
     {.name = "samples", .value = "N", .type = CMD_INT, .min = 2, .max = MAXDRAW, .setting = true,
-     .help = "draws N pictures that explain IN, with the seeds from --seed on: OUT becomes their mean, and beside it lie "
-             "OUT-sample-01 and so on, and OUT-deviation as a map in false colours (.png, white being 1) and in .npy; "
-             "the solver is latino-sde unless --solver says otherwise"},
+     .help = "draws N pictures that explain IN, with the seeds from --seed on: OUT becomes their mean, and beside it "
+             "lie OUT-sample-01 and so on, and OUT-deviation as a map in false colours (.png, white being 1) and in "
+             ".npy; the solver is latino-sde unless --solver says otherwise"},
     {.name = "reference", .value = "X", .type = CMD_FILE,
      .help = "the true picture: prints PSNR and SSIM of the naive inverse and of the restoration"},
     {.name = "compare", .value = "FILE", .type = CMD_FILE,

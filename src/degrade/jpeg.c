@@ -1,15 +1,16 @@
-/* jpeg.c - what JPEG leaves of a picture (ITU-T T.81): YCbCr, chroma averaged over 2 x 2 pixels (4:2:0) or kept (4:4:4), the
- * cosine transform of 8 x 8 blocks, its coefficients rounded to multiples of a table, and back, chroma interpolated as
- * libjpeg does, to 8 bits. The tables are T.81's examples, scaled by libjpeg's quality, or those that are told.
+/* jpeg.c - what JPEG leaves of a picture (ITU-T T.81): YCbCr, chroma averaged over 2 x 2 pixels (4:2:0) or kept
+ * (4:4:4), the cosine transform of 8 x 8 blocks, its coefficients rounded to multiples of a table, and back, chroma
+ * interpolated as libjpeg does, to 8 bits. The tables are T.81's examples, scaled by libjpeg's quality, or those that
+ * are told.
  *
- * What rounding does counts as noise, y = x + n, of which y also tells the interval of each coefficient: the data term is
- * 1/2 |x - y|^2 on the set C of pictures whose coefficients lie in their intervals, so that
- * prox = P((u + gamma y) / (1 + gamma)), P the projection on C: Dykstra's algorithm (1983) on one such set for each of Y, Cb
- * and Cr, each a projection in closed form, for the transform's rows are orthogonal. The noise's deviation follows from the
- * tables and y: q^2 / 12 where a multiple of q other than 0 stands, the variance of a Laplacian within +- q / 2 where 0 does,
- * its scale from the share of zeros. Where a derivative of A is asked for, it is that of the identity (straight-through, as
- * is usual with rounding). Blocks that the border cuts: the intervals are laid around the coefficients of y, its last pixels
- * repeated, and what lies outside of the picture is free. */
+ * * What rounding does counts as noise, y = x + n, of which y also tells the interval of each coefficient: the data
+ * term is 1/2 |x - y|^2 on the set C of pictures whose coefficients lie in their intervals, so that prox = P((u +
+ * gamma y) / (1 + gamma)), P the projection on C: Dykstra's algorithm (1983) on one such set for each of Y, Cb and Cr,
+ * each a projection in closed form, for the transform's rows are orthogonal. The noise's deviation follows from the
+ * tables and y: q^2 / 12 where a multiple of q other than 0 stands, the variance of a Laplacian within +- q / 2 where
+ * 0 does, its scale from the share of zeros. Where a derivative of A is asked for, it is that of the identity
+ * (straight-through, as is usual with rounding). Blocks that the border cuts: the intervals are laid around the
+ * coefficients of y, its last pixels repeated, and what lies outside of the picture is free. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -21,16 +22,19 @@ static const double enough = 1e-3; /* of 255: the greatest change of a sweep aft
 
 /* T.81, tables K.1 and K.2. */
 static const uint8_t tables[2][BLOCK] = {
-    {16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55, 14, 13, 16, 24, 40, 57, 69, 56, 14, 17, 22, 29, 51, 87, 80,
-     62, 18, 22, 37, 56, 68, 109, 103, 77, 24, 35, 55, 64, 81, 104, 113, 92, 49, 64, 78, 87, 103, 121, 120, 101, 72, 92, 95, 98,
-     112, 100, 103, 99},
-    {17, 18, 24, 47, 99, 99, 99, 99, 18, 21, 26, 66, 99, 99, 99, 99, 24, 26, 56, 99, 99, 99, 99, 99, 47, 66, 99, 99, 99, 99, 99,
-     99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99,
-     99, 99},
+    {16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55,
+     14, 13, 16, 24, 40, 57, 69, 56, 14, 17, 22, 29, 51, 87, 80, 62,
+     18, 22, 37, 56, 68, 109, 103, 77, 24, 35, 55, 64, 81, 104, 113, 92,
+     49, 64, 78, 87, 103, 121, 120, 101, 72, 92, 95, 98, 112, 100, 103, 99},
+    {17, 18, 24, 47, 99, 99, 99, 99, 18, 21, 26, 66, 99, 99, 99, 99,
+     24, 26, 56, 99, 99, 99, 99, 99, 47, 66, 99, 99, 99, 99, 99, 99,
+     99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99,
+     99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99},
 };
 
 /* Y, Cb, Cr of R, G, B (T.871), and the way back: a colour is Y + to Cb + to Cr. */
-static const float of_rgb[3][3] = {{0.299f, 0.587f, 0.114f}, {-0.168736f, -0.331264f, 0.5f}, {0.5f, -0.418688f, -0.081312f}};
+static const float of_rgb[3][3] = {
+    {0.299f, 0.587f, 0.114f}, {-0.168736f, -0.331264f, 0.5f}, {0.5f, -0.418688f, -0.081312f}};
 static const float to_rgb[3][2] = {{0, 1.402f}, {-0.344136f, -0.714136f}, {1.772f, 0}};
 static const float of_grey[1][3] = {{1, 0, 0}};
 
@@ -67,13 +71,15 @@ static void transform(const jpeg *j, const component *p, bool inverse)
             for (int i = 0; i < SIDE; i++) /* along rows, written transposed */
                 for (int k = 0; k < SIDE; k++) {
                     float sum = 0;
-                    for (int l = 0; l < SIDE; l++) sum += in[i * SIDE + l] * (inverse ? j->cosine[l][k] : j->cosine[k][l]);
+                    for (int l = 0; l < SIDE; l++)
+                        sum += in[i * SIDE + l] * (inverse ? j->cosine[l][k] : j->cosine[k][l]);
                     half[k * SIDE + i] = sum;
                 }
             for (int i = 0; i < SIDE; i++)
                 for (int k = 0; k < SIDE; k++) {
                     float sum = 0;
-                    for (int l = 0; l < SIDE; l++) sum += half[i * SIDE + l] * (inverse ? j->cosine[l][k] : j->cosine[k][l]);
+                    for (int l = 0; l < SIDE; l++)
+                        sum += half[i * SIDE + l] * (inverse ? j->cosine[l][k] : j->cosine[k][l]);
                     at[(size_t)k * (size_t)p->width + i] = sum;
                 }
         }
@@ -101,7 +107,8 @@ static void pad(const ltn_operator *op, const float *x)
         for (int i = 0; i < j->height; i++)
             for (int k = 0; k < j->width; k++)
                 j->padded[c][(size_t)i * (size_t)j->width + (size_t)k] =
-                    255 * x[((size_t)c * (size_t)h + (size_t)LTN_MIN(i, h - 1)) * (size_t)w + (size_t)LTN_MIN(k, w - 1)];
+                    255 * x[((size_t)c * (size_t)h + (size_t)LTN_MIN(i, h - 1)) * (size_t)w +
+                            (size_t)LTN_MIN(k, w - 1)];
 }
 
 /* Component k of a pixel of the padded colours, 128 less for Y. */
@@ -113,7 +120,8 @@ static float component_of(const jpeg *j, int k, int i, int l)
     return sum;
 }
 
-/* Component k at its own resolution; `whole`: in whole numbers, rounded as libjpeg does, means of four now down, now up. */
+/* Component k at its own resolution; `whole`: in whole numbers, rounded as libjpeg does, means of four now down, now
+ * up. */
 static void take(const jpeg *j, int k, bool whole)
 {
     const component *p = &j->part[k];
@@ -135,7 +143,8 @@ static void analyse(const jpeg *j, int k, bool whole)
     transform(j, &j->part[k], false);
 }
 
-/* Chroma at the picture's resolution as libjpeg interpolates it: 3/4 of the nearest sample and 1/4 of the next, each way. */
+/* Chroma at the picture's resolution as libjpeg interpolates it: 3/4 of the nearest sample and 1/4 of the next, each
+ * way. */
 static float interpolated(const component *p, int i, int l)
 {
     if (p->step == 1) return p->value[(size_t)i * (size_t)p->width + (size_t)l];
@@ -175,8 +184,8 @@ static void forward(const ltn_operator *op, const float *x, float *y)
 }
 
 /* ---- The intervals of y ---- */
-/* Undoes along n samples what interpolation and averaging over pairs make of chroma, (1 6 1) / 8 inside (Thomas). `odd`: the
- * last sample has one pixel. */
+/* Undoes along n samples what interpolation and averaging over pairs make of chroma, (1 6 1) / 8 inside (Thomas).
+ * `odd`: the last sample has one pixel. */
 static void sharpen(float *v, size_t stride, int n, bool odd, float *scratch)
 {
     const float off = 0.125f;
@@ -301,7 +310,8 @@ static double zeros(const component *p, int f)
 }
 
 /* The mean variance of a component's coefficients. Where nearly all are 0 a Laplacian's scale is taken from the other
- * frequencies, as falling with their inverse (the spectrum of pictures, Field 1987); where there is none, few of 255. */
+ * frequencies, as falling with their inverse (the spectrum of pictures, Field 1987); where there is none, few of
+ * 255. */
 static double variance(const component *p)
 {
     const double few = 10;
@@ -340,8 +350,8 @@ static void fill_table(int quality, const uint8_t *table, float *out)
     for (int i = 0; i < BLOCK; i++) out[i] = (float)LTN_MAX(1, LTN_MIN((table[i] * scale + 50) / 100, 255));
 }
 
-/* One to three tables, 64 numbers each with a colon between, the tables with a slash; the last one stands for those that
- * are missing. */
+/* One to three tables, 64 numbers each with a colon between, the tables with a slash; the last one stands for those
+ * that are missing. */
 static ltn_status read_tables(ltn_ctx *ctx, const char *text, float table[PARTS][BLOCK])
 {
     const char *p = text, *end;
@@ -356,7 +366,8 @@ static ltn_status read_tables(ltn_ctx *ctx, const char *text, float table[PARTS]
         if (n == PARTS * BLOCK || *end != (n % BLOCK ? ':' : '/')) break;
     }
     if (*end || n % BLOCK)
-        return ltn__fail(ctx, LTN_EINVAL, "jpeg: tables: expected one to three of 64 numbers, as 16:11:...:99/17:18:...:99; "
+        return ltn__fail(ctx, LTN_EINVAL,
+                         "jpeg: tables: expected one to three of 64 numbers, as 16:11:...:99/17:18:...:99; "
                          "after number %d stands \"%.20s\"", n, end);
     for (int k = n / BLOCK; k < PARTS; k++) memcpy(table[k], table[k - 1], sizeof table[k]);
     return LTN_OK;
@@ -387,7 +398,8 @@ static ltn_status open(ltn_operator *op, const ltn_spec *s)
     j->width = (op->x.width + whole - 1) / whole * whole;
     j->height = (op->x.height + whole - 1) / whole * whole;
     for (int k = 0; k < SIDE; k++)
-        for (int l = 0; l < SIDE; l++) j->cosine[k][l] = (float)(sqrt(k ? 0.25 : 0.125) * cos(M_PI * k * (l + 0.5) / SIDE));
+        for (int l = 0; l < SIDE; l++)
+            j->cosine[k][l] = (float)(sqrt(k ? 0.25 : 0.125) * cos(M_PI * k * (l + 0.5) / SIDE));
     for (int k = 0; k < j->n; k++) {
         component *p = &j->part[k];
         const int by = k ? step : 1;
@@ -396,11 +408,12 @@ static ltn_status open(ltn_operator *op, const ltn_spec *s)
         memcpy(p->table, table[k], sizeof p->table);
         float **const room[] = {&p->value, &p->least, &p->most, &p->dual};
         if (ltn__alloc_each(op->ctx, count(p), room, LTN_COUNT(room))) return LTN_ENOMEM;
-        if (!(j->padded[k] = ltn__alloc(op->ctx, (size_t)j->width * (size_t)j->height, sizeof(float)))) return LTN_ENOMEM;
+        if (!(j->padded[k] = ltn__alloc(op->ctx, (size_t)j->width * (size_t)j->height, sizeof(float))))
+            return LTN_ENOMEM;
     }
     if (!(j->line = ltn__alloc(op->ctx, (size_t)LTN_MAX(j->width, j->height), sizeof *j->line))) return LTN_ENOMEM;
-    op->map = (ltn_map){.forward = forward, .nonlinear = true, .vjp = vjp, .prox = prox, .misfit = misfit, .level = level,
-                        .exact = true};
+    op->map = (ltn_map){.forward = forward, .nonlinear = true, .vjp = vjp, .prox = prox, .misfit = misfit,
+                        .level = level, .exact = true};
     return LTN_OK;
 }
 
@@ -441,7 +454,8 @@ static ltn_status find(ltn_ctx *ctx, const ltn_evidence *e, const char **key, ch
     const uint8_t *t = ltn_image_jpeg_tables(e->y, &n);
     const bool is_quality = !strcmp(*key, "quality"), is_tables = !strcmp(*key, "tables");
     const int quality = ltn_image_jpeg_quality(e->y, &full);
-    if (!quality) return ltn__fail(ctx, LTN_EINVAL, "jpeg: %s=auto: the measurement was not read from a JPEG file", *key);
+    if (!quality)
+        return ltn__fail(ctx, LTN_EINVAL, "jpeg: %s=auto: the measurement was not read from a JPEG file", *key);
     if (is_tables && !t) return ltn__fail(ctx, LTN_EINVAL, "jpeg: tables=auto: the file's have steps beyond 255");
     if (is_tables || (is_quality && t && !are_of(quality, t, n))) {
         *key = "tables";
@@ -454,16 +468,19 @@ static ltn_status find(ltn_ctx *ctx, const ltn_evidence *e, const char **key, ch
 }
 
 static const ltn_param params[] = {
-    {.name = "quality", .help = "of libjpeg and most programs; auto, or a bare jpeg: that of the file y is read from", .type = LTN_INT, .def = 30, .min = 1, .max = 100},
+    {.name = "quality", .help = "of libjpeg and most programs; auto, or a bare jpeg: that of the file y is read from",
+     .type = LTN_INT, .def = 30, .min = 1, .max = 100},
     {.name = "chroma", .help = "4:2:0: colours at half the resolution, as most programs write them; 4:4:4: not so",
      .type = LTN_CHOICE, .choices = "4:2:0|4:4:4"},
-    {.name = "tables", .help = "in quality's place: 64 steps in rows, as 16:11:...:99/17:18:...:99 for Y and colours, or one table, or three; auto: the file's",
+    {.name = "tables", .help = "in quality's place: 64 steps in rows, as 16:11:...:99/17:18:...:99 for Y and colours, "
+                                "or one table, or three; auto: the file's",
      .type = LTN_STRING},
     {0},
 };
 
 const ltn_degradation_row ltn__degradation_jpeg = {
-    .entry = {.name = "jpeg", .alias = "jpg|compression|deblock", .help = "JPEG's losses, with the standard's tables or others",
+    .entry = {.name = "jpeg", .alias = "jpg|compression|deblock",
+              .help = "JPEG's losses, with the standard's tables or others",
               .cite = "ITU-T T.81", .param = params},
     .find = find, .implied = "quality=auto,chroma=auto", .open = open, .close = close,
 };

@@ -21,7 +21,8 @@ typedef struct ltn_op ltn_op;
 
 typedef enum ltn_dtype {
     LTN_F32, LTN_F16, LTN_BF16, LTN_F64,
-    LTN_F8_E4M3, LTN_F8_E5M2, LTN_Q8_0, LTN_Q4_0, LTN_Q4_1, LTN_Q5_0, LTN_Q5_1, LTN_Q4_K, LTN_Q5_K, LTN_Q6_K /* quant.c */
+    /* quant.c */
+    LTN_F8_E4M3, LTN_F8_E5M2, LTN_Q8_0, LTN_Q4_0, LTN_Q4_1, LTN_Q5_0, LTN_Q5_1, LTN_Q4_K, LTN_Q5_K, LTN_Q6_K
 } ltn_dtype;
 /* Of those in blocks: so many values in so many bytes. */
 typedef struct ltn_block_type {
@@ -41,8 +42,9 @@ static inline ltn_dims ltn__dims(int64_t n, int64_t h, int64_t w, int64_t c)
 }
 bool ltn__same_dims(ltn_dims a, ltn_dims b);
 
-/* A weight where it lies in its mapped file, whose type it keeps (kernels widen what they read, when they read it), and the widened or packed copies that plans made of it; all
- * plans of a model share them. The file layer makes these; ltn__weight_free drops the copies. */
+/* A weight where it lies in its mapped file, whose type it keeps (kernels widen what they read, when they read it), and
+ * the widened or packed copies that plans made of it; all plans of a model share them. The file layer makes these;
+ * ltn__weight_free drops the copies. */
 typedef struct ltn_weight {
     const char *name; /* whole path in the file */
     ltn_dtype dtype;

@@ -1,6 +1,6 @@
-/* quant.c - weights in eight bits and in blocks: fp8 (Micikevicius et al. 2022, arXiv 2209.05433) and the block formats of
- * GGUF files (github.com/ggml-org/ggml): some whole numbers q with a scale d, and a shift m where the name ends with 1 or K;
- * the value is d q + m. Blocks of 256 (K) have scales of their own for every 16 or 32 values. */
+/* quant.c - weights in eight bits and in blocks: fp8 (Micikevicius et al. 2022, arXiv 2209.05433) and the block formats
+ * of GGUF files (github.com/ggml-org/ggml): some whole numbers q with a scale d, and a shift m where the name ends with
+ * 1 or K; the value is d q + m. Blocks of 256 (K) have scales of their own for every 16 or 32 values. */
 #include "../base/half.h"
 #include "graph.h"
 
@@ -131,10 +131,11 @@ static void q6_k(const uint8_t *p, float *y)
 }
 
 static const ltn_block_type types[] = {
-    [LTN_F8_E4M3] = {"f8_e4m3", 1, 1, e4m3}, [LTN_F8_E5M2] = {"f8_e5m2", 1, 1, e5m2}, [LTN_Q8_0] = {"q8_0", 32, 34, q8_0},
-    [LTN_Q4_0] = {"q4_0", 32, 18, q4_0},     [LTN_Q4_1] = {"q4_1", 32, 20, q4_1},     [LTN_Q5_0] = {"q5_0", 32, 22, q5_0},
-    [LTN_Q5_1] = {"q5_1", 32, 24, q5_1},     [LTN_Q4_K] = {"q4_k", 256, 144, q4_k},   [LTN_Q5_K] = {"q5_k", 256, 176, q5_k},
-    [LTN_Q6_K] = {"q6_k", 256, 210, q6_k},
+    [LTN_F8_E4M3] = {"f8_e4m3", 1, 1, e4m3}, [LTN_F8_E5M2] = {"f8_e5m2", 1, 1, e5m2},
+    [LTN_Q8_0] = {"q8_0", 32, 34, q8_0},     [LTN_Q4_0] = {"q4_0", 32, 18, q4_0},
+    [LTN_Q4_1] = {"q4_1", 32, 20, q4_1},     [LTN_Q5_0] = {"q5_0", 32, 22, q5_0},
+    [LTN_Q5_1] = {"q5_1", 32, 24, q5_1},     [LTN_Q4_K] = {"q4_k", 256, 144, q4_k},
+    [LTN_Q5_K] = {"q5_k", 256, 176, q5_k},   [LTN_Q6_K] = {"q6_k", 256, 210, q6_k},
 };
 
 const ltn_block_type *ltn__block_type(ltn_dtype d)

@@ -1,5 +1,5 @@
-/* store.h - a value kept outside of any plan, a few rows in a block, so that one takes the memory that another gives back:
- * as it is, or as 16-bit whole numbers with a scale for each row and channel (an error of 1/65534 of the
+/* store.h - a value kept outside of any plan, a few rows in a block, so that one takes the memory that another gives
+ * back: as it is, or as 16-bit whole numbers with a scale for each row and channel (an error of 1/65534 of the
  * largest number there). */
 #ifndef LTN_STORE_H
 #define LTN_STORE_H

@@ -254,7 +254,8 @@ ltn_node *ltn__attention_example(ltn_graph *g, int k)
 }
 
 const ltn_op ltn__op_attention = {
-    .entry = {.name = "attention", .help = "softmax(q k^T / sqrt(d)) v by heads, causal or not, and the sums' logarithms"},
+    .entry = {.name = "attention",
+              .help = "softmax(q k^T / sqrt(d)) v by heads, causal or not, and the sums' logarithms"},
     .run = attention_run,
     .scratch = attention_scratch,
     .vjp = ltn__attention_vjp,

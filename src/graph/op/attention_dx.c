@@ -186,8 +186,8 @@ static void meet(const ltn_attention *a, const part *h, int64_t j, int64_t count
     if (a->causal) ltn__attention_hide(w->p.at, j, count, first, m);
     for (int64_t p = 0; p < ltn__panels(m); p++) {
         const int64_t at = p * w->p.at.rows * N;
-        differentiate(w->p.at.v + at, w->ds.at.v + at, h->dq && w->ds2.heads ? w->ds2.at.v + at : NULL, count, (real)scale,
-                      (real)(scale * LTN_LOG2_E), w->sum + p * N, w->slope + p * N);
+        differentiate(w->p.at.v + at, w->ds.at.v + at, h->dq && w->ds2.heads ? w->ds2.at.v + at : NULL, count,
+                      (real)scale, (real)(scale * LTN_LOG2_E), w->sum + p * N, w->slope + p * N);
     }
     if (h->dq) {
         ltn__paired_right(w->ds2, m, count, count);
@@ -310,7 +310,8 @@ static ltn_node *attention_dx_example(ltn_graph *g, int k)
     ltn_node *made = ltn__attention_example(g, k % LTN_ATTENTION_CASES);
     ltn_node *dy = ltn__input(g, "dy", made->src[0]->dims);
     ltn_node *dl = k == 8 ? ltn__input(g, "dl", ltn__dims(a->n, a->heads, a->t, 1)) : NULL;
-    return make(g, (ltn_node *[]){dy, made->src[0], made->src[1], made->src[2], made, dl}, a->heads, a->causal, wanted[k]);
+    return make(g, (ltn_node *[]){dy, made->src[0], made->src[1], made->src[2], made, dl}, a->heads, a->causal,
+                wanted[k]);
 }
 
 const ltn_op ltn__op_attention_dx = {

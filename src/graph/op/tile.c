@@ -77,7 +77,8 @@ void ltn__panel(int64_t rows, int64_t columns, int64_t p, const real *b, int64_t
     int64_t k = 0;
     b += first * column;
     if (width < LTN_TILE_N) memset(out, 0, (size_t)(rows * LTN_TILE_N) * sizeof(real));
-    for (; width == LTN_TILE_N && column == 1 && k < rows; k++) memcpy(out + k * LTN_TILE_N, b + k * row, sizeof(vec16));
+    for (; width == LTN_TILE_N && column == 1 && k < rows; k++)
+        memcpy(out + k * LTN_TILE_N, b + k * row, sizeof(vec16));
     for (; width == LTN_TILE_N && row == 1 && k + LTN_TILE_N <= rows; k += LTN_TILE_N)
         transpose(b + k, column, out + k * LTN_TILE_N);
     for (; k < rows; k++)
@@ -89,7 +90,8 @@ void ltn__unpanel(int64_t rows, int64_t columns, int64_t p, const real *panel, r
     const int64_t first = p * LTN_TILE_N, width = LTN_MIN(columns - first, LTN_TILE_N);
     int64_t k = 0;
     b += first * column;
-    for (; width == LTN_TILE_N && column == 1 && k < rows; k++) memcpy(b + k * row, panel + k * LTN_TILE_N, sizeof(vec16));
+    for (; width == LTN_TILE_N && column == 1 && k < rows; k++)
+        memcpy(b + k * row, panel + k * LTN_TILE_N, sizeof(vec16));
     for (; row == 1 && k + LTN_TILE_N <= rows; k += LTN_TILE_N) {
         _Alignas(64) real turned[LTN_TILE_N * LTN_TILE_N];
         transpose(panel + k * LTN_TILE_N, LTN_TILE_N, turned);
@@ -182,8 +184,8 @@ static void whole_rows(int level, int64_t k, int64_t panels, const real *const *
 }
 
 /* The rest go through a place of their own. */
-static void some_rows(int level, int64_t m, int64_t k, int64_t panels, const real *const *a, const real *b, int64_t next,
-                      real *c, int64_t ldc)
+static void some_rows(int level, int64_t m, int64_t k, int64_t panels, const real *const *a, const real *b,
+                      int64_t next, real *c, int64_t ldc)
 {
     const int64_t width = panels * LTN_TILE_N;
     _Alignas(64) real room[LTN_EIGHT * LTN_WIDE * LTN_TILE_N] = {0};

@@ -198,7 +198,8 @@ static void multiply(const winograd *w, const real *v, const real *u, int64_t fi
                     const real *b = u + ((k * w->group + p) * (w->depth + 1) + c - first) * N;
                     real *to = m + ((k * w->group + p) * w->rows + r) * N;
                     ltn__fetch_part(strip_of(w, v, k + 1, r, c), (size_t)(depth * w->tile) * sizeof *v, p, panels);
-                    if (w->many) ltn__fetch_part(b + (w->depth + 1) * N, (size_t)(depth * N) * sizeof *b, r / w->tile, tiles(w));
+                    if (w->many)
+                        ltn__fetch_part(b + (w->depth + 1) * N, (size_t)(depth * N) * sizeof *b, r / w->tile, tiles(w));
                     if (w->pairs)
                         ltn__pairs_product(some, depth, a, w->tile, v_head(w, v, k, r / w->tile, c / SLICE), b,
                                            u_head(w, u, k, p, (c - first) / SLICE), to, N, c > 0);
@@ -272,11 +273,13 @@ static void store(const winograd *w, const real *const *src, real *m, int64_t bl
     const real *residual = w->fuse.residual ? src[w->n->nsrc] : NULL;
     for (int64_t k = 0; k < panels_of(w, group); k++)
         for (int64_t r = 0; r < patches_of(w, block); r++)
-            store_patch(w, (lanes *)m + k * w->rows + r, block * w->block + r, group * w->group + k, src[2], residual, y);
+            store_patch(w, (lanes *)m + k * w->rows + r, block * w->block + r, group * w->group + k, src[2], residual,
+                        y);
 }
 
 /* Many patches: one block through all panels; u holds them all. */
-static void run_block(const winograd *w, const real *const *src, const real *u, int64_t block, real *v, real *m, real *y)
+static void run_block(const winograd *w, const real *const *src, const real *u, int64_t block, real *v, real *m,
+                      real *y)
 {
     const int64_t count = patches_of(w, block);
     for (int64_t t = 0; t * w->tile < count; t++) load_tile(w, src[0], block, t, v);
@@ -285,7 +288,8 @@ static void run_block(const winograd *w, const real *const *src, const real *u, 
 }
 
 /* Few patches: one group meets all blocks, whose v is there; a single block a slice of the weights at a time. */
-static void run_group(const winograd *w, const real *const *src, const real *v, int64_t group, real *u, real *m, real *y)
+static void run_group(const winograd *w, const real *const *src, const real *v, int64_t group, real *u, real *m,
+                      real *y)
 {
     for (int64_t c = 0; c < w->in; c += w->depth) {
         const int64_t end = LTN_MIN(c + w->depth, w->in);
