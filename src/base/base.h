@@ -120,14 +120,18 @@ static inline double ltn__dot(const float *a, const float *b, size_t n)
     return sum;
 }
 
-/* Asks the memory for what will be read soon. */
+/* Asks the memory for what will be read soon, or written. */
+enum { LTN_LINE = 64 };
 static inline void ltn__fetch(const void *p, size_t bytes)
 {
-    enum { LINE = 64 };
-    for (size_t i = 0; i < bytes; i += LINE) __builtin_prefetch((const char *)p + i, 0, 2);
+    for (size_t i = 0; i < bytes; i += LTN_LINE) __builtin_prefetch((const char *)p + i, 0, 2);
+}
+static inline void ltn__fetch_to_write(void *p, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i += LTN_LINE) __builtin_prefetch((char *)p + i, 1, 2);
 }
 
-/* Part i of n of them. */
+/* Part i of n of what will be read. */
 static inline void ltn__fetch_part(const void *p, size_t bytes, int64_t i, int64_t n)
 {
     const size_t first = bytes * (size_t)i / (size_t)n, end = bytes * (size_t)(i + 1) / (size_t)n;

@@ -10,7 +10,7 @@
 #include "finish.h"
 #include "pairs.h"
 
-enum { N = LTN_TILE_N, WIDE = 6, CHUNK = 43 * LTN_TILE_M, SLICE = 320, STRIPS = 1 << 22 /* numbers */ };
+enum { N = LTN_TILE_N, WIDE = 6, CHUNK = 43 * LTN_TILE_M, SLICE = 320, STRIPS = 1 << 22 /* numbers */, AHEAD = 8 };
 
 typedef struct rows {
     const ltn_node *n;
@@ -66,15 +66,16 @@ static inline void finish_row(const rows *s, real *c, int64_t at, int64_t n, con
     memcpy(y, c, (size_t)n * sizeof *y);
 }
 
-/* The same for `count` rows from `row` on. Six whole panels are a number that the compiler knows. */
+/* The same for `count` rows from `row` on; what is AHEAD rows away comes nearer. Six whole panels are a number that the
+ * compiler knows. */
 LTN_KERNEL static void finish(const rows *s, real *c, int64_t row, int64_t count, int64_t at, int64_t n,
                               const real *bias, const real *residual, real *y)
 {
     for (int64_t r = 0; r < count; r++, c += WIDE * N) {
         const int64_t place = (row + r) * s->out + at;
         const real *more = residual ? residual + place : NULL;
-        for (int64_t i = 0; i < n; i += N) __builtin_prefetch(y + place + 8 * s->out + i, 1, 2);
-        for (int64_t i = 0; i < n && residual; i += N) __builtin_prefetch(residual + place + 8 * s->out + i, 0, 2);
+        ltn__fetch_to_write(y + place + AHEAD * s->out, (size_t)n * sizeof *y);
+        if (residual) ltn__fetch(more + AHEAD * s->out, (size_t)n * sizeof *y);
         if (n == WIDE * N) finish_row(s, c, at, WIDE * N, bias, more, y + place);
         else finish_row(s, c, at, n, bias, more, y + place);
     }
@@ -89,7 +90,7 @@ static int64_t strip_size(const rows *s)
     return s->in / SLICE * slice_size(SLICE) + (s->in % SLICE ? slice_size(s->in % SLICE) : 0);
 }
 
-/* `count` rows of x, 24 at most, to a strip. */
+/* `count` rows of x, 24 at most, to a strip; each row's next slice comes nearer. */
 static void make_strip(const rows *s, const real *x, int64_t count, real *strip)
 {
     for (int64_t k = 0; k < s->in; k += SLICE) {
