@@ -50,7 +50,8 @@ def restore(o, folder, memory):
 
 
 def bytes_of(size):
-    return float(size.rstrip("GgMmKk")) * {"G": 2 ** 30, "M": 2 ** 20, "K": 2 ** 10}.get(size[-1].upper(), 1)
+    """As latino reads it: units of 1,000."""
+    return float(size.rstrip("KMG")) * 1000 ** (1 + "KMG".find(size[-1]))
 
 
 def main():
