@@ -276,6 +276,32 @@ TEST(conjugate_gradients_are_quick)
     ltn_close(&ctx);
 }
 
+/* A point out of focus is a disc: 1 / (pi R^2) where it covers a pixel, nothing outside, all in all 1; along an axis it
+ * varies by R^2 / 4, and a pixel by 1 / 12 more. */
+TEST(a_point_out_of_focus_is_a_disc)
+{
+    enum { SIDE = 33, MIDDLE = SIDE / 2 };
+    const double radius = 6.3;
+    static float x[SIDE * SIDE], y[SIDE * SIDE];
+    ltn_ctx *ctx = context();
+    ltn_degradation *d;
+    OK(ctx, ltn_degradation_open(ctx, "defocus:radius=6.3,boundary=circular", SIDE, SIDE, 1, &d));
+    x[MIDDLE * SIDE + MIDDLE] = 1;
+    ltn__forward(d, x, y);
+    double sum = 0, along = 0, across = 0;
+    for (int i = 0; i < SIDE * SIDE; i++) {
+        const double a = i % SIDE - MIDDLE, b = i / SIDE - MIDDLE, away = hypot(a, b);
+        sum += y[i], along += a * a * y[i], across += b * b * y[i];
+        if (away < radius - 0.8) NEAR(y[i] * acos(-1) * radius * radius, 1, 0.005);
+        if (away > radius + 0.8) NEAR(y[i], 0, 1e-6);
+    }
+    NEAR(sum, 1, 1e-5);
+    NEAR(along / (radius * radius / 4 + 1.0 / 12), 1, 0.005);
+    NEAR(across / along, 1, 1e-4);
+    ltn_degradation_close(&d);
+    ltn_close(&ctx);
+}
+
 /* The preconditioner knows the spectrum; without it 200 steps are too few here. */
 TEST(preconditioned)
 {
